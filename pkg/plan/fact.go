@@ -1,0 +1,35 @@
+package plan
+
+// Fact is what happened to a node; together with its State it decides what
+// comes next (see moves.go).
+type Fact string
+
+// The facts.
+const (
+	FactCreated         Fact = "created"          // the plan made the node
+	FactAdmitted        Fact = "admitted"         // budget and addresses are there
+	FactRendered        Fact = "rendered"         // the sealed config exists
+	FactConfigLost      Fact = "config_lost"      // the sealed config expired before use
+	FactPlaced          Fact = "placed"           // the machine is on, its config waiting
+	FactReported        Fact = "reported"         // first sign of life
+	FactCheckPassed     Fact = "check_passed"     // the readiness check passed
+	FactBlanked         Fact = "blanked"          // the config is gone from guestinfo
+	FactForgotten       Fact = "forgotten"        // the sealed config is blank
+	FactTryFailed       Fact = "try_failed"       // transient: tried again later
+	FactBusy            Fact = "busy"             // backend busy: waits, costs no attempt
+	FactRetryDue        Fact = "retry_due"        // the wait is over
+	FactDeadlinePassed  Fact = "deadline_passed"  // the stage took too long
+	FactGaveUp          Fact = "gave_up"          // permanent, or attempts used up
+	FactMachineLost     Fact = "machine_lost"     // the machine vanished
+	FactUnwanted        Fact = "unwanted"         // the plan removes the node
+	FactOutdated        Fact = "outdated"         // the plan replaces the node
+	FactDrained         Fact = "drained"          // nothing runs there any more
+	FactRemoved         Fact = "removed"          // the machine is gone
+	FactRetryAsked      Fact = "retry_asked"      // a person said: try again
+	FactJobWithdrawn    Fact = "job_withdrawn"    // the open job was called back
+	FactGracePassed     Fact = "grace_passed"     // a withdrawn job gave no result
+	FactRevisionChanged Fact = "revision_changed" // fleet: a new spec was accepted
+	FactScaled          Fact = "scaled"           // fleet: a live target was set
+	FactFleetDeleted    Fact = "fleet_deleted"    // fleet: deletion was asked for
+	FactFleetGone       Fact = "fleet_gone"       // fleet: its last node is deleted
+)

@@ -1,0 +1,152 @@
+package plan
+
+import (
+	"time"
+
+	"yardmaster.dev/pkg/fault"
+	"yardmaster.dev/pkg/fleet"
+)
+
+// Input is one thing that the planner decides on. Exactly one of the
+// pointers is set.
+type Input struct {
+	// ID names the input in events: its subject, or what made it up.
+	ID string
+	// Fleet is the fleet it concerns, _yard for the yard's documents.
+	Fleet string
+
+	Command     *Command
+	Result      *Result
+	Due         *Due
+	Step        *Step
+	Observation *Observation
+}
+
+// YardScope is the fleet token of commands about the yard's own documents.
+const YardScope = "_yard"
+
+// Command is what a person, an autoscaler or a node asks for. ID makes it
+// idempotent: its receipt is written with its effects. Exactly one of the
+// pointers is set.
+type Command struct {
+	ID string
+	// By says who, for the audit log.
+	By string
+	At time.Time
+
+	ApplyFleet   *ApplyFleet
+	ApplyNetwork *fleet.Network
+	ApplySite    *fleet.Site
+	DeleteFleet  *DeleteFleet
+	Delete       *DeleteDocument
+	Place        *PlaceFleet
+	Scale        *Scale
+	Retry        *RetryNodes
+	PhoneHome    *PhoneHome
+}
+
+// ApplyFleet submits a fleet spec.
+type ApplyFleet struct {
+	Document fleet.Fleet
+	// PlanBasis, if not empty, is the World's Basis that the accepted plan
+	// was computed from; the planner refuses if it moved.
+	PlanBasis string
+	// MaxDestroyPercent overrides the fleet's brake for this command.
+	MaxDestroyPercent *int
+}
+
+// DeleteFleet removes a fleet with all its nodes.
+type DeleteFleet struct{ Name string }
+
+// DeleteDocument removes a Network or Site that nothing uses.
+type DeleteDocument struct {
+	Kind fleet.Kind
+	Name string
+}
+
+// PlaceFleet asks shard 0 for the fleet's shard before its first apply.
+type PlaceFleet struct{ Name string }
+
+// Scale sets a pool's live target.
+type Scale struct {
+	Pool   string
+	Target int
+	// Basis, if set, is the target that the asker saw; refused if it moved.
+	Basis *int
+}
+
+// RetryNodes takes failed nodes out of the dead-letter list and tries again.
+type RetryNodes struct {
+	// Nodes are keys; empty means every failed node of the fleet.
+	Nodes []string
+	// Reason, if set, picks only nodes that failed for it.
+	Reason fault.Reason
+}
+
+// PhoneHome is a node's own word that it booted.
+type PhoneHome struct {
+	Node        string
+	Incarnation int
+	TokenSHA256 string
+	Address     string
+	MachineID   string
+	BootID      string
+	OSVersion   string
+}
+
+// Result is what a worker reports of a job.
+type Result struct {
+	Node        string
+	Job         int64
+	Attempt     int
+	Incarnation int
+	Worker      Worker
+	Action      Action
+	// By is the worker's instance name.
+	By       string
+	Started  time.Time
+	Finished time.Time
+	// Failure is nil when the job was done.
+	Failure *Failure
+
+	// What was found or made; empty when not applicable.
+	ConfigDigest string
+	ConfigSize   int
+	TokenSHA256  string
+	MachineID    string
+	MachineUUID  string
+	// Adopted means that the machine was there already.
+	Adopted bool
+}
+
+// Failure is a classified error on the wire.
+type Failure struct {
+	Kind       fault.Kind
+	Reason     fault.Reason
+	Message    string
+	Hint       string
+	RetryAfter time.Duration
+	Log        []string
+}
+
+// Due is an overdue deadline, made up by the planner's heap. Event is the
+// node's event number that it was set at; else it is stale.
+type Due struct {
+	Node  string
+	Event int64
+}
+
+// Step goes on with a long fan-out of a fleet.
+type Step struct{}
+
+// Observation is what an executor sees of a machine.
+type Observation struct {
+	Node        string
+	Incarnation int
+	// Address is the guest's address as the hypervisor reports it.
+	Address string
+	// Lost means that the machine of a node is no longer there; Detail says
+	// more, such as the last lines of its console log.
+	Lost   bool
+	Detail string
+}

@@ -1,0 +1,169 @@
+package plan
+
+import (
+	"strconv"
+	"time"
+
+	"yardmaster.dev/pkg/fault"
+)
+
+// State is a stage of a node's life; the words are those of the CLI, the
+// metrics and the traces.
+type State string
+
+// The states.
+const (
+	Pending      State = "pending"
+	Rendering    State = "rendering"
+	Provisioning State = "provisioning"
+	Booting      State = "booting"
+	Joining      State = "joining"
+	Ready        State = "ready"
+	Draining     State = "draining"
+	Deleting     State = "deleting"
+	Deleted      State = "deleted"
+	Failed       State = "failed"
+	Preserved    State = "preserved"
+)
+
+// Goal is what the planner wants of a node's machine.
+type Goal string
+
+// The goals. Recycle removes the machine and then makes the next
+// incarnation under the same name and addresses.
+const (
+	Present Goal = "present"
+	Absent  Goal = "absent"
+	Recycle Goal = "recycle"
+)
+
+// Worker is a kind of worker, as it stands in job subjects.
+type Worker string
+
+// The workers.
+const (
+	WorkerRender  Worker = "render"
+	WorkerVSphere Worker = "vsphere"
+)
+
+// Action is what a job asks for.
+type Action string
+
+// The actions. Render and Forget are the renderer's, the others the
+// vSphere executor's. Each is safe to repeat.
+const (
+	// ActionRender makes the node's sealed config.
+	ActionRender Action = "render"
+	// ActionForget blanks the sealed config after use.
+	ActionForget Action = "forget"
+	// ActionCreate makes the VM (or adopts it) and powers it on.
+	ActionCreate Action = "create"
+	// ActionBlank removes the config from guestinfo after the boot.
+	ActionBlank Action = "blank"
+	// ActionDelete powers the VM off and removes it.
+	ActionDelete Action = "delete"
+)
+
+// OpenJob is the one job of a node that has no result yet.
+type OpenJob struct {
+	// Number is the event that made it, and the last token of its subject.
+	Number int64
+	Worker Worker
+	Site   string
+	Action Action
+	// Attempt counts from 1 within the incarnation's stage.
+	Attempt int
+	// Withdrawn means that its subject was overwritten empty; a result may
+	// still come, and the node waits for it until Due.
+	Withdrawn bool
+}
+
+// Address is an address that a node holds by claim.
+type Address struct {
+	Network string
+	// Addr is the IPv4 address, without prefix length.
+	Addr string
+}
+
+// Node is the record of one node: all that the planner knows and nothing
+// secret.
+type Node struct {
+	Fleet    string
+	FleetUID string
+	Pool     string
+	Ordinal  int
+
+	State State
+	// Since is when State was entered.
+	Since   time.Time
+	Goal    Goal
+	Created time.Time
+	// ReadyAt is when this incarnation became ready.
+	ReadyAt time.Time
+
+	// Incarnation counts machines under this name from 1; Attempt counts
+	// tries of the present stage from 1.
+	Incarnation int
+	Attempt     int
+
+	// Revision is the fleet revision that this incarnation is made from,
+	// PoolHash the hash of its pool's definition there.
+	Revision int
+	PoolHash string
+
+	// Event is the number of the node's newest event.
+	Event int64
+	Job   *OpenJob
+	// Due is when the planner acts by itself, DueFor why; zero is never.
+	Due    time.Time
+	DueFor DueFor
+	// Deadline is when the present stage's time is up; zero is never.
+	Deadline time.Time
+
+	// Reason, Message and Hint say why the node waits or failed; empty when
+	// all is well.
+	Reason  fault.Reason
+	Message string
+	Hint    string
+
+	Site      string
+	MAC       string
+	Addresses []Address
+
+	// ConfigDigest names the sealed config (sha256 of its clear text, hex),
+	// ConfigSize its guestinfo size in bytes, TokenSHA256 the hash of the
+	// phone-home token (hex).
+	ConfigDigest string
+	ConfigSize   int
+	TokenSHA256  string
+
+	// MachineID is the backend's reference, MachineUUID the instance UUID
+	// that was asked for, GuestAddress what the guest reported.
+	MachineID    string
+	MachineUUID  string
+	GuestAddress string
+	OSVersion    string
+
+	// Trace is the W3C traceparent of the node's provisioning.
+	Trace string
+}
+
+// DueFor says what a node's Due is for.
+type DueFor string
+
+// What a due time is for.
+const (
+	DueRetry    DueFor = "retry"    // the next attempt
+	DueDeadline DueFor = "deadline" // the stage's time is up
+	DueGrace    DueFor = "grace"    // a withdrawn job's last moment
+	DueAddress  DueFor = "address"  // look for a free address again
+)
+
+// Key is the node's name within its fleet: pool-ordinal.
+func (n *Node) Key() string { return NodeKey(n.Pool, n.Ordinal) }
+
+// Name is the node's name in the yard and the VM's name.
+func (n *Node) Name() string { return n.Fleet + "-" + n.Key() }
+
+// NodeKey joins a pool's name and an ordinal.
+func NodeKey(pool string, ordinal int) string { return pool + "-" + strconv.Itoa(ordinal) }
