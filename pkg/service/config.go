@@ -143,25 +143,25 @@ func (f field) usage() string {
 }
 
 func (f field) set(text string) error {
-	if u, ok := f.value.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	if u, ok := reflect.TypeAssert[encoding.TextUnmarshaler](f.value.Addr()); ok {
 		return u.UnmarshalText([]byte(text))
 	}
-	switch f.value.Kind() {
-	case reflect.String:
+	switch kind := f.value.Kind(); {
+	case kind == reflect.String:
 		f.value.SetString(text)
-	case reflect.Bool:
+	case kind == reflect.Bool:
 		v, err := strconv.ParseBool(text)
 		if err != nil {
 			return fmt.Errorf("%q is not true or false", text)
 		}
 		f.value.SetBool(v)
-	case reflect.Int, reflect.Int64:
+	case f.value.CanInt():
 		v, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
 			return fmt.Errorf("%q is not a whole number", text)
 		}
 		f.value.SetInt(v)
-	case reflect.Slice:
+	case kind == reflect.Slice:
 		f.value.Set(reflect.MakeSlice(f.value.Type(), 0, 0))
 		for part := range strings.SplitSeq(text, ",") {
 			if part = strings.TrimSpace(part); part != "" {
@@ -194,7 +194,7 @@ func walk(fields []field, path []string, v reflect.Value) []field {
 		}
 		at := append(append([]string{}, path...), name)
 		f := v.Field(i)
-		_, text := f.Addr().Interface().(encoding.TextUnmarshaler)
+		_, text := reflect.TypeAssert[encoding.TextUnmarshaler](f.Addr())
 		switch {
 		case f.Kind() == reflect.Struct && !text:
 			fields = walk(fields, at, f)

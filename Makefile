@@ -1,0 +1,81 @@
+# Yardmaster. Two commands for a newcomer: `make up` and `make test`.
+# Everything else is listed by `make help`.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+BINARIES := yardmaster yardctl planner renderer vsphere-executor gateway
+MODULES  := proto pkg services e2e
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS  := -X yardmaster.dev/pkg/service.version=$(VERSION)
+# The race detector needs a C compiler; without one the tests run without it.
+RACE     := $(shell command -v $${CC:-gcc} >/dev/null 2>&1 && [ "$$(go env CGO_ENABLED)" = 1 ] && echo -race)
+
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.13.1
+BUF      := github.com/bufbuild/buf/cmd/buf@v1.60.0
+FUZZTIME ?= 10s
+E2E      := cd e2e && go test -tags e2e -count=1
+
+.PHONY: help up reset build test check lint alone tidy generate generated fmt fuzz e2e e2e-long bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+up: ## build everything and run a whole yard on this machine
+	@start=$$(date +%s%N); $(MAKE) --no-print-directory -s build; \
+	printf '%-40s %6.1f s\n' building "$$(( ($$(date +%s%N) - start) / 100000000 ))e-1"
+	@exec bin/yardmaster up $(UPFLAGS)
+
+reset: ## forget the yard of this folder: state, machines, logs
+	@bin/yardmaster reset 2>/dev/null || rm -rf .yard
+
+build: ## build all programs into bin/
+	@mkdir -p bin
+	@go build -ldflags '$(LDFLAGS)' -o bin/ $(addprefix ./services/cmd/,$(BINARIES))
+
+test: ## every hermetic test
+	go test $(RACE) -shuffle=on -timeout 15m work
+
+check: lint alone tidy generated ## what a change must pass before anything else
+
+lint:
+	go vet work
+	go run $(GOLANGCI) run $$(go list -m -f '{{.Dir}}/...')
+
+# The workspace hides missing requirements: each module must build without it.
+alone:
+	@for m in $(MODULES); do echo "$$m alone"; (cd $$m && GOWORK=off go build ./... && GOWORK=off go vet ./...); done
+
+tidy:
+	@for m in $(MODULES); do (cd $$m && GOWORK=off go mod tidy -diff); done
+
+generate: ## make the generated code anew
+	go run $(BUF) generate
+
+generated:
+	@go run $(BUF) lint
+	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	go run $(BUF) generate -o "$$dir"; \
+	for f in $$(cd "$$dir/proto" && find . -name '*.go'); do \
+	  diff -u "proto/$$f" "$$dir/proto/$$f" || { echo "generated code is old: make generate"; exit 1; }; done
+
+fmt: ## format the code
+	go run $(GOLANGCI) fmt $$(go list -m -f '{{.Dir}}/...')
+
+fuzz: ## every fuzz target for FUZZTIME each
+	@for m in proto pkg services; do (cd $$m; \
+	  grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -r -n1 dirname | sort -u | while read -r p; do \
+	    for f in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$p/*_test.go | sed 's/func //'); do \
+	      echo "$$m/$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p; done; done); done
+
+e2e: build ## whole-system tests on real processes (root: also power cuts)
+	$(E2E) -timeout 40m -v ./...
+
+e2e-long: build ## the long proofs: three servers, partitions, more rounds
+	$(E2E) -timeout 180m -v ./... -long
+
+bench: build ## ratios against what a user would pick instead
+	cd e2e && go run ./cmd/bench
+
+clean:
+	rm -rf bin
