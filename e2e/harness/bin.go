@@ -8,7 +8,6 @@ import (
 	"testing"
 )
 
-
 var (
 	buildOnce sync.Once
 	buildErr  string

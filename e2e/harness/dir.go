@@ -63,7 +63,7 @@ func Ports(tb testing.TB, n int) []int {
 		if err != nil {
 			tb.Fatal(err)
 		}
-		defer l.Close() //nolint:errcheck // all are held until all are found
+		defer l.Close()                                     //nolint:errcheck // all are held until all are found
 		ports = append(ports, l.Addr().(*net.TCPAddr).Port) //nolint:errcheck // a TCP listener
 	}
 	return ports

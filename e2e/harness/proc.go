@@ -26,6 +26,8 @@ type Spec struct {
 	// Revive starts the process again when it ends by itself, as systemd
 	// would; each such end is counted.
 	Revive bool
+	// User runs it as somebody else; nil is ourselves.
+	User *syscall.Credential
 }
 
 // Proc is one process that can be killed, frozen and started again. Its
@@ -83,7 +85,7 @@ func (p *Proc) start() error {
 	cmd.Env = append(os.Environ(), p.spec.Env...)
 	cmd.Dir = p.spec.Dir
 	// A killed test must not leave servers behind.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true, Credential: p.spec.User}
 	if err := cmd.Start(); err != nil {
 		return err
 	}
