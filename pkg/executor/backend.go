@@ -1,0 +1,69 @@
+package executor
+
+import (
+	"context"
+
+	"yardmaster.dev/pkg/plan"
+)
+
+// Backend makes, blanks and removes the machines of one site. Every method
+// may be called again for the same node, by this process or by its successor
+// after a crash at any point in between, and at most once at a time per node.
+// Errors are classified by package fault.
+type Backend interface {
+	// Create makes the node's machine and switches it on. The second call
+	// finds the first one's machine by its identity, finishes what is
+	// missing and reports it as adopted; it never makes a second machine.
+	Create(ctx context.Context, t *Task) (Machine, error)
+	// Blank removes the config from a machine that has booted. The second
+	// call changes nothing.
+	Blank(ctx context.Context, t *Task) error
+	// Delete removes the machine if it is provably the job's. The second
+	// call finds nothing and succeeds.
+	Delete(ctx context.Context, t *Task) error
+	// Watch reports what it sees of the yard's machines until ctx ends. The
+	// second call starts afresh: it may repeat what was reported before.
+	Watch(ctx context.Context, see func(Sighting)) error
+}
+
+// Task is a job with all that a backend needs to carry it out.
+type Task struct {
+	Job   *plan.Job
+	Owner Owner
+	// Epoch is the seat's: a machine that bears a higher one was touched by
+	// our successor, and is left alone.
+	Epoch int64
+	// Config is the opened config; only Create has one.
+	Config *Config
+	// Permit reads the job and the seat anew. It is called right before
+	// each step that makes or destroys something; its error ends the task.
+	Permit func(ctx context.Context) error
+}
+
+// Config is what the guest finds when it boots, in clear text: never log it.
+type Config struct {
+	Digest string
+	// GuestInfo holds the keys of the guest's configuration channel.
+	GuestInfo map[string]string
+}
+
+// Machine is what Create made or found.
+type Machine struct {
+	// ID is the backend's reference, UUID the machine's identity.
+	ID      string
+	UUID    string
+	Adopted bool
+}
+
+// Sighting is something new about a machine.
+type Sighting struct {
+	Fleet string
+	// Node is the node's key within the fleet.
+	Node        string
+	Incarnation int
+	// Address is the guest's address; empty if there is none (any more).
+	Address string
+	// Lost means that the machine is gone and that we did not remove it.
+	Lost   bool
+	Detail string
+}
