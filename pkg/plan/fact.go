@@ -25,6 +25,7 @@ const (
 	FactOutdated        Fact = "outdated"         // the plan replaces the node
 	FactDrained         Fact = "drained"          // nothing runs there any more
 	FactRemoved         Fact = "removed"          // the machine is gone
+	FactCleared         Fact = "cleared"          // the machine is gone, the next one may come
 	FactRetryAsked      Fact = "retry_asked"      // a person said: try again
 	FactJobWithdrawn    Fact = "job_withdrawn"    // the open job was called back
 	FactGracePassed     Fact = "grace_passed"     // a withdrawn job gave no result

@@ -102,9 +102,12 @@ type Node struct {
 	ReadyAt time.Time
 
 	// Incarnation counts machines under this name from 1; Attempt counts
-	// tries of the present stage from 1.
+	// tries from 1 until the incarnation is ready, and then those of a chore
+	// or of the removal. Boots counts the machines in a row that never became
+	// ready: it outlives the incarnation, so that it bounds their number.
 	Incarnation int
 	Attempt     int
+	Boots       int
 
 	// Revision is the fleet revision that this incarnation is made from,
 	// PoolHash the hash of its pool's definition there.
@@ -143,6 +146,12 @@ type Node struct {
 	MachineUUID  string
 	GuestAddress string
 	OSVersion    string
+	// Reported means that the guest gave its first sign of life; it may come
+	// before the result of the job that made the machine.
+	Reported bool
+	// Chore is what is still to be done on a ready node, one after the
+	// other: blank, then forget; empty when nothing is left.
+	Chore Action
 
 	// Trace is the W3C traceparent of the node's provisioning.
 	Trace string

@@ -90,10 +90,12 @@ const (
 	RefusedInUse     = "in_use" // a Site or Network that fleets still use
 )
 
-// Claim says who holds an address or a name. An empty Fleet is a free one.
+// Claim says who holds an address or a name, or uses a document. An empty
+// Fleet is a free one; FleetUID and Node then say whose it was, as far as is
+// known.
 type Claim struct {
-	Kind     string // address or name
-	Thing    string // network/10.0.0.10, or fleet-pool
+	Kind     string // address, name or use
+	Thing    string // network/10.0.0.10, or fleet-pool, or site/dc1/fleet
 	Fleet    string
 	FleetUID string
 	Node     string // key; empty for a name
@@ -105,6 +107,9 @@ type Claim struct {
 const (
 	ClaimAddress = "address"
 	ClaimName    = "name"
+	// ClaimUse says that a fleet refers to a Site or Network, which therefore
+	// must not be deleted; fleets of other shards are known by it alone.
+	ClaimUse = "use"
 )
 
 // Place says which shard a fleet lives in.
