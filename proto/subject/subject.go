@@ -193,3 +193,14 @@ func (n *Name) fill(t []string) (err error) {
 	}
 	return err
 }
+
+// Token makes one subject token of free text, such as a host's name.
+func Token(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-', r == '_':
+			return r
+		}
+		return '-'
+	}, s)
+}

@@ -1,0 +1,266 @@
+package wire
+
+import (
+	"fmt"
+	"time"
+
+	"yardmaster.dev/pkg/fleet"
+	"yardmaster.dev/pkg/plan"
+	"yardmaster.dev/proto/subject"
+	ymv1 "yardmaster.dev/proto/yardmaster/v1"
+)
+
+// Command encodes a command.
+func Command(c *plan.Command) (Message, error) {
+	m := &ymv1.Command{Id: c.ID, By: c.By, At: stamp(c.At)}
+	switch {
+	case c.ApplyFleet != nil:
+		doc, err := document(&c.ApplyFleet.Document)
+		if err != nil {
+			return Message{}, err
+		}
+		m.What = &ymv1.Command_ApplyFleet{ApplyFleet: &ymv1.ApplyFleet{
+			Document: doc, PlanBasis: c.ApplyFleet.PlanBasis, MaxDestroyPercent: optional(c.ApplyFleet.MaxDestroyPercent),
+		}}
+	case c.ApplyNetwork != nil:
+		doc, err := document(c.ApplyNetwork)
+		if err != nil {
+			return Message{}, err
+		}
+		m.What = &ymv1.Command_ApplyNetwork{ApplyNetwork: &ymv1.ApplyDocument{Document: doc}}
+	case c.ApplySite != nil:
+		doc, err := document(c.ApplySite)
+		if err != nil {
+			return Message{}, err
+		}
+		m.What = &ymv1.Command_ApplySite{ApplySite: &ymv1.ApplyDocument{Document: doc}}
+	default:
+		if err := smallCommand(c, m); err != nil {
+			return Message{}, err
+		}
+	}
+	return encode(TypeCommand, m, nil)
+}
+
+// smallCommand converts the commands that carry no document.
+func smallCommand(c *plan.Command, m *ymv1.Command) error {
+	switch {
+	case c.DeleteFleet != nil:
+		m.What = &ymv1.Command_DeleteFleet{DeleteFleet: &ymv1.DeleteFleet{Name: c.DeleteFleet.Name}}
+	case c.Delete != nil:
+		m.What = &ymv1.Command_Delete{Delete: &ymv1.DeleteDocument{Kind: string(c.Delete.Kind), Name: c.Delete.Name}}
+	case c.Place != nil:
+		m.What = &ymv1.Command_Place{Place: &ymv1.PlaceFleet{Name: c.Place.Name}}
+	case c.Scale != nil:
+		m.What = &ymv1.Command_Scale{Scale: &ymv1.ScalePool{
+			Pool: c.Scale.Pool, Target: int32(c.Scale.Target), Basis: optional(c.Scale.Basis),
+		}}
+	case c.Retry != nil:
+		m.What = &ymv1.Command_Retry{Retry: &ymv1.RetryNodes{Nodes: c.Retry.Nodes, Reason: string(c.Retry.Reason)}}
+	case c.PhoneHome != nil:
+		p := c.PhoneHome
+		m.What = &ymv1.Command_PhoneHome{PhoneHome: &ymv1.PhoneHome{
+			Node: p.Node, Incarnation: int32(p.Incarnation), TokenSha256: p.TokenSHA256, Address: p.Address,
+			MachineId: p.MachineID, BootId: p.BootID, OsVersion: p.OSVersion,
+		}}
+	default:
+		return fmt.Errorf("encode command %s: it asks for nothing", c.ID)
+	}
+	return nil
+}
+
+// DecodeCommand reads what Command wrote.
+func DecodeCommand(typ, version string, body []byte) (*plan.Command, error) {
+	m, err := decodeAs[*ymv1.Command](typ, version, body)
+	if err != nil {
+		return nil, err
+	}
+	c := &plan.Command{ID: m.GetId(), By: m.GetBy(), At: when(m.GetAt())}
+	switch w := m.GetWhat().(type) {
+	case *ymv1.Command_ApplyFleet:
+		c.ApplyFleet = &plan.ApplyFleet{
+			PlanBasis: w.ApplyFleet.GetPlanBasis(), MaxDestroyPercent: optionalInt(w.ApplyFleet.MaxDestroyPercent),
+		}
+		return c, undocument(w.ApplyFleet.GetDocument(), &c.ApplyFleet.Document)
+	case *ymv1.Command_ApplyNetwork:
+		c.ApplyNetwork = &fleet.Network{}
+		return c, undocument(w.ApplyNetwork.GetDocument(), c.ApplyNetwork)
+	case *ymv1.Command_ApplySite:
+		c.ApplySite = &fleet.Site{}
+		return c, undocument(w.ApplySite.GetDocument(), c.ApplySite)
+	case *ymv1.Command_DeleteFleet:
+		c.DeleteFleet = &plan.DeleteFleet{Name: w.DeleteFleet.GetName()}
+	case *ymv1.Command_Delete:
+		c.Delete = &plan.DeleteDocument{Kind: fleet.Kind(w.Delete.GetKind()), Name: w.Delete.GetName()}
+	case *ymv1.Command_Place:
+		c.Place = &plan.PlaceFleet{Name: w.Place.GetName()}
+	case *ymv1.Command_Scale:
+		c.Scale = &plan.Scale{Pool: w.Scale.GetPool(), Target: int(w.Scale.GetTarget()), Basis: optionalInt(w.Scale.Basis)}
+	case *ymv1.Command_Retry:
+		c.Retry = &plan.RetryNodes{Nodes: w.Retry.GetNodes(), Reason: reason(w.Retry.GetReason())}
+	case *ymv1.Command_PhoneHome:
+		p := w.PhoneHome
+		c.PhoneHome = &plan.PhoneHome{
+			Node: p.GetNode(), Incarnation: int(p.GetIncarnation()), TokenSHA256: p.GetTokenSha256(), Address: p.GetAddress(),
+			MachineID: p.GetMachineId(), BootID: p.GetBootId(), OSVersion: p.GetOsVersion(),
+		}
+	default:
+		return nil, fmt.Errorf("command %s asks for something that this release does not know", c.ID)
+	}
+	return c, nil
+}
+
+// Result encodes a worker's answer.
+func Result(r *plan.Result) (Message, error) {
+	m := &ymv1.Result{
+		Node: r.Node, Job: r.Job, Attempt: int32(r.Attempt), Incarnation: int32(r.Incarnation),
+		Worker: string(r.Worker), Action: string(r.Action), By: r.By, Started: stamp(r.Started), Finished: stamp(r.Finished),
+		ConfigDigest: r.ConfigDigest, ConfigSize: int32(r.ConfigSize), TokenSha256: r.TokenSHA256,
+		MachineId: r.MachineID, MachineUuid: r.MachineUUID, Adopted: r.Adopted,
+	}
+	if f := r.Failure; f != nil {
+		m.Failure = &ymv1.Failure{
+			Kind: kinds[f.Kind], Reason: string(f.Reason), Message: f.Message, Hint: f.Hint,
+			RetryAfter: span(f.RetryAfter), Log: f.Log,
+		}
+	}
+	return encode(TypeResult, m, nil)
+}
+
+// DecodeResult reads what Result wrote.
+func DecodeResult(typ, version string, body []byte) (*plan.Result, error) {
+	m, err := decodeAs[*ymv1.Result](typ, version, body)
+	if err != nil {
+		return nil, err
+	}
+	r := &plan.Result{
+		Node: m.GetNode(), Job: m.GetJob(), Attempt: int(m.GetAttempt()), Incarnation: int(m.GetIncarnation()),
+		Worker: plan.Worker(m.GetWorker()), Action: plan.Action(m.GetAction()), By: m.GetBy(),
+		Started: when(m.GetStarted()), Finished: when(m.GetFinished()),
+		ConfigDigest: m.GetConfigDigest(), ConfigSize: int(m.GetConfigSize()), TokenSHA256: m.GetTokenSha256(),
+		MachineID: m.GetMachineId(), MachineUUID: m.GetMachineUuid(), Adopted: m.GetAdopted(),
+	}
+	if f := m.GetFailure(); f != nil {
+		r.Failure = &plan.Failure{
+			Kind: faultKind(f.GetKind()), Reason: reason(f.GetReason()), Message: f.GetMessage(), Hint: f.GetHint(),
+			RetryAfter: f.GetRetryAfter().AsDuration(), Log: f.GetLog(),
+		}
+	}
+	return r, nil
+}
+
+// Step encodes a planner's message to itself.
+func Step(by string) (Message, error) { return encode(TypeStep, &ymv1.Step{By: by}, nil) }
+
+// Job encodes a job.
+func Job(j *plan.Job) (Message, error) {
+	m := &ymv1.Job{
+		Worker: string(j.Worker), Site: j.Site, Fleet: j.Fleet, Node: j.Node, Number: j.Number, FleetUid: j.FleetUID,
+		Action: string(j.Action), Incarnation: int32(j.Incarnation), Attempt: int32(j.Attempt), Revision: int32(j.Revision),
+		Deadline: stamp(j.Deadline), Pool: j.Pool, Ordinal: int32(j.Ordinal), Hostname: j.Hostname,
+		MachineUuid: j.MachineUUID, MachineId: j.MachineID, Mac: j.MAC, ConfigDigest: j.ConfigDigest,
+		PhoneHome: j.PhoneHome, Trace: j.Trace,
+	}
+	for _, n := range j.Networks {
+		m.Networks = append(m.Networks, &ymv1.JobNetwork{
+			Network: n.Network, Dhcp: n.DHCP, Addr: n.Addr, Prefix: int32(n.Prefix), Gateway: n.Gateway, Dns: n.DNS, Portgroup: n.Portgroup,
+		})
+	}
+	if j.VSphere != nil {
+		doc, err := document(j.VSphere)
+		if err != nil {
+			return Message{}, err
+		}
+		m.Vsphere = doc
+	}
+	return encode(TypeJob, m, nil)
+}
+
+// DecodeJob reads what Job wrote.
+func DecodeJob(typ, version string, body []byte) (*plan.Job, error) {
+	m, err := decodeAs[*ymv1.Job](typ, version, body)
+	if err != nil {
+		return nil, err
+	}
+	j := &plan.Job{
+		JobRef: plan.JobRef{
+			Worker: plan.Worker(m.GetWorker()), Site: m.GetSite(), Fleet: m.GetFleet(), Node: m.GetNode(), Number: m.GetNumber(),
+		},
+		FleetUID: m.GetFleetUid(), Action: plan.Action(m.GetAction()), Incarnation: int(m.GetIncarnation()),
+		Attempt: int(m.GetAttempt()), Revision: int(m.GetRevision()), Deadline: when(m.GetDeadline()),
+		Pool: m.GetPool(), Ordinal: int(m.GetOrdinal()), Hostname: m.GetHostname(), MachineUUID: m.GetMachineUuid(),
+		MachineID: m.GetMachineId(), MAC: m.GetMac(), ConfigDigest: m.GetConfigDigest(), PhoneHome: m.GetPhoneHome(), Trace: m.GetTrace(),
+	}
+	for _, n := range m.GetNetworks() {
+		j.Networks = append(j.Networks, plan.JobNetwork{
+			Network: n.GetNetwork(), DHCP: n.GetDhcp(), Addr: n.GetAddr(), Prefix: int(n.GetPrefix()),
+			Gateway: n.GetGateway(), DNS: n.GetDns(), Portgroup: n.GetPortgroup(),
+		})
+	}
+	if len(m.GetVsphere()) > 0 {
+		j.VSphere = &fleet.VSphere{}
+		return j, undocument(m.GetVsphere(), j.VSphere)
+	}
+	return j, nil
+}
+
+// Observation encodes what an executor saw.
+func Observation(o *plan.Observation) (Message, error) {
+	return encode(TypeObservation, &ymv1.Observation{
+		Node: o.Node, Incarnation: int32(o.Incarnation), Address: o.Address, Lost: o.Lost, Detail: o.Detail,
+	}, nil)
+}
+
+// DecodeObservation reads what Observation wrote.
+func DecodeObservation(typ, version string, body []byte) (*plan.Observation, error) {
+	m, err := decodeAs[*ymv1.Observation](typ, version, body)
+	if err != nil {
+		return nil, err
+	}
+	return &plan.Observation{
+		Node: m.GetNode(), Incarnation: int(m.GetIncarnation()), Address: m.GetAddress(), Lost: m.GetLost(), Detail: m.GetDetail(),
+	}, nil
+}
+
+// Input reads the input stored at a ledger subject.
+func Input(name subject.Name, typ, version string, body []byte) (plan.Input, error) {
+	in := plan.Input{Fleet: name.Fleet}
+	var err error
+	switch name.Kind { //nolint:exhaustive // the others are no inputs
+	case subject.KindCommand:
+		in.Command, err = DecodeCommand(typ, version, body)
+		if err == nil && in.Command.ID != name.ID {
+			err = fmt.Errorf("command %q was sent as %q", in.Command.ID, name.ID)
+		}
+	case subject.KindResult:
+		in.Result, err = DecodeResult(typ, version, body)
+	case subject.KindStep:
+		_, err = decodeAs[*ymv1.Step](typ, version, body)
+		in.Step = &plan.Step{}
+	default:
+		err = fmt.Errorf("%s is no input", name.Kind)
+	}
+	return in, err
+}
+
+// Seat is which executor is active for a site.
+type Seat struct {
+	Holder  string
+	Epoch   int64
+	Until   time.Time
+	SealKey string
+}
+
+// EncodeSeat encodes a seat.
+func EncodeSeat(s Seat) (Message, error) {
+	return encode(TypeSeat, &ymv1.Seat{Holder: s.Holder, Epoch: s.Epoch, Until: stamp(s.Until), SealKey: s.SealKey}, nil)
+}
+
+// DecodeSeat reads what EncodeSeat wrote.
+func DecodeSeat(typ, version string, body []byte) (Seat, error) {
+	m, err := decodeAs[*ymv1.Seat](typ, version, body)
+	if err != nil {
+		return Seat{}, err
+	}
+	return Seat{Holder: m.GetHolder(), Epoch: m.GetEpoch(), Until: when(m.GetUntil()), SealKey: m.GetSealKey()}, nil
+}
