@@ -1,0 +1,165 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
+
+	"yardmaster.dev/pkg/bus"
+	"yardmaster.dev/pkg/wire"
+	"yardmaster.dev/proto/subject"
+)
+
+// publisher stores results: a few one by one, many in one atomic batch.
+type publisher struct {
+	conn *bus.Conn
+	log  *slog.Logger
+	in   chan *pending
+}
+
+// pending is a result on its way to the ledger.
+type pending struct {
+	subject string
+	message wire.Message
+	shard   int
+	done    chan error
+}
+
+const (
+	// batchFrom is how many results must wait for a batch to pay: smaller
+	// ones are slower than single messages.
+	batchFrom = 20
+	batchMost = 250
+	// storeTries bounds one result; the job is handed back after them.
+	storeTries = 50
+)
+
+func newPublisher(conn *bus.Conn, log *slog.Logger) *publisher {
+	return &publisher{conn: conn, log: log, in: make(chan *pending, batchMost)}
+}
+
+// store returns once the result is in the ledger, whoever put it there.
+func (p *publisher) store(ctx context.Context, to string, m wire.Message) error {
+	name, err := subject.Parse(to)
+	if err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
+	for try := 0; ; try++ {
+		one := &pending{subject: to, message: m, shard: name.Shard, done: make(chan error, 1)}
+		p.in <- one
+		err := <-one.done
+		if err == nil || bus.Code(err) == bus.CodeWrongLastSequence {
+			return nil
+		}
+		if try >= storeTries || permanent(err) {
+			return err
+		}
+		pause(ctx, min(time.Duration(try+1)*20*time.Millisecond, time.Second))
+	}
+}
+
+// permanent reports whether trying again cannot help.
+func permanent(err error) bool {
+	return errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrPermissionViolation)
+}
+
+func (p *publisher) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case first := <-p.in:
+			p.flush(ctx, p.gather(first))
+		}
+	}
+}
+
+// gather takes what else waits for the same shard; what belongs to another
+// one is flushed with it, one by one.
+func (p *publisher) gather(first *pending) []*pending {
+	batch := []*pending{first}
+	for len(batch) < batchMost {
+		select {
+		case one := <-p.in:
+			batch = append(batch, one)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+func (p *publisher) flush(ctx context.Context, waiting []*pending) {
+	shards := map[int][]*pending{}
+	for _, one := range waiting {
+		shards[one.shard] = append(shards[one.shard], one)
+	}
+	for _, batch := range shards {
+		if len(batch) >= batchFrom && p.batch(ctx, batch) == nil {
+			continue
+		}
+		p.singles(ctx, batch)
+	}
+}
+
+// batch stores all or nothing; one that was stored before refuses them all,
+// and then they go one by one.
+func (p *publisher) batch(ctx context.Context, batch []*pending) error {
+	ctx, cancel := context.WithTimeout(ctx, bus.CallTimeout)
+	defer cancel()
+	msgs := make([]*nats.Msg, len(batch))
+	for i, one := range batch {
+		msgs[i] = one.msg()
+	}
+	_, err := jetstreamext.PublishMsgBatch(ctx, p.conn.JS(), msgs)
+	if err != nil {
+		p.log.Debug("batch of results was refused", "err", err)
+		return err
+	}
+	for _, one := range batch {
+		one.done <- nil
+	}
+	p.conn.Worked()
+	return nil
+}
+
+func (p *publisher) singles(ctx context.Context, batch []*pending) {
+	ctx, cancel := context.WithTimeout(ctx, bus.CallTimeout)
+	defer cancel()
+	acks := make([]jetstream.PubAckFuture, len(batch))
+	for i, one := range batch {
+		ack, err := p.conn.JS().PublishMsgAsync(one.msg(), jetstream.WithRetryAttempts(0))
+		if err != nil {
+			one.done <- err
+			continue
+		}
+		acks[i] = ack
+	}
+	for i, ack := range acks {
+		if ack == nil {
+			continue
+		}
+		select {
+		case <-ack.Ok():
+			p.conn.Worked()
+			batch[i].done <- nil
+		case err := <-ack.Err():
+			batch[i].done <- err
+		case <-ctx.Done():
+			p.conn.Struggled()
+			batch[i].done <- ctx.Err()
+		}
+	}
+}
+
+// msg makes the message; it expects that its subject is empty, so that a
+// repeated result is refused.
+func (p *pending) msg() *nats.Msg {
+	return bus.TTL(bus.Expect(bus.NewMsg(p.subject, p.message), 0), subject.InputTTL)
+}
