@@ -68,6 +68,9 @@ func Event(shard int, fleet, key string, i int64) string {
 	return ledger(shard, "out.ev", fleet, key, strconv.FormatInt(i, 10))
 }
 
+// FleetEvents is the filter for the audit log of a fleet and its nodes.
+func FleetEvents(shard int, fleet string) string { return ledger(shard, "out.ev", fleet, ">") }
+
 // Job is job i for a worker at a site.
 func Job(shard int, worker, site, fleet, key string, i int64) string {
 	return ledger(shard, "out.job", worker, site, fleet, key, strconv.FormatInt(i, 10))

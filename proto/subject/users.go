@@ -120,7 +120,7 @@ func (t Topology) gateway() User {
 	u := User{Name: UserGateway, Subscribe: []string{inbox(UserGateway)}}
 	for k := range t.Shards {
 		u.Publish = append(u.Publish, reads(ShardStream(k))...)
-		u.Publish = append(u.Publish, ledger(k, "in.cmd.>"))
+		u.Publish = append(u.Publish, batchGet(ShardStream(k)), ledger(k, "in.cmd.>"))
 		u.DenyPublish = append(u.DenyPublish, t.durables(k, "")...)
 	}
 	u.Publish = append(u.Publish, reads(StreamHistory)...)
@@ -170,6 +170,10 @@ func info(stream string) string { return "$JS.API.STREAM.INFO." + stream }
 // leaderGet reads from the stream's leader; the subject is in the body, so
 // that it cannot be narrowed.
 func leaderGet(stream string) string { return "$JS.API.STREAM.MSG.GET." + stream }
+
+// batchGet reads many messages at once; the subjects are in the body, so
+// that it cannot be narrowed.
+func batchGet(stream string) string { return "$JS.API.DIRECT.GET." + stream }
 
 func directGet(stream, subject string) string {
 	return "$JS.API.DIRECT.GET." + stream + "." + subject
