@@ -1,0 +1,56 @@
+package fleet
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+)
+
+// Canonical returns the document's canonical JSON: fields in the order of
+// their types, maps sorted, nothing that is not set. Equal documents have
+// equal bytes, however they were written.
+func Canonical(doc Document) ([]byte, error) {
+	b, err := json.Marshal(doc)
+	if err != nil {
+		return nil, fmt.Errorf("canonical form of %s %s: %w", doc.DocumentKind(), doc.DocumentName(), err)
+	}
+	return b, nil
+}
+
+// machine is everything of a fleet that a pool's machines are made from. What
+// is not in it (replicas, readiness, budgets, brakes) can change without
+// replacing a machine.
+type machine struct {
+	OS       OS                `json:"os,omitzero"`
+	Config   []Layer           `json:"config,omitempty"`
+	Vars     map[string]string `json:"vars,omitempty"`
+	Secrets  map[string]Secret `json:"secrets,omitempty"`
+	Hostname string            `json:"hostname,omitempty"`
+	Networks []PoolNetwork     `json:"networks,omitempty"`
+	Own      []Layer           `json:"own,omitempty"`
+	OwnVars  map[string]string `json:"ownVars,omitempty"`
+	VSphere  *VSphere          `json:"vsphere,omitempty"`
+}
+
+// PoolHash is a short hash of all that the pool's machines are made from,
+// defaults filled in. Nodes with another hash are outdated. It is empty if
+// there is no such pool.
+func (f *Fleet) PoolHash(pool string) string {
+	p, ok := f.Pool(pool)
+	if !ok {
+		return ""
+	}
+	filled := p.withDefaults(f)
+	s := f.Spec
+	b, err := json.Marshal(machine{
+		OS: s.OS, Config: s.Config, Vars: s.Vars, Secrets: s.Secrets,
+		Hostname: filled.Hostname, Networks: filled.Networks, Own: filled.Config, OwnVars: filled.Vars,
+		VSphere: filled.VSphere,
+	})
+	if err != nil { // strings, numbers and maps of strings always marshal
+		panic(fmt.Sprintf("hash of pool %s: %v", pool, err))
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:8])
+}
