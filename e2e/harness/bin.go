@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -8,45 +9,38 @@ import (
 	"testing"
 )
 
-var (
-	buildOnce sync.Once
-	buildErr  string
-)
+// builds remembers what was built in this test process: name to a
+// sync.OnceValue.
+var builds sync.Map
 
-// Bin is the folder with every binary: the product's, nats-server from the
-// module version that the product embeds, and the suites' own helpers. They
-// are built once per test process; the go command skips what is up to date.
-func Bin(tb testing.TB) string {
-	tb.Helper()
-	root := Root(tb)
-	dir := filepath.Join(root, "bin", "e2e")
-	buildOnce.Do(func() { buildErr = buildAll(root, dir) })
-	if buildErr != "" {
-		tb.Fatal(buildErr)
-	}
-	return dir
-}
-
-// Binary is the path of one of them.
+// Binary is the path of a program, built from this checkout: one of the
+// product's, one of the suites' own (cmd/), or nats-server from the very
+// module version that the product embeds. The go command skips what is up
+// to date.
 func Binary(tb testing.TB, name string) string {
 	tb.Helper()
-	return filepath.Join(Bin(tb), name)
+	root := Root(tb)
+	once, _ := builds.LoadOrStore(name, sync.OnceValues(func() (string, error) { return build(root, name) }))
+	path, err := once.(func() (string, error))() //nolint:errcheck // only such are stored
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return path
 }
 
-func buildAll(root, dir string) string {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err.Error()
+func build(root, name string) (string, error) {
+	out := filepath.Join(root, "bin", "e2e", name)
+	module, pkg := "services", "./cmd/"+name
+	if _, err := os.Stat(filepath.Join(root, "e2e", "cmd", name)); err == nil {
+		module = "e2e"
 	}
-	for _, b := range []struct{ in, pkg string }{
-		{"services", "./cmd/..."},
-		{"e2e", "./cmd/..."},
-		{"e2e", "github.com/nats-io/nats-server/v2"},
-	} {
-		cmd := exec.Command("go", "build", "-o", dir+"/", b.pkg) //nolint:noctx // ends by itself
-		cmd.Dir = filepath.Join(root, b.in)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return "go build " + b.pkg + ": " + err.Error() + "\n" + string(out)
-		}
+	if name == "nats-server" {
+		module, pkg = "e2e", "github.com/nats-io/nats-server/v2"
 	}
-	return ""
+	cmd := exec.Command("go", "build", "-o", out, pkg) //nolint:noctx // ends by itself
+	cmd.Dir = filepath.Join(root, module)
+	if b, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build %s: %w\n%s", pkg, err, b)
+	}
+	return out, nil
 }

@@ -35,7 +35,7 @@ type Storm struct {
 // NewStorm makes a storm of faults.
 func NewStorm(tb testing.TB, faults ...Fault) *Storm {
 	tb.Helper()
-	seed := uint64(time.Now().UnixNano()) //nolint:gosec // any bits will do
+	seed := uint64(time.Now().UnixNano())         //nolint:gosec // any bits will do
 	if s := os.Getenv("YARD_E2E_SEED"); s != "" { //nolint:forbidigo // a test's setting
 		n, err := strconv.ParseUint(s, 10, 64)
 		if err != nil {
@@ -142,3 +142,6 @@ func CuttingPower(weight int, v *Volume, p *Proc) Fault {
 		return p.start()
 	}}
 }
+
+// Wait waits until what was frozen goes on.
+func (s *Storm) Wait() { s.thaws.Wait() }

@@ -1,0 +1,130 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"yardmaster.dev/pkg/bus"
+	"yardmaster.dev/proto/subject"
+)
+
+// Bus is one nats-server process, or a cluster of three, with the users,
+// permissions, streams and consumers of a topology.
+type Bus struct {
+	Topology subject.Topology
+	// Dir holds the users' seeds in users/.
+	Dir     string
+	Servers []*Proc
+	// URLs are the servers' client URLs.
+	URLs []string
+}
+
+// BusOptions says what kind of bus.
+type BusOptions struct {
+	Topology subject.Topology
+	// Store is the folder of the single server's store; empty is one in the
+	// test's folder.
+	Store string
+	// Nets, if set, runs a cluster: one server in each.
+	Nets []Net
+}
+
+// Net is where a server of a cluster lives.
+type Net struct {
+	// Addr is its IP address; Space its network name space, empty for ours.
+	Addr  string
+	Space string
+}
+
+// StartBus makes the keys, starts the servers and makes the streams.
+func StartBus(tb testing.TB, o BusOptions) *Bus {
+	tb.Helper()
+	b := &Bus{Topology: o.Topology, Dir: filepath.Join(Dir(tb), "bus")}
+	users, err := bus.MakeUsers(b.Dir, o.Topology)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if len(o.Nets) == 0 {
+		store := o.Store
+		if store == "" {
+			store = filepath.Join(Dir(tb), "store")
+		}
+		port := Ports(tb, 1)[0]
+		conf := fmt.Sprintf("server_name: n0\nlisten: %q\n%s", Addr(port), bus.ServerConfig(store, users))
+		b.serve(tb, "nats", conf, Net{Addr: "127.0.0.1"}, port)
+	} else {
+		b.cluster(tb, o.Nets, users)
+	}
+	b.init(tb)
+	return b
+}
+
+// cluster gives every server the same ports in its own network.
+func (b *Bus) cluster(tb testing.TB, nets []Net, users []bus.Identity) {
+	tb.Helper()
+	const client, route = 4222, 6222
+	var routes []string
+	for _, n := range nets {
+		routes = append(routes, fmt.Sprintf("nats-route://%s:%d", n.Addr, route))
+	}
+	for i, n := range nets {
+		store := filepath.Join(Dir(tb), fmt.Sprintf("store%d", i))
+		conf := fmt.Sprintf("server_name: n%d\nlisten: \"%s:%d\"\ncluster {\n  name: yard\n  listen: \"%s:%d\"\n  routes: [%s]\n}\n%s",
+			i, n.Addr, client, n.Addr, route, strings.Join(routes, ", "), bus.ServerConfig(store, users))
+		b.serve(tb, fmt.Sprintf("nats%d", i), conf, n, client)
+	}
+}
+
+func (b *Bus) serve(tb testing.TB, name, conf string, at Net, port int) {
+	tb.Helper()
+	file := filepath.Join(Dir(tb), name+".conf")
+	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	spec := Spec{Name: name, Path: Binary(tb, "nats-server"), Args: []string{"-c", file}}
+	if at.Space != "" {
+		ip, err := exec.LookPath("ip")
+		if err != nil {
+			tb.Fatal(err)
+		}
+		spec.Args = append([]string{"netns", "exec", at.Space, spec.Path}, spec.Args...)
+		spec.Path = ip
+	}
+	b.Servers = append(b.Servers, Start(tb, spec))
+	b.URLs = append(b.URLs, fmt.Sprintf("nats://%s:%d", at.Addr, port))
+}
+
+// URL lists every server, with commas.
+func (b *Bus) URL() string { return strings.Join(b.URLs, ",") }
+
+// Config is how a user connects.
+func (b *Bus) Config(user string) bus.Config {
+	return bus.Config{URL: b.URL(), SeedFile: bus.SeedFile(b.Dir, user)}
+}
+
+// Connect connects as a user until the test ends.
+func (b *Bus) Connect(tb testing.TB, user string) *bus.Conn {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), 30*time.Second)
+	defer cancel()
+	c, err := bus.Connect(ctx, b.Config(user), "e2e", slog.New(slog.NewJSONHandler(io.Discard, nil)))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(c.Close)
+	return c
+}
+
+func (b *Bus) init(tb testing.TB) {
+	tb.Helper()
+	admin := b.Connect(tb, subject.UserAdmin)
+	Wait(tb, "streams", time.Minute, func() error { return bus.Init(tb.Context(), admin, b.Topology) })
+}

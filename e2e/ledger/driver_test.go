@@ -1,0 +1,251 @@
+//go:build e2e
+
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"yardmaster.dev/e2e/machines"
+	"yardmaster.dev/pkg/bus"
+	"yardmaster.dev/pkg/fleet"
+	"yardmaster.dev/pkg/plan"
+	"yardmaster.dev/pkg/wire"
+	"yardmaster.dev/proto/subject"
+)
+
+// driver plays the gateway (and so people and autoscalers) and the guests
+// that phone home. It is never hurt: what it has sent must be done once.
+type driver struct {
+	tb   testing.TB
+	conn *bus.Conn
+	dir  machines.Folder
+
+	mu     sync.Mutex
+	sent   int
+	twice  int
+	phoned map[string]bool
+}
+
+// fleetModel is what a fleet should be by all that was accepted.
+type fleetModel struct {
+	doc    fleet.Fleet
+	shard  int
+	target int
+	n      int
+}
+
+const pool = "w"
+
+func (d *driver) nextID(prefix string) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.sent++
+	return fmt.Sprintf("%s-%d", prefix, d.sent)
+}
+
+// send stores a command and, if it is wanted, a second time, as a client
+// would whose first answer was lost.
+func (d *driver) send(ctx context.Context, shard int, scope string, c *plan.Command) {
+	c.By, c.At = "driver", time.Now()
+	m, err := wire.Command(c)
+	if err != nil {
+		d.tb.Errorf("encode %s: %v", c.ID, err)
+		return
+	}
+	for {
+		_, err := d.conn.Publish(ctx, bus.Expect(bus.NewMsg(subject.Command(shard, scope, c.ID), m), 0))
+		if err == nil || bus.Code(err) == bus.CodeWrongLastSequence || ctx.Err() != nil {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// again stores the same command beside the first, without any expectation.
+func (d *driver) again(ctx context.Context, shard int, scope string, c *plan.Command) {
+	m, err := wire.Command(c)
+	if err != nil {
+		d.tb.Errorf("encode %s: %v", c.ID, err)
+		return
+	}
+	if _, err := d.conn.Publish(ctx, bus.Rollup(bus.NewMsg(subject.Command(shard, scope, c.ID), m))); err == nil {
+		d.mu.Lock()
+		d.twice++
+		d.mu.Unlock()
+	}
+}
+
+// receipt waits for the answer to a command.
+func (d *driver) receipt(ctx context.Context, shard int, scope, id string) (*plan.Receipt, error) {
+	at := subject.Receipt(shard, scope, id)
+	for {
+		m, err := d.conn.Last(ctx, subject.ShardStream(shard), at)
+		if err == nil {
+			return decodeReceipt(m)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("no receipt for %s: %w", id, errors.Join(ctx.Err(), err))
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+func decodeReceipt(m *bus.Message) (*plan.Receipt, error) {
+	name, err := subject.Parse(m.Subject)
+	if err != nil {
+		return nil, err
+	}
+	r, _, err := wire.DecodeRecord(name, m.Type(), m.Version(), m.Data)
+	if err != nil {
+		return nil, err
+	}
+	return r.(*plan.Receipt), nil
+}
+
+// must sends a command and wants it accepted.
+func (d *driver) must(ctx context.Context, shard int, scope string, c *plan.Command) *plan.Receipt {
+	d.tb.Helper()
+	d.send(ctx, shard, scope, c)
+	r, err := d.receipt(ctx, shard, scope, c.ID)
+	if err != nil {
+		d.tb.Fatal(err)
+	}
+	if !r.Accepted {
+		d.tb.Fatalf("%s was refused: %s %v", c.ID, r.Code, r.Refusal)
+	}
+	return r
+}
+
+// start makes the documents and the fleets.
+func (d *driver) start(ctx context.Context, fleets []*fleetModel) {
+	d.tb.Helper()
+	meta := func(name string) fleet.Metadata { return fleet.Metadata{Name: name} }
+	d.must(ctx, 0, plan.YardScope, &plan.Command{ID: d.nextID("network"), ApplyNetwork: &fleet.Network{
+		APIVersion: fleet.APIVersion, Kind: fleet.KindNetwork, Metadata: meta("lan"),
+		Spec: fleet.NetworkSpec{Subnet: "10.0.0.0/16", Range: "10.0.1.0-10.0.8.255", Gateway: "10.0.0.1", DNS: []string{"10.0.0.1"}},
+	}})
+	d.must(ctx, 0, plan.YardScope, &plan.Command{ID: d.nextID("site"), ApplySite: &fleet.Site{
+		APIVersion: fleet.APIVersion, Kind: fleet.KindSite, Metadata: meta("dc1"),
+		Spec: fleet.SiteSpec{VSphere: &fleet.SiteVSphere{
+			URL: "https://vcenter.example/sdk", Username: fleet.Secret{Env: "U"}, Password: fleet.Secret{Env: "P"}, Datacenter: "dc1",
+		}},
+	}})
+	for _, f := range fleets {
+		d.place(ctx, f)
+		d.must(ctx, f.shard, f.doc.Metadata.Name, &plan.Command{ID: d.nextID("apply"), ApplyFleet: &plan.ApplyFleet{Document: f.doc}})
+	}
+}
+
+func (d *driver) place(ctx context.Context, f *fleetModel) {
+	d.tb.Helper()
+	name := f.doc.Metadata.Name
+	d.must(ctx, 0, plan.YardScope, &plan.Command{ID: d.nextID("place"), Place: &plan.PlaceFleet{Name: name}})
+	m, err := d.conn.Last(ctx, subject.ShardStream(0), subject.Place(name))
+	if err != nil {
+		d.tb.Fatal(err)
+	}
+	at, err := subject.Parse(m.Subject)
+	if err != nil {
+		d.tb.Fatal(err)
+	}
+	r, _, err := wire.DecodeRecord(at, m.Type(), m.Version(), m.Data)
+	if err != nil {
+		d.tb.Fatal(err)
+	}
+	f.shard = r.(*plan.Place).Shard
+}
+
+// newFleet describes nodes that only the fake workers will make.
+func newFleet(name string, nodes, unavailable, surge int) *fleetModel {
+	all := 100
+	f := &fleetModel{target: nodes, doc: fleet.Fleet{
+		APIVersion: fleet.APIVersion, Kind: fleet.KindFleet, Metadata: fleet.Metadata{Name: name},
+		Spec: fleet.FleetSpec{
+			OS:     fleet.OS{Channel: "stable", Version: "4593.2.5"},
+			Config: []fleet.Layer{{Role: "base"}},
+			Vars:   map[string]string{"round": "0"},
+			Pools: []fleet.Pool{{
+				Name: pool, Replicas: nodes, Networks: []fleet.PoolNetwork{{Ref: "lan"}},
+				VSphere: &fleet.VSphere{Site: "dc1", Cluster: "c1", Datastore: "ds1"},
+			}},
+			Rollout: fleet.Rollout{MaxUnavailable: &unavailable, MaxSurge: &surge},
+			Protect: fleet.Protect{MaxDestroyPercent: &all},
+			Retry:   fleet.Retry{Attempts: 50},
+		},
+	}}
+	f.doc.Spec.Retry.Backoff.Duration = 200 * time.Millisecond
+	f.doc.Spec.Retry.MaxBackoff.Duration = 2 * time.Second
+	return f
+}
+
+// roll applies the next revision.
+func (d *driver) roll(ctx context.Context, f *fleetModel) {
+	f.n++
+	doc := f.doc
+	doc.Spec.Vars = map[string]string{"round": fmt.Sprint(f.n)}
+	f.doc = doc
+	c := &plan.Command{ID: d.nextID("apply"), ApplyFleet: &plan.ApplyFleet{Document: doc}}
+	d.send(ctx, f.shard, doc.Metadata.Name, c)
+	d.answer(ctx, f, c)
+}
+
+// scale adds some nodes or takes some away, as an autoscaler would: it names
+// the target that it saw, so that a command applied twice is refused.
+func (d *driver) scale(ctx context.Context, f *fleetModel, r *rand.Rand) {
+	seen := f.target
+	next := max(10, f.doc.Spec.Pools[0].Replicas-r.IntN(1+f.doc.Spec.Pools[0].Replicas/8))
+	c := &plan.Command{ID: d.nextID("scale"), Scale: &plan.Scale{Pool: pool, Target: next, Basis: &seen}}
+	d.send(ctx, f.shard, f.doc.Metadata.Name, c)
+	if r.IntN(3) == 0 {
+		d.again(ctx, f.shard, f.doc.Metadata.Name, c)
+	}
+	if d.answer(ctx, f, c) {
+		f.target = next
+	}
+}
+
+func (d *driver) answer(ctx context.Context, f *fleetModel, c *plan.Command) bool {
+	r, err := d.receipt(ctx, f.shard, f.doc.Metadata.Name, c.ID)
+	if err != nil {
+		if ctx.Err() == nil {
+			d.tb.Error(err)
+		}
+		return false
+	}
+	if !r.Accepted {
+		d.tb.Errorf("%s was refused: %s %v", c.ID, r.Code, r.Refusal)
+	}
+	return r.Accepted
+}
+
+// guests lets every new machine phone home until ctx ends.
+func (d *driver) guests(ctx context.Context, shardOf func(fleet string) int) {
+	for ctx.Err() == nil {
+		all, err := d.dir.All()
+		if err != nil {
+			d.tb.Error(err)
+			return
+		}
+		for _, m := range all {
+			if d.phoned[m.UUID] {
+				continue
+			}
+			c := &plan.Command{ID: "ph-" + m.Token[:32], PhoneHome: &plan.PhoneHome{
+				Node: m.Node, Incarnation: m.Incarnation, TokenSHA256: m.Token, Address: m.Address,
+				MachineID: m.UUID, BootID: m.UUID, OSVersion: "4593.2.5",
+			}}
+			d.send(ctx, shardOf(m.Fleet), m.Fleet, c)
+			if ctx.Err() == nil {
+				d.phoned[m.UUID] = true
+			}
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
