@@ -1,0 +1,239 @@
+package simulator
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/coreos/ignition/v2/config/v3_5/types"
+	"github.com/google/uuid"
+
+	"yardmaster.dev/pkg/service"
+)
+
+// live does one step of one guest.
+func (w *World) live(ctx context.Context, s step) {
+	g, ok := w.guests.current(s)
+	if !ok {
+		return
+	}
+	switch s.deed {
+	case deedBoot:
+		w.boot(s, g)
+	case deedReport:
+		w.report(ctx, s, g)
+	case deedDown:
+		w.showDown(s)
+	}
+}
+
+// boot is from the firmware to multi-user.target.
+func (w *World) boot(s step, g guest) {
+	vm, ok := w.look(s.ref)
+	if !ok {
+		return
+	}
+	g.BootID = uuid.NewString()
+	console := w.console(vm.Name)
+	console("Booting Flatcar Container Linux %s", release(g.Source))
+	if s.rule.Never {
+		g.Phase, g.Reason = PhaseHung, "a fault keeps this guest from booting"
+		console("SeaBIOS: no bootable device (simulated)")
+		w.keep(s, g)
+		return
+	}
+	if err := w.ignite(&g, vm, console); err != nil {
+		g.Phase, g.Reason = PhaseRefused, err.Error()
+		console("ignition[741]: CRITICAL : %v", err)
+		console("systemd[1]: Reached target emergency.target. You are in emergency mode.")
+		w.log.WarnContext(w.ctx, "guest refused its config", service.KeyNode, vm.Name, service.KeyErr, err.Error())
+		w.keep(s, g)
+		return
+	}
+	mac := ""
+	if len(vm.NICs) > 0 {
+		mac = vm.NICs[0].MAC
+	}
+	address, err := staticAddress(g.Disk.Networks, mac)
+	if err != nil {
+		console("systemd-networkd: %v; using DHCP", err)
+	}
+	if address == "" {
+		address = lease(s.ref)
+	}
+	if s.rule.Address != "" {
+		address = s.rule.Address
+	}
+	g.Phase, g.Address, g.Hostname = PhaseUp, address, g.Disk.Hostname
+	console("systemd-networkd: %s: %s", kernelNIC, address)
+	console("systemd[1]: Reached target multi-user.target.")
+	if !w.keep(s, g) {
+		return
+	}
+	if g.Disk.PhoneHome != nil {
+		w.guests.after(0, step{ref: s.ref, turn: s.turn, deed: deedReport})
+	}
+}
+
+// ignite is the first boot of a disk: it runs Ignition. What it read is
+// blanked by keep.
+func (w *World) ignite(g *guest, vm machine, console func(string, ...any)) error {
+	if g.Disk.Ignited {
+		return nil
+	}
+	extra := map[string]string{}
+	for _, o := range vm.Extra {
+		extra[o.Key] = o.Value
+	}
+	if err := checkKargs(extra[keyKargs]); err != nil {
+		return err
+	}
+	cfg, err := readConfig(extra)
+	if errors.Is(err, errNoConfig) {
+		console("ignition[741]: INFO : %v", err)
+		g.Disk = onDisk{Ignited: true, Hostname: "localhost"}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	written, err := install(cfg, release(g.Source), console)
+	if err != nil {
+		return err
+	}
+	g.Disk = written
+	console("ignition[741]: INFO : files: op(1): wrote %d files, %d units", len(cfg.Storage.Files), len(cfg.Systemd.Units))
+	return nil
+}
+
+// install is what Ignition leaves on the disk, as far as the guest needs it.
+func install(cfg *types.Config, version string, console func(string, ...any)) (onDisk, error) {
+	written, err := files(cfg)
+	if err != nil {
+		return onDisk{}, err
+	}
+	d := onDisk{Ignited: true, Hostname: "localhost", Networks: map[string]string{}}
+	if h := strings.TrimSpace(written["/etc/hostname"]); h != "" {
+		d.Hostname = h
+	}
+	for name, body := range written {
+		if strings.HasPrefix(name, networkDir) {
+			d.Networks[name] = body
+		}
+	}
+	if d.PhoneHome, err = findPhoneHome(enabledUnits(cfg), written, version); err != nil {
+		// The boot goes on without the unit; only its console knows.
+		console("systemd[1]: %v", err)
+	}
+	return d, nil
+}
+
+// replyLimit bounds what is read of an answer.
+const replyLimit = 4 << 10
+
+// report runs the phone-home unit once; it is planned again until it
+// succeeds.
+func (w *World) report(ctx context.Context, s step, g guest) {
+	vm, ok := w.look(s.ref)
+	if !ok || g.Disk.PhoneHome == nil {
+		return
+	}
+	unit := *g.Disk.PhoneHome
+	console := w.console(vm.Name)
+	rule := w.faults.strike(OnPhoneHome, vm.Name)
+	if !w.sleep(rule.Delay.Duration) {
+		return
+	}
+	err := errors.New("curl: (7) could not connect (simulated)")
+	if !rule.Never {
+		err = w.phone(ctx, &unit, g, vm)
+	}
+	if err == nil {
+		console("%s: Deactivated successfully.", unit.Unit)
+		g.Disk.PhoneHome, g.Disk.Reported = nil, true
+		w.keep(s, g)
+		return
+	}
+	unit.Tries++
+	console("%s: %v", unit.Unit, err)
+	g.Disk.PhoneHome, g.Reason = &unit, err.Error()
+	if !w.guests.set(s, g) {
+		return
+	}
+	retry := unit.Retry
+	if d := w.cfg.PhoneHomeRetry.Duration; d > 0 {
+		retry = d
+	}
+	w.guests.after(w.jitter(retry), s)
+}
+
+func (w *World) phone(ctx context.Context, unit *phoneHome, g guest, vm machine) error {
+	argv, err := command(unit.Exec, specifiers{machineID(vm), strings.ReplaceAll(g.BootID, "-", ""), g.Hostname}, unit.Env)
+	if err != nil {
+		return err
+	}
+	c, err := parseCurl(argv)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, c.method, c.url, bytes.NewReader([]byte(c.body)))
+	if err != nil {
+		return fmt.Errorf("curl: (3) %w", err)
+	}
+	req.Header = c.header
+	res, err := w.http.Do(req)
+	if err != nil {
+		return fmt.Errorf("curl: (7) %w", err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, replyLimit))
+	if res.StatusCode >= http.StatusMultipleChoices {
+		return fmt.Errorf("curl: (22) the requested URL returned error: %d", res.StatusCode)
+	}
+	return nil
+}
+
+// machineID is /etc/machine-id: it stays with the disk.
+func machineID(vm machine) string {
+	sum := sha256.Sum256([]byte(vm.Ref + vm.UUID + vm.InstanceUUID))
+	return hex.EncodeToString(sum[:16])
+}
+
+// release is the Flatcar version that a template's name tells.
+func release(template string) string {
+	if v, ok := strings.CutPrefix(template, "flatcar-"); ok {
+		return v
+	}
+	return "4593.2.5"
+}
+
+const consoleLimit = 1 << 20
+
+// console returns a function that writes lines to a machine's console log. A
+// log that cannot be written is not worth stopping a guest for.
+func (w *World) console(vm string) func(format string, args ...any) {
+	name := w.cfg.ConsoleFile(vm)
+	return func(format string, args ...any) {
+		if info, err := os.Stat(name); err == nil && info.Size() > consoleLimit {
+			return
+		}
+		f, err := os.OpenFile(filepath.Clean(name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			return
+		}
+		defer func() { _ = f.Close() }()
+		text := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", " ")
+		_, _ = fmt.Fprintf(f, "%s %s\n", time.Now().UTC().Format(time.RFC3339Nano), text)
+	}
+}

@@ -1,0 +1,256 @@
+package simulator
+
+import (
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/soap"
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+// free makes the simulator take no lock for an object before it calls its
+// method: our methods take the gate first, then the lock. The other way round
+// two calls could wait for each other.
+type free struct{}
+
+// Lock does nothing.
+func (free) Lock() {}
+
+// Unlock does nothing.
+func (free) Unlock() {}
+
+// machineCall, folderCall and searchCall stand between a client and an object
+// of the simulator. The simulator finds their methods by name; what they do
+// not have is the object's own.
+type (
+	machineCall struct {
+		free
+		*simulator.VirtualMachine
+		w *World
+	}
+	folderCall struct {
+		free
+		*simulator.Folder
+		w *World
+	}
+	searchCall struct {
+		free
+		*simulator.SearchIndex
+		w *World
+	}
+)
+
+// diverted is the name of no object. The simulator prefers an object that it
+// finds by the call's reference to the one that a handler gives it, so that a
+// diverted call must carry a reference that leads nowhere.
+var diverted = types.ManagedObjectReference{Type: "Simulated", Value: "diverted"}
+
+// route sees every call before the simulator does.
+func (w *World) route(ctx *simulator.Context, m *simulator.Method) (mo.Reference, types.BaseMethodFault) {
+	if ctx.Session == nil {
+		return nil, nil
+	}
+	target := w.reg.Get(m.This)
+	if w.faults.spoilsCalls() {
+		if fault := w.spoil(ctx, m, target); fault != nil {
+			return nil, fault
+		}
+	}
+	var stand mo.Reference
+	switch x := target.(type) {
+	case *simulator.VirtualMachine:
+		switch m.Name {
+		case "CloneVM_Task", "PowerOnVM_Task", "PowerOffVM_Task", "ResetVM_Task", "ReconfigVM_Task",
+			"Rename_Task", "Destroy_Task", "UnregisterVM", "MarkAsTemplate", "MarkAsVirtualMachine":
+			stand = &machineCall{VirtualMachine: x, w: w}
+		}
+	case *simulator.Folder:
+		switch m.Name {
+		case "CreateFolder", "CreateVM_Task", "Rename_Task", "Destroy_Task":
+			stand = &folderCall{Folder: x, w: w}
+		}
+	case *simulator.SearchIndex:
+		stand = &searchCall{SearchIndex: x, w: w}
+	}
+	if stand != nil {
+		m.This = diverted
+	}
+	return stand, nil
+}
+
+// spoil applies the rules that name a method of the API.
+func (w *World) spoil(ctx *simulator.Context, m *simulator.Method, target mo.Reference) types.BaseMethodFault {
+	name := ""
+	if vm, ok := target.(*simulator.VirtualMachine); ok {
+		ctx.WithLock(vm, func() { name = vm.Name })
+	}
+	if clone, ok := m.Body.(*types.CloneVM_Task); ok {
+		name = clone.Name
+	}
+	r := w.faults.strike(Verb(m.Name), name)
+	if !w.sleep(r.Delay.Duration) {
+		return &types.RequestCanceled{}
+	}
+	return r.fault()
+}
+
+// CloneVMTask checks the references that would crash the simulator while it
+// holds the template's lock.
+func (c *machineCall) CloneVMTask(ctx *simulator.Context, req *types.CloneVM_Task) soap.HasFault {
+	refuse := func(f types.BaseMethodFault) soap.HasFault {
+		return &methods.CloneVM_TaskBody{Fault_: simulator.Fault("", f)}
+	}
+	loc := req.Spec.Location
+	for _, ref := range []*types.ManagedObjectReference{&req.Folder, loc.Datastore, loc.Pool, loc.Host} {
+		if ref != nil && c.w.reg.Get(*ref) == nil {
+			return refuse(&types.ManagedObjectNotFound{Obj: *ref})
+		}
+	}
+	op := operation{verb: OnClone, vm: req.Name, clone: req, takes: c.w.cfg.CloneDelay, alone: alone}
+	if linked(req) {
+		if snap := req.Spec.Snapshot; snap == nil || c.w.reg.Get(*snap) == nil {
+			op.refuse = &types.InvalidArgument{InvalidProperty: "spec.snapshot"}
+		}
+	}
+	return c.w.dispatch(ctx, c.VirtualMachine, op, func() soap.HasFault { return c.VirtualMachine.CloneVMTask(ctx, req) })
+}
+
+func linked(req *types.CloneVM_Task) bool {
+	return req.Spec.Location.DiskMoveType == string(types.VirtualMachineRelocateDiskMoveOptionsCreateNewChildDiskBacking)
+}
+
+// PowerOnVMTask goes through dispatch.
+func (c *machineCall) PowerOnVMTask(ctx *simulator.Context, req *types.PowerOnVM_Task) soap.HasFault {
+	op := operation{verb: OnPowerOn, takes: c.w.cfg.PowerDelay}
+	return c.w.dispatch(ctx, c.VirtualMachine, op, func() soap.HasFault { return c.VirtualMachine.PowerOnVMTask(ctx, req) })
+}
+
+// PowerOffVMTask goes through dispatch.
+func (c *machineCall) PowerOffVMTask(ctx *simulator.Context, req *types.PowerOffVM_Task) soap.HasFault {
+	op := operation{verb: OnPowerOff, takes: c.w.cfg.PowerDelay}
+	return c.w.dispatch(ctx, c.VirtualMachine, op, func() soap.HasFault { return c.VirtualMachine.PowerOffVMTask(ctx, req) })
+}
+
+// ResetVMTask goes through dispatch.
+func (c *machineCall) ResetVMTask(ctx *simulator.Context, req *types.ResetVM_Task) soap.HasFault {
+	op := operation{verb: OnReset, takes: c.w.cfg.PowerDelay}
+	return c.w.dispatch(ctx, c.VirtualMachine, op, func() soap.HasFault { return c.VirtualMachine.ResetVMTask(ctx, req) })
+}
+
+// ReconfigVMTask goes through dispatch.
+func (c *machineCall) ReconfigVMTask(ctx *simulator.Context, req *types.ReconfigVM_Task) soap.HasFault {
+	op := operation{verb: OnReconfigure}
+	return c.w.dispatch(ctx, c.VirtualMachine, op, func() soap.HasFault { return c.VirtualMachine.ReconfigVMTask(ctx, req) })
+}
+
+// RenameTask goes through dispatch, alone: it looks for the name in the
+// folder.
+func (c *machineCall) RenameTask(ctx *simulator.Context, req *types.Rename_Task) soap.HasFault {
+	op := operation{verb: OnRename, alone: alone}
+	return c.w.dispatch(ctx, c.VirtualMachine, op, func() soap.HasFault { return c.VirtualMachine.RenameTask(ctx, req) })
+}
+
+// DestroyTask goes through dispatch, alone: it changes the folder.
+func (c *machineCall) DestroyTask(ctx *simulator.Context, req *types.Destroy_Task) soap.HasFault {
+	op := operation{verb: OnDestroy, alone: alone}
+	return c.w.dispatch(ctx, c.VirtualMachine, op, func() soap.HasFault { return c.VirtualMachine.DestroyTask(ctx, req) })
+}
+
+// UnregisterVM is no task; it changes the folder all the same.
+func (c *machineCall) UnregisterVM(ctx *simulator.Context, req *types.UnregisterVM) soap.HasFault {
+	c.w.gate.Lock()
+	defer c.w.gate.Unlock()
+	defer c.w.reg.AcquireLock(ctx, c.VirtualMachine)()
+	return c.VirtualMachine.UnregisterVM(ctx, req)
+}
+
+// MarkAsTemplate journals what it changed.
+func (c *machineCall) MarkAsTemplate(ctx *simulator.Context, req *types.MarkAsTemplate) soap.HasFault {
+	defer c.w.reg.AcquireLock(ctx, c.VirtualMachine)()
+	res := c.VirtualMachine.MarkAsTemplate(req)
+	if res.Fault() == nil {
+		c.w.save(&c.VirtualMachine.VirtualMachine)
+	}
+	return res
+}
+
+// MarkAsVirtualMachine journals what it changed.
+func (c *machineCall) MarkAsVirtualMachine(ctx *simulator.Context, req *types.MarkAsVirtualMachine) soap.HasFault {
+	defer c.w.reg.AcquireLock(ctx, c.VirtualMachine)()
+	res := c.VirtualMachine.MarkAsVirtualMachine(req)
+	if res.Fault() == nil {
+		c.w.save(&c.VirtualMachine.VirtualMachine)
+	}
+	return res
+}
+
+// CreateFolder looks for the name in the folder, which must not be changed
+// by a clone meanwhile.
+func (c *folderCall) CreateFolder(ctx *simulator.Context, req *types.CreateFolder) soap.HasFault {
+	c.w.gate.RLock()
+	defer c.w.gate.RUnlock()
+	defer c.w.reg.AcquireLock(ctx, c.Folder)()
+	return c.Folder.CreateFolder(ctx, req)
+}
+
+// CreateVMTask is the client's own call; a clone's inner one does not come
+// this way.
+func (c *folderCall) CreateVMTask(ctx *simulator.Context, req *types.CreateVM_Task) soap.HasFault {
+	// The simulator would make a second VM of the same name.
+	op := operation{verb: OnCreate, vm: req.Config.Name, takes: c.w.cfg.CloneDelay, alone: alone}
+	c.w.gate.RLock()
+	defer c.w.gate.RUnlock()
+	return c.w.dispatch(ctx, c.Folder, op, func() soap.HasFault {
+		if other := c.w.reg.FindByName(req.Config.Name, c.ChildEntity); other != nil {
+			f := &types.DuplicateName{Name: req.Config.Name, Object: other.Reference()}
+			return &methods.CreateVM_TaskBody{Fault_: simulator.Fault("", f)}
+		}
+		return c.Folder.CreateVMTask(ctx, req)
+	})
+}
+
+// RenameTask goes through dispatch, alone.
+func (c *folderCall) RenameTask(ctx *simulator.Context, req *types.Rename_Task) soap.HasFault {
+	op := operation{verb: OnRename, alone: alone}
+	return c.w.dispatch(ctx, c.Folder, op, func() soap.HasFault { return c.Folder.RenameTask(ctx, req) })
+}
+
+// DestroyTask goes through dispatch, alone. A vCenter destroys what is in the
+// folder too; the simulator would lose it, so that we refuse.
+func (c *folderCall) DestroyTask(ctx *simulator.Context, req *types.Destroy_Task) soap.HasFault {
+	op := operation{verb: OnDestroy, alone: alone}
+	c.w.reg.WithLock(ctx, c.Folder, func() {
+		if len(c.ChildEntity) > 0 {
+			op.refuse = &types.ResourceInUse{Type: "Folder", Name: c.Name}
+		}
+	})
+	return c.w.dispatch(ctx, c.Folder, op, func() soap.HasFault { return c.Folder.DestroyTask(ctx, req) })
+}
+
+// FindChild panics in the simulator while a clone is half made.
+func (c *searchCall) FindChild(ctx *simulator.Context, req *types.FindChild) soap.HasFault {
+	c.w.gate.RLock()
+	defer c.w.gate.RUnlock()
+	return c.SearchIndex.FindChild(ctx, req)
+}
+
+// FindByInventoryPath is FindChild for each element of the path.
+func (c *searchCall) FindByInventoryPath(ctx *simulator.Context, req *types.FindByInventoryPath) soap.HasFault {
+	c.w.gate.RLock()
+	defer c.w.gate.RUnlock()
+	return c.SearchIndex.FindByInventoryPath(ctx, req)
+}
+
+// FindByUuid reads a config that a clone may be writing.
+func (c *searchCall) FindByUuid(ctx *simulator.Context, req *types.FindByUuid) soap.HasFault {
+	c.w.gate.RLock()
+	defer c.w.gate.RUnlock()
+	return c.SearchIndex.FindByUuid(ctx, req)
+}
+
+// FindAllByUuid reads a config that a clone may be writing.
+func (c *searchCall) FindAllByUuid(ctx *simulator.Context, req *types.FindAllByUuid) soap.HasFault {
+	c.w.gate.RLock()
+	defer c.w.gate.RUnlock()
+	return c.SearchIndex.FindAllByUuid(ctx, req)
+}

@@ -1,0 +1,298 @@
+package simulator
+
+import (
+	"container/heap"
+	"context"
+	"sync"
+	"time"
+
+	"github.com/vmware/govmomi/vim25/types"
+	"golang.org/x/sync/errgroup"
+)
+
+// Phase says how far a guest is.
+type Phase string
+
+// The phases.
+const (
+	PhaseOff     Phase = "off"
+	PhaseBooting Phase = "booting"
+	// PhaseHung never comes up because a fault says so.
+	PhaseHung Phase = "hung"
+	// PhaseRefused stands in the emergency shell: Ignition refused its
+	// config.
+	PhaseRefused Phase = "refused"
+	PhaseUp      Phase = "up"
+)
+
+// guest is how a machine's guest stands, and what is on its disk.
+type guest struct {
+	Phase  Phase  `json:"phase"`
+	Reason string `json:"reason,omitempty"`
+	// Source is the template, which names the Flatcar release.
+	Source   string `json:"source,omitempty"`
+	BootID   string `json:"bootId,omitempty"`
+	Address  string `json:"address,omitempty"`
+	Hostname string `json:"hostname,omitempty"`
+	Disk     onDisk `json:"disk,omitzero"`
+}
+
+// onDisk is what the first boot wrote; later boots only read it.
+type onDisk struct {
+	// Ignited means that Ignition is done with this disk.
+	Ignited  bool              `json:"ignited,omitempty"`
+	Hostname string            `json:"hostname,omitempty"`
+	Networks map[string]string `json:"networks,omitempty"`
+	// PhoneHome is the unit until it succeeded, Reported whether it did.
+	PhoneHome *phoneHome `json:"phoneHome,omitempty"`
+	Reported  bool       `json:"reported,omitempty"`
+}
+
+// deed is what a guest does next.
+type deed uint8
+
+const (
+	deedBoot deed = iota
+	deedReport
+	deedDown
+)
+
+// step is a deed at a time; it is stale when the guest was switched since.
+type step struct {
+	at   time.Time
+	ref  string
+	turn int
+	deed deed
+	rule Rule
+}
+
+// guests runs all guests with few goroutines: one keeps the time, a bounded
+// number does what is due.
+type guests struct {
+	w    *World
+	wake chan struct{}
+
+	mu    sync.Mutex
+	state map[string]*tracked
+	due   steps
+}
+
+// tracked is a guest and how often it was switched on or off.
+type tracked struct {
+	guest
+	turn int
+}
+
+func newGuests(w *World) *guests {
+	return &guests{w: w, wake: make(chan struct{}, 1), state: map[string]*tracked{}}
+}
+
+func (g *guests) run(ctx context.Context, workers int) error {
+	group, ctx := errgroup.WithContext(ctx)
+	todo := make(chan step)
+	group.Go(func() error {
+		defer close(todo)
+		g.keepTime(ctx, todo)
+		return nil
+	})
+	for range workers {
+		group.Go(func() error {
+			for s := range todo {
+				g.w.live(ctx, s)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+func (g *guests) keepTime(ctx context.Context, todo chan<- step) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		next, wait := g.next()
+		if wait <= 0 {
+			select {
+			case todo <- next:
+				g.pop(next)
+				continue
+			case <-ctx.Done():
+				return
+			}
+		}
+		timer.Reset(wait)
+		select {
+		case <-timer.C:
+		case <-g.wake:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// idle is how long the time keeper sleeps when nothing is due.
+const idle = time.Hour
+
+// next looks at the first step. It stays in the heap until it was handed
+// over; an earlier one that comes meanwhile is only handed over after it.
+func (g *guests) next() (step, time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.due) == 0 {
+		return step{}, idle
+	}
+	return g.due[0], time.Until(g.due[0].at)
+}
+
+func (g *guests) pop(s step) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i := range g.due {
+		if g.due[i].ref == s.ref && g.due[i].turn == s.turn && g.due[i].deed == s.deed {
+			heap.Remove(&g.due, i)
+			return
+		}
+	}
+}
+
+// plan puts a step into the heap; the caller holds the lock.
+func (g *guests) plan(s step) {
+	heap.Push(&g.due, s)
+	select {
+	case g.wake <- struct{}{}:
+	default:
+	}
+}
+
+// after plans a deed of a guest that is still in its turn.
+func (g *guests) after(d time.Duration, s step) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if t := g.state[s.ref]; t != nil && t.turn == s.turn {
+		s.at = time.Now().Add(d)
+		g.plan(s)
+	}
+}
+
+// made says that a clone has a fresh disk.
+func (g *guests) made(ref types.ManagedObjectReference, template string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	t := g.state[ref.Value]
+	if t == nil {
+		t = &tracked{guest: guest{Phase: PhaseOff}}
+		g.state[ref.Value] = t
+	}
+	t.Source = template
+}
+
+// powered switches a guest on or off and returns how it stands then.
+func (g *guests) powered(ref, name string, state types.VirtualMachinePowerState) {
+	on := state == types.VirtualMachinePowerStatePoweredOn
+	s := step{ref: ref, deed: deedDown, at: time.Now()}
+	if on {
+		s.deed = deedBoot
+		s.rule = g.w.faults.strike(OnBoot, name)
+		s.at = s.at.Add(g.w.pause(g.w.cfg.BootDelay, s.rule))
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	t := g.state[ref]
+	if t == nil {
+		t = &tracked{}
+		g.state[ref] = t
+	}
+	t.turn++
+	s.turn = t.turn
+	t.Phase, t.Reason, t.Address, t.Hostname, t.BootID = PhaseOff, "", "", "", ""
+	if on {
+		t.Phase = PhaseBooting
+	}
+	g.plan(s)
+}
+
+// resume takes a guest out of the journal and goes on where it was.
+func (g *guests) resume(m machine) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	t := &tracked{guest: m.Guest}
+	g.state[m.Ref] = t
+	if types.VirtualMachinePowerState(m.Power) != types.VirtualMachinePowerStatePoweredOn {
+		t.Phase = PhaseOff
+		return
+	}
+	s := step{ref: m.Ref, at: time.Now()}
+	switch {
+	case t.Phase == PhaseUp && t.Disk.PhoneHome != nil:
+		s.deed = deedReport
+	case t.Phase == PhaseBooting:
+		s.deed = deedBoot
+		s.at = s.at.Add(g.w.jitter(g.w.cfg.BootDelay.Duration))
+	default:
+		return
+	}
+	g.plan(s)
+}
+
+func (g *guests) gone(ref string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.state, ref)
+}
+
+// of returns how a guest stands.
+func (g *guests) of(ref string) guest {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if t := g.state[ref]; t != nil {
+		return t.guest
+	}
+	return guest{Phase: PhaseOff}
+}
+
+// current returns how the guest of a step stands, and whether the step is
+// still of its turn.
+func (g *guests) current(s step) (guest, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	t := g.state[s.ref]
+	if t == nil || t.turn != s.turn {
+		return guest{}, false
+	}
+	return t.guest, true
+}
+
+// set stores how a guest stands, if the step is still of its turn.
+func (g *guests) set(s step, now guest) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	t := g.state[s.ref]
+	if t == nil || t.turn != s.turn {
+		return false
+	}
+	t.guest = now
+	return true
+}
+
+// steps is a heap by time.
+type steps []step
+
+// Len is for container/heap.
+func (s steps) Len() int { return len(s) }
+
+// Less is for container/heap.
+func (s steps) Less(i, j int) bool { return s[i].at.Before(s[j].at) }
+
+// Swap is for container/heap.
+func (s steps) Swap(i, j int) { s[i], s[j] = s[j], s[i] }
+
+// Push is for container/heap.
+func (s *steps) Push(x any) { *s = append(*s, x.(step)) } //nolint:errcheck // only plan pushes
+
+// Pop is for container/heap.
+func (s *steps) Pop() any {
+	old := *s
+	out := old[len(old)-1]
+	*s = old[:len(old)-1]
+	return out
+}
