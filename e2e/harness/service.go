@@ -12,7 +12,7 @@ func StartService(tb testing.TB, service, instance string, args ...string) *Proc
 	tb.Helper()
 	return Start(tb, Spec{
 		Name: instance, Path: Binary(tb, service), Revive: true,
-		Args: append([]string{"--instance", instance, "--health-listen", "127.0.0.1:0"}, args...),
+		Args: append([]string{"--instance", instance, "--health-listen", "off"}, args...),
 	})
 }
 
