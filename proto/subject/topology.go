@@ -51,7 +51,7 @@ const (
 	// PlannerAckWait is the fail-over time of inputs that a dead planner
 	// held; PlannerPinned that of the planner itself.
 	PlannerAckWait = 3 * time.Second
-	PlannerPinned  = time.Second
+	PlannerPinned  = 2 * time.Second
 	// WorkerAckWait is when a silent worker's job goes to another one.
 	WorkerAckWait = 15 * time.Second
 
