@@ -1,0 +1,77 @@
+package render
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"yardmaster.dev/pkg/fleet"
+)
+
+// Check returns everything that is wrong with the configs of a fleet's
+// pools, as far as it can be known without its secrets. The fleet has passed
+// its own Validate.
+func Check(f *fleet.Fleet) []fleet.Problem {
+	var out []fleet.Problem
+	for i := range f.Spec.Pools {
+		for _, p := range checkPool(f, i) {
+			if !slices.Contains(out, p) { // a fleet's layer is in every pool
+				out = append(out, p)
+			}
+		}
+	}
+	return out
+}
+
+func checkPool(f *fleet.Fleet, i int) []fleet.Problem {
+	c, err := compile(f, i)
+	if refusal, ok := errors.AsType[*Refusal](err); ok {
+		return refusal.Problems
+	}
+	path := fmt.Sprintf("spec.pools[%d].config", i)
+	if err != nil {
+		return []fleet.Problem{{Path: path, Message: err.Error()}}
+	}
+	if out := c.checkRoles(&f.Spec.Pools[i], path); len(out) > 0 {
+		return out
+	}
+	// A sample node shows what only values can: sizes, and what the slow
+	// path says.
+	_, err = c.sample(f, i)
+	if refusal, ok := errors.AsType[*Refusal](err); ok {
+		return refusal.Problems
+	}
+	if err != nil {
+		return []fleet.Problem{{Path: path, Message: err.Error()}}
+	}
+	return nil
+}
+
+// checkRoles finds pools whose nodes could never become ready, or would not
+// get their address.
+func (c *Compiled) checkRoles(p *fleet.Pool, path string) []fleet.Problem {
+	var out []fleet.Problem
+	if p.Ready.By != fleet.ReadyByGuestAddress && !c.hasRole(roleBase) {
+		out = append(out, fleet.Problem{
+			Path: path, Message: "the pool's nodes are ready when they phone home, but nothing makes them phone home",
+			Hint: "add role: base, or set ready: {by: guest-address}",
+		})
+	}
+	if c.static && !c.hasRole(roleStaticNet) && !c.uses("node.address") {
+		out = append(out, fleet.Problem{
+			Path: path, Message: "the pool's nodes have a static address, but nothing tells them",
+			Hint: "add role: static-net",
+		})
+	}
+	if !c.static && c.hasRole(roleStaticNet) {
+		out = append(out, fleet.Problem{
+			Path: path, Message: "role static-net needs a static address",
+			Hint: "add networks: [{ref: ...}] to the pool, or remove the role",
+		})
+	}
+	return out
+}
+
+func (c *Compiled) hasRole(name string) bool {
+	return slices.ContainsFunc(c.layers, func(l layer) bool { return l.label == "role "+name })
+}

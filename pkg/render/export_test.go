@@ -1,0 +1,20 @@
+package render
+
+// SlowIgnition renders a node on the slow path, whatever its pool is.
+func (c *Compiled) SlowIgnition(n Node) ([]byte, error) {
+	values, err := c.values(&n)
+	if err != nil {
+		return nil, err
+	}
+	text, _, err := c.slow(values, never)
+	return text, err
+}
+
+// StampIgnition renders a node without what stands beside the config.
+func (c *Compiled) StampIgnition(n *Node) ([]byte, error) {
+	values, err := c.values(n)
+	if err != nil {
+		return nil, err
+	}
+	return c.stamp(values), nil
+}

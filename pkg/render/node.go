@@ -1,0 +1,172 @@
+package render
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"yardmaster.dev/pkg/plan"
+)
+
+// Node is what differs from node to node of a pool.
+type Node struct {
+	Name     string
+	Fleet    string
+	Pool     string
+	Ordinal  int
+	Hostname string
+	UUID     string
+	MAC      string
+	// Networks are the node's addresses, in the order of the pool.
+	Networks []plan.JobNetwork
+	// PhoneHomeURL is the base URL at which the node reaches a gateway,
+	// PhoneHomeToken the one-time token that proves who calls.
+	PhoneHomeURL   string
+	PhoneHomeToken string
+	// Secrets by name; those that the pool's config uses must be there.
+	Secrets map[string]string
+}
+
+// The names of a node's values that anyone may use in a layer.
+var nodeNames = []string{
+	"fleet", "pool", "ordinal",
+	"node.hostname", "node.name", "node.fleet", "node.pool", "node.ordinal",
+	"node.address", "node.mac", "node.uuid",
+}
+
+// The names that only the shipped roles may use.
+const (
+	nameNetworkFile    = "node.networkFile"
+	namePhoneHomeURL   = "node.phoneHomeURL"
+	namePhoneHomeToken = "node.phoneHomeToken"
+)
+
+// A secret may be a key or a certificate chain, not a file system.
+const maxSecret = 32 << 10
+
+var (
+	labelForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	// nameForm is a node's name: three labels joined, so it may be longer.
+	nameForm     = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,126}[a-z0-9])?$`)
+	hostnameForm = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*$`)
+	macForm      = regexp.MustCompile(`^[0-9a-f]{2}(:[0-9a-f]{2}){5}$`)
+	uuidForm     = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+	tokenForm    = regexp.MustCompile(`^[A-Za-z0-9_-]{16,128}$`)
+	// urlForm leaves out whatever means something in an environment file.
+	urlForm = regexp.MustCompile(`^https?://[A-Za-z0-9.:_~%/\[\]-]+$`)
+)
+
+// maxHostname is what Linux's sethostname takes.
+const maxHostname = 64
+
+// value returns the node's value of a name, checked by its type.
+func (n *Node) value(name string) (string, error) {
+	switch name {
+	case "fleet", "node.fleet":
+		return formed(name, n.Fleet, labelForm)
+	case "pool", "node.pool":
+		return formed(name, n.Pool, labelForm)
+	case "ordinal", "node.ordinal":
+		return strconv.Itoa(n.Ordinal), nil
+	case "node.name":
+		return formed(name, n.Name, nameForm)
+	case "node.hostname":
+		if len(n.Hostname) > maxHostname {
+			return "", fmt.Errorf("node.hostname: %q is longer than %d characters", n.Hostname, maxHostname)
+		}
+		return formed(name, n.Hostname, hostnameForm)
+	case "node.mac":
+		return formed(name, n.MAC, macForm)
+	case "node.uuid":
+		return formed(name, n.UUID, uuidForm)
+	case "node.address":
+		return n.address()
+	case nameNetworkFile:
+		return n.networkFile()
+	case namePhoneHomeURL:
+		return n.phoneHomeURL()
+	case namePhoneHomeToken:
+		if !tokenForm.MatchString(n.PhoneHomeToken) {
+			return "", fmt.Errorf("%s: the token is not 16 to 128 letters, digits, - and _", name) // never the token itself
+		}
+		return n.PhoneHomeToken, nil
+	}
+	if secret, ok := strings.CutPrefix(name, "secrets."); ok {
+		return n.secret(secret)
+	}
+	return "", fmt.Errorf("nothing is called %s", name)
+}
+
+func formed(name, value string, form *regexp.Regexp) (string, error) {
+	if !form.MatchString(value) {
+		return "", fmt.Errorf("%s: %q is not of the form it must have", name, value)
+	}
+	return value, nil
+}
+
+func (n *Node) address() (string, error) {
+	for _, net := range n.Networks {
+		if net.DHCP {
+			continue
+		}
+		if addr, err := netip.ParseAddr(net.Addr); err != nil || !addr.Is4() {
+			return "", fmt.Errorf("node.address: %q is not an IPv4 address", net.Addr)
+		}
+		return net.Addr, nil
+	}
+	return "", fmt.Errorf("node.address: %s has no static address", n.Name)
+}
+
+func (n *Node) phoneHomeURL() (string, error) {
+	base := strings.TrimRight(n.PhoneHomeURL, "/")
+	u, err := url.Parse(base)
+	if err != nil || u.Host == "" || u.User != nil || !urlForm.MatchString(base) {
+		return "", fmt.Errorf("%s: %q is not the http or https URL of a gateway", namePhoneHomeURL, n.PhoneHomeURL)
+	}
+	name, err := n.value("node.name")
+	if err != nil {
+		return "", err
+	}
+	return base + "/v1/nodes/" + name + "/phone-home", nil
+}
+
+// secret returns a secret's value; its errors never quote it.
+func (n *Node) secret(name string) (string, error) {
+	value, ok := n.Secrets[name]
+	switch {
+	case !ok:
+		return "", fmt.Errorf("secrets.%s: its value is not there", name)
+	case value == "":
+		return "", fmt.Errorf("secrets.%s: its value is empty", name)
+	case len(value) > maxSecret:
+		return "", fmt.Errorf("secrets.%s: its value is larger than %d KiB", name, maxSecret>>10)
+	case !isText(value):
+		return "", fmt.Errorf("secrets.%s: its value is not text; keep it as base64 and decode it on the node", name)
+	}
+	return value, nil
+}
+
+// isText reports whether s can stand in YAML and JSON as it is.
+func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
+
+// checkUnitValue keeps a value that goes into a systemd unit from changing
+// the unit's structure: it can be no line, section or comment of its own and
+// cannot join two lines.
+func checkUnitValue(name, value string) error {
+	switch {
+	case strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return fmt.Errorf("%s: its value has line breaks or control characters and cannot stand in a systemd unit; write it into a file", name)
+	case len(value) > maxUnitValue:
+		return fmt.Errorf("%s: its value is longer than %d bytes and cannot stand in a systemd unit; write it into a file", name, maxUnitValue)
+	case strings.ContainsRune("[#;", rune(value[0])), strings.HasSuffix(value, `\`):
+		return fmt.Errorf(`%s: its value begins with [, # or ; or ends with \ and cannot stand in a systemd unit; write it into a file`, name)
+	}
+	return nil
+}
+
+// maxUnitValue bounds a value in a unit; systemd cuts lines at 2048 bytes.
+const maxUnitValue = 512
