@@ -271,3 +271,22 @@ func (v *VCenter) EndSessions(ctx context.Context) (int, error) {
 	}
 	return len(others), session.NewManager(v.Client.Client).TerminateSession(ctx, others)
 }
+
+// Remove destroys the VM of that name.
+func (v *VCenter) Remove(ctx context.Context, name string) error {
+	vms, err := v.VMs(ctx)
+	if err != nil {
+		return err
+	}
+	for _, vm := range vms {
+		if vm.Name != name {
+			continue
+		}
+		task, err := object.NewVirtualMachine(v.Client.Client, vm.Ref).Destroy(ctx)
+		if err != nil {
+			return err
+		}
+		return task.Wait(ctx)
+	}
+	return fmt.Errorf("no VM %s", name)
+}

@@ -1,0 +1,152 @@
+//go:build e2e
+
+package system
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"yardmaster.dev/e2e/harness"
+)
+
+// Fifty nodes are made while every part of the yard is killed at random
+// moments: at the end there are fifty VMs, each the right one, and nothing
+// else.
+func TestFiftyNodesUnderKills(t *testing.T) {
+	y := newYard(t)
+	rounds := 5
+	if s := os.Getenv("YARD_E2E_ROUNDS"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rounds = n
+	}
+	storm := harness.NewStorm(t,
+		harness.Killing("planner", 3, y.planners...),
+		harness.Killing("executor", 4, y.executors...),
+		harness.Killing("renderer", 2, y.renderer),
+		harness.Killing("gateway", 2, y.gateway),
+		harness.Killing("nats", 2, y.bus.Servers...),
+	)
+	storm.With(harness.Fault{Name: "kill all", Weight: 1, Do: func(*rand.Rand) error {
+		all := append(y.services(), y.bus.Servers...)
+		for _, p := range all {
+			p.Kill()
+		}
+		for _, p := range all {
+			p.Start()
+		}
+		return nil
+	}})
+	for round := range rounds {
+		y.round(t, storm, fmt.Sprintf("round%d", round), 50)
+	}
+	y.settled(time.Minute)
+	if r := y.ctl("audit", "verify"); r.code != 0 {
+		t.Errorf("audit verify: exit %d\n%s%s", r.code, r.out, r.err)
+	}
+	for _, p := range y.services() {
+		for _, d := range p.Deaths() {
+			t.Errorf("ended by itself: %s\n%s", d, p.Tail(5))
+		}
+	}
+	t.Log(storm)
+}
+
+// round makes a fleet under kills, checks it, and removes it under kills.
+func (y *yard) round(t *testing.T, storm *harness.Storm, name string, nodes int) {
+	t.Helper()
+	start := time.Now()
+	w := y.watch(name)
+	spec := y.file(name+".yaml", fleetOf(name, nodes, ""))
+	y.persist("apply", "-f", spec, "--yes")
+	y.while(storm, func() bool {
+		ns, err := y.nodes(name)
+		return err == nil && countReady(ns) == nodes
+	})
+	y.ready(name, nodes, 3*time.Minute)
+	made := time.Since(start)
+	w.stop()
+	y.exactly(t, name, nodes, spec, w)
+
+	y.persist("delete", "fleet", name, "--yes")
+	y.while(storm, func() bool { return y.left(name) == 0 })
+	harness.Wait(t, "the fleet's end", 3*time.Minute, func() error {
+		if n := y.left(name); n > 0 {
+			return fmt.Errorf("%d VMs are left", n)
+		}
+		return nil
+	})
+	t.Logf("%s: %d nodes made in %.0f s and removed in %.0f s", name, nodes, made.Seconds(), time.Since(start).Seconds()-made.Seconds())
+}
+
+// while rages until done, but at least once.
+func (y *yard) while(storm *harness.Storm, done func() bool) {
+	y.tb.Helper()
+	end := time.Now().Add(40 * time.Second)
+	for {
+		storm.Rage(200*time.Millisecond, 3*time.Second)
+		if done() || time.Now().After(end) {
+			return
+		}
+	}
+}
+
+// left counts the VMs of a fleet.
+func (y *yard) left(fleet string) int {
+	vms, err := y.vcenter.VMs(y.tb.Context())
+	if err != nil {
+		return -1
+	}
+	n := 0
+	for _, vm := range vms {
+		if vm.Folder == fleet {
+			n++
+		}
+	}
+	return n
+}
+
+// witness keeps the last config that waited in each VM's guestinfo: it is
+// blanked once the node has reported.
+type witness struct {
+	stop func()
+	mu   sync.Mutex
+	seen map[string]harness.VM
+}
+
+func (y *yard) watch(fleet string) *witness {
+	ctx, cancel := context.WithCancel(y.tb.Context())
+	w := &witness{seen: map[string]harness.VM{}}
+	var group sync.WaitGroup
+	w.stop = func() { cancel(); group.Wait() }
+	y.tb.Cleanup(w.stop)
+	group.Go(func() {
+		for ctx.Err() == nil {
+			// A VM that vanishes between list and read fails the read: the
+			// next one is soon.
+			if vms, err := y.vcenter.VMs(ctx); err == nil {
+				w.note(vms, fleet)
+			}
+			time.Sleep(150 * time.Millisecond)
+		}
+	})
+	return w
+}
+
+func (w *witness) note(vms []harness.VM, fleet string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, vm := range vms {
+		if b, err := vm.Ignition(); vm.Folder == fleet && err == nil && len(b) > 4 {
+			w.seen[vm.UUID] = vm
+		}
+	}
+}
