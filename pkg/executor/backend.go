@@ -21,9 +21,9 @@ type Backend interface {
 	// Delete removes the machine if it is provably the job's. The second
 	// call finds nothing and succeeds.
 	Delete(ctx context.Context, t *Task) error
-	// Watch reports what it sees of the yard's machines until ctx ends. The
+	// Watch reports what it sees of this yard's machines until ctx ends. The
 	// second call starts afresh: it may repeat what was reported before.
-	Watch(ctx context.Context, see func(Sighting)) error
+	Watch(ctx context.Context, yard string, see func(Sighting)) error
 }
 
 // Task is a job with all that a backend needs to carry it out.

@@ -1,0 +1,169 @@
+package vcenter
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"reflect"
+	"sync"
+
+	"yardmaster.dev/pkg/executor"
+	"yardmaster.dev/pkg/fault"
+	"yardmaster.dev/pkg/fleet"
+	"yardmaster.dev/pkg/service"
+)
+
+// Options say which site a Backend works for and how.
+type Options struct {
+	Site string
+	// Agent is our name towards vCenter, in its list of sessions.
+	Agent string
+	// Secret reads a credential from the executor's own world.
+	Secret  func(fleet.Secret) (string, error)
+	Log     *slog.Logger
+	Metrics *Metrics
+}
+
+// Backend is an executor.Backend for one vCenter. It connects when it is
+// first needed, so that a stand-by keeps no session, and anew when the Site
+// changes.
+type Backend struct {
+	options   Options
+	sightings *sightings
+
+	mu      sync.Mutex // held while connecting
+	site    *fleet.SiteVSphere
+	current *lease
+}
+
+// lease is a connection with those who use it; a retired one is closed by its
+// last user.
+type lease struct {
+	*connection
+	users   int
+	retired bool
+}
+
+// New returns a Backend that waits for its Site.
+func New(o Options) *Backend {
+	return &Backend{options: o, sightings: newSightings()}
+}
+
+// Use takes the Site's description, nil if there is none. Work in progress
+// ends on the connection it began with.
+func (b *Backend) Use(ctx context.Context, site *fleet.SiteVSphere) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if reflect.DeepEqual(b.site, site) {
+		return
+	}
+	b.site = site
+	b.retire(ctx)
+}
+
+// Close logs out once the last operation has ended.
+func (b *Backend) Close(ctx context.Context) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.retire(ctx)
+}
+
+// retire lets go of the current connection; the caller holds the lock.
+func (b *Backend) retire(ctx context.Context) {
+	l := b.current
+	b.current = nil
+	if l == nil {
+		return
+	}
+	l.retired = true
+	b.closeIdle(ctx, l)
+}
+
+// closeIdle closes a retired connection that nobody uses; the caller holds
+// the lock.
+func (b *Backend) closeIdle(ctx context.Context, l *lease) {
+	if !l.retired || l.users > 0 {
+		return
+	}
+	if err := l.close(ctx); err != nil {
+		b.options.Log.WarnContext(ctx, "vcenter logout did not work", service.KeySite, b.options.Site, service.KeyErr, err.Error())
+	}
+}
+
+// connection returns the connection to use and how to give it back.
+func (b *Backend) connection(ctx context.Context) (*connection, func(), error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.site == nil {
+		return nil, nil, fault.WithHint(
+			fault.Newf(fault.Busy, fault.BackendDown, "no Site %q with a vsphere section is in the yard", b.options.Site),
+			"apply the Site document")
+	}
+	if b.current == nil {
+		site := b.site
+		c, err := connect(ctx, site, b.options.Agent, b.credentials(site), b.options.Metrics)
+		if err != nil {
+			return nil, nil, err
+		}
+		b.current = &lease{connection: c}
+	}
+	l := b.current
+	l.users++
+	return l.connection, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		l.users--
+		b.closeIdle(ctx, l)
+	}, nil
+}
+
+func (b *Backend) credentials(site *fleet.SiteVSphere) Credentials {
+	return func() (string, string, error) {
+		user, err := b.options.Secret(site.Username)
+		if err != nil {
+			return "", "", err
+		}
+		password, err := b.options.Secret(site.Password)
+		return user, password, err
+	}
+}
+
+// with runs an operation on the current connection.
+func (b *Backend) with(ctx context.Context, operation func(*connection) error) error {
+	c, done, err := b.connection(ctx)
+	if err != nil {
+		return classify(err)
+	}
+	defer done()
+	return c.repeat(ctx, func() error { return operation(c) })
+}
+
+// Create implements executor.Backend.
+func (b *Backend) Create(ctx context.Context, t *executor.Task) (made executor.Machine, err error) {
+	if t.Job.VSphere == nil || t.Config == nil {
+		return made, fault.New(fault.Permanent, fault.SpecUnsupported, errors.New("the job lacks its vsphere section or its config"))
+	}
+	err = b.with(ctx, func(c *connection) error {
+		made, err = c.create(ctx, t)
+		return err
+	})
+	if err == nil {
+		b.sightings.expect(t, made.ID)
+	}
+	return made, err
+}
+
+// Blank implements executor.Backend.
+func (b *Backend) Blank(ctx context.Context, t *executor.Task) error {
+	return b.with(ctx, func(c *connection) error { return c.blank(ctx, t) })
+}
+
+// Delete implements executor.Backend.
+func (b *Backend) Delete(ctx context.Context, t *executor.Task) error {
+	if t.Job.VSphere == nil {
+		return fault.New(fault.Permanent, fault.SpecUnsupported, errors.New("the job lacks its vsphere section"))
+	}
+	// What we remove ourselves is not lost.
+	b.sightings.dismiss(t.Owner)
+	return b.with(ctx, func(c *connection) error { return c.remove(ctx, t) })
+}

@@ -1,0 +1,107 @@
+package vcenter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	vfault "github.com/vmware/govmomi/fault"
+	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/vim25"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"yardmaster.dev/pkg/executor"
+	"yardmaster.dev/pkg/fault"
+	"yardmaster.dev/pkg/fleet"
+)
+
+// connection is one vCenter as a Site describes it: one session, the names
+// resolved there, the tasks under way, and the limits.
+type connection struct {
+	vim    *vim25.Client
+	login  *login
+	names  *names
+	tasks  *tasks
+	limits *limits
+}
+
+func connect(ctx context.Context, site *fleet.SiteVSphere, agent string, creds Credentials, m *Metrics) (*connection, error) {
+	vim, login, err := dial(ctx, site, agent, creds, m)
+	if err != nil {
+		return nil, err
+	}
+	return &connection{
+		vim: vim, login: login,
+		names:  newNames(vim, site.Datacenter),
+		tasks:  newTasks(vim, m),
+		limits: newLimits(site.Limits),
+	}, nil
+}
+
+func (c *connection) close(ctx context.Context) error {
+	c.tasks.close()
+	return c.login.close(ctx)
+}
+
+// rounds is how often an operation is begun again in one go: after a cut
+// line, after names were resolved anew, after the VM changed meanwhile.
+const rounds = 4
+
+// errAgain means that what was seen no longer holds.
+var errAgain = errors.New("the VM changed while it was worked on")
+
+// repeat runs a whole operation, which begins with a look, until it ends in
+// something that another look cannot change.
+func (c *connection) repeat(ctx context.Context, operation func() error) error {
+	var err error
+	for range rounds {
+		err = operation()
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(ctx.Err(), context.DeadlineExceeded):
+			// A slow vCenter is no failure; the next try finds what this one
+			// began.
+			return fault.Newf(fault.Transient, fault.Timeout, "the job's time was up: %w", err)
+		case ctx.Err() != nil:
+			return fault.New(fault.Cancelled, fault.Stopped, errors.Join(ctx.Err(), err))
+		case c.stale(err):
+			c.names.forget()
+		case gone(err), errors.Is(err, errAgain), unknownOutcome(err):
+		default:
+			return classify(err)
+		}
+	}
+	return classify(err)
+}
+
+// stale reports whether a cached reference is no longer good.
+func (c *connection) stale(err error) bool {
+	var missing *types.ManagedObjectNotFound
+	if _, ok := vfault.As(err, &missing); !ok {
+		return false
+	}
+	return missing.Obj.Type != "VirtualMachine" && missing.Obj.Type != "Task" || c.names.isTemplate(missing.Obj)
+}
+
+// do carries out one task of vCenter: wait for a turn, ask whether it is
+// still permitted, call, wait for the end.
+func (c *connection) do(ctx context.Context, t *executor.Task, operation string, call func(context.Context) (*object.Task, error), gates ...gate) (types.AnyType, error) {
+	leave, err := enter(ctx, append(gates, c.limits.operations)...)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	if err := t.Permit(ctx); err != nil {
+		return nil, err
+	}
+	task, err := call(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", operation, name(t), err)
+	}
+	result, err := c.tasks.wait(ctx, task.Reference(), operation)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", operation, name(t), err)
+	}
+	return result, nil
+}

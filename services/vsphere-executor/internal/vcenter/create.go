@@ -1,0 +1,150 @@
+package vcenter
+
+import (
+	"context"
+	"fmt"
+
+	vfault "github.com/vmware/govmomi/fault"
+	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"yardmaster.dev/pkg/executor"
+)
+
+// create makes the job's VM and switches it on, or finishes what an earlier
+// try began. It looks by UUID only: a VM of the same name shows when vCenter
+// refuses the clone, which it does before it does anything, and that saves a
+// look in the usual case.
+func (c *connection) create(ctx context.Context, t *executor.Task) (executor.Machine, error) {
+	m, err := c.search(ctx, t)
+	if err != nil {
+		return executor.Machine{}, err
+	}
+	if m == nil {
+		made, err := c.clone(ctx, t)
+		if err == nil {
+			return machineOf(t, made), c.powerOn(ctx, t, made)
+		}
+		if m, err = c.afterClone(ctx, t, err); err != nil {
+			return executor.Machine{}, err
+		}
+	}
+	if err := c.own(ctx, t, m); err != nil {
+		return executor.Machine{}, err
+	}
+	adopted := machineOf(t, m.ref)
+	adopted.Adopted = true
+	return adopted, c.adopt(ctx, t, m)
+}
+
+func machineOf(t *executor.Task, r ref) executor.Machine {
+	return executor.Machine{ID: r.Value, UUID: t.Job.MachineUUID}
+}
+
+func (c *connection) clone(ctx context.Context, t *executor.Task) (ref, error) {
+	p, err := c.names.place(ctx, t.Job)
+	if err != nil {
+		return ref{}, err
+	}
+	spec, err := cloneSpec(t, p)
+	if err != nil {
+		return ref{}, err
+	}
+	result, err := c.do(ctx, t, "clone", func(ctx context.Context) (*object.Task, error) {
+		return object.NewVirtualMachine(c.vim, p.template.ref).Clone(ctx, object.NewFolder(c.vim, p.folder), name(t), spec)
+	}, c.limits.template(p.template.ref), c.limits.clones)
+	if err != nil {
+		return ref{}, err
+	}
+	made, ok := result.(types.ManagedObjectReference)
+	if !ok {
+		return ref{}, fmt.Errorf("clone %s: the task ended without a VM: %w", name(t), errAgain)
+	}
+	return made, nil
+}
+
+// afterClone looks for the VM that a failed clone may have left: the name was
+// taken (by an earlier try of ours, perhaps), or vCenter reported a failure
+// although it made the VM. If there is none, the failure stands.
+func (c *connection) afterClone(ctx context.Context, t *executor.Task, failure error) (*machine, error) {
+	if ctx.Err() != nil {
+		return nil, failure
+	}
+	var taken *types.DuplicateName
+	if _, ok := vfault.As(failure, &taken); ok {
+		m, err := read(ctx, c.vim, taken.Object)
+		if err == nil && m == nil {
+			err = fmt.Errorf("%w: %w", errAgain, failure)
+		}
+		return m, err
+	}
+	m, err := c.search(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	if m == nil || m.relation(t) == halfMade {
+		return nil, failure
+	}
+	return m, nil
+}
+
+// adopt finishes a VM of ours that an earlier try left behind.
+func (c *connection) adopt(ctx context.Context, t *executor.Task, m *machine) error {
+	if m.on {
+		if m.config == t.Config.Digest {
+			return nil
+		}
+		// It booted with a config that was rendered anew since; Ignition
+		// runs once in the life of a disk, so the VM starts over.
+		if err := c.destroy(ctx, t, m); err != nil {
+			return err
+		}
+		return errAgain
+	}
+	if err := c.settle(ctx, t, m); err != nil {
+		return err
+	}
+	return c.powerOn(ctx, t, m.ref)
+}
+
+// settle gives a VM that is off all that its clone spec should have: who made
+// it may have died in between, or had an older config.
+func (c *connection) settle(ctx context.Context, t *executor.Task, m *machine) error {
+	p, err := c.names.place(ctx, t.Job)
+	if err != nil {
+		return err
+	}
+	devices, err := object.NewVirtualMachine(c.vim, m.ref).Device(ctx)
+	if err != nil {
+		return fmt.Errorf("read the devices of %s: %w", m.name, err)
+	}
+	spec, err := configSpec(t, devices, p.network)
+	if err != nil {
+		return err
+	}
+	spec.InstanceUuid = "" // it has it
+	_, err = c.do(ctx, t, "reconfigure", func(ctx context.Context) (*object.Task, error) {
+		return object.NewVirtualMachine(c.vim, m.ref).Reconfigure(ctx, *spec)
+	})
+	return err
+}
+
+// powerOn switches the VM on, explicitly: PowerOn in a clone spec makes a
+// second task that nobody watches.
+func (c *connection) powerOn(ctx context.Context, t *executor.Task, r ref) error {
+	_, err := c.do(ctx, t, "power_on", func(ctx context.Context) (*object.Task, error) {
+		return object.NewVirtualMachine(c.vim, r).PowerOn(ctx)
+	})
+	if inState(err, types.VirtualMachinePowerStatePoweredOn) {
+		return nil
+	}
+	return err
+}
+
+// inState reports whether a power operation was refused because the VM is in
+// the wanted state already.
+func inState(err error, wanted types.VirtualMachinePowerState) bool {
+	var f *types.InvalidPowerState
+	_, ok := vfault.As(err, &f)
+	return ok && f.ExistingState == wanted
+}

@@ -1,0 +1,210 @@
+package vcenter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	vfault "github.com/vmware/govmomi/fault"
+	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/vim25"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"yardmaster.dev/pkg/executor"
+	"yardmaster.dev/pkg/fault"
+)
+
+// The extra-config keys that are ours.
+const (
+	keyOwner = "yardmaster.owner"
+	// keyEpoch is the seat's epoch of who last wrote to the VM.
+	keyEpoch = "yardmaster.epoch"
+	// keyConfig is the digest of the config that the VM was given.
+	keyConfig = "yardmaster.config"
+)
+
+// extraPath is the property path of one extra-config value; the whole list
+// costs ten times as much and holds the configs.
+func extraPath(key string) string { return `config.extraConfig["` + key + `"]` }
+
+var machinePaths = []string{
+	"name", "runtime.powerState", "config.instanceUuid",
+	extraPath(keyOwner), extraPath(keyEpoch), extraPath(keyConfig),
+}
+
+// machine is a VM as far as we care.
+type machine struct {
+	ref    ref
+	name   string
+	uuid   string
+	on     bool
+	owner  string
+	epoch  int64
+	config string
+}
+
+// read returns nil if the VM does not exist (any more).
+func read(ctx context.Context, vim *vim25.Client, r ref) (*machine, error) {
+	objects, err := retrieve(ctx, vim, []ref{r}, machinePaths...)
+	if err != nil {
+		return nil, fmt.Errorf("read VM %s: %w", r.Value, err)
+	}
+	if len(objects) == 0 {
+		return nil, nil //nolint:nilnil // no VM is an answer, not an error
+	}
+	o := objects[0]
+	return &machine{
+		ref:    r,
+		name:   value[string](o, "name"),
+		uuid:   value[string](o, "config.instanceUuid"),
+		on:     value[types.VirtualMachinePowerState](o, "runtime.powerState") == types.VirtualMachinePowerStatePoweredOn,
+		owner:  extraValue(o, keyOwner),
+		epoch:  epochOf(extraValue(o, keyEpoch)),
+		config: extraValue(o, keyConfig),
+	}, nil
+}
+
+func extraValue(o types.ObjectContent, key string) string {
+	s, _ := value[types.OptionValue](o, extraPath(key)).Value.(string)
+	return s
+}
+
+// epochOf reads an epoch; what is not one is older than all of ours.
+func epochOf(s string) int64 {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// search finds a job's VM by its identity: by the reference that was
+// reported once, else by instance UUID. It returns nil if there is none.
+func (c *connection) search(ctx context.Context, t *executor.Task) (*machine, error) {
+	if id := t.Job.MachineID; id != "" {
+		m, err := read(ctx, c.vim, ref{Type: "VirtualMachine", Value: id})
+		if err != nil {
+			return nil, err
+		}
+		// References are given anew when a VM is registered again, perhaps
+		// to another VM: the owner decides.
+		if m != nil && m.owner == t.Owner.String() {
+			return m, nil
+		}
+	}
+	found, err := object.NewSearchIndex(c.vim).FindByUuid(ctx, nil, t.Job.MachineUUID, true, types.NewBool(true))
+	if err != nil {
+		return nil, fmt.Errorf("look for VM %s by UUID %s: %w", name(t), t.Job.MachineUUID, err)
+	}
+	if found == nil {
+		return nil, nil //nolint:nilnil // no VM is an answer, not an error
+	}
+	return read(ctx, c.vim, found.Reference())
+}
+
+// relation is what a VM is to a job.
+type relation int
+
+const (
+	ours     relation = iota
+	halfMade          // a clone of ours that vCenter has not finished
+	elder             // the node's machine of another incarnation
+	foreign
+)
+
+func (m *machine) relation(t *executor.Task) relation {
+	if m.owner == t.Owner.String() {
+		return ours
+	}
+	if m.owner == "" {
+		if m.uuid == t.Job.MachineUUID {
+			return halfMade
+		}
+		return foreign
+	}
+	if o, err := executor.ParseOwner(m.owner); err == nil && o.SameNode(t.Owner) {
+		return elder
+	}
+	return foreign
+}
+
+// own returns an error unless the VM is the job's and nobody of a later epoch
+// has touched it.
+func (c *connection) own(ctx context.Context, t *executor.Task, m *machine) error {
+	switch m.relation(t) {
+	case ours:
+		if m.epoch > t.Epoch {
+			return fault.Newf(fault.Cancelled, fault.Stopped, "VM %s was touched in epoch %d, ours is %d", m.name, m.epoch, t.Epoch)
+		}
+		return nil
+	case halfMade:
+		return fault.Newf(fault.Transient, fault.MachineBusy, "VM %s is still being cloned", name(t))
+	case elder:
+		return fault.WithHint(fault.Newf(fault.Transient, fault.MachineBusy, "the node's former VM (%s) still has the name %s", m.owner, m.name),
+			"it goes with its own deletion; if that is done, somebody restored the VM: remove it")
+	case foreign:
+	}
+	if m.owner == "" {
+		// A VM that appears in the middle of a clone may not even bear its
+		// UUID yet. Only when nobody clones can it be told from a foreign one.
+		running, err := c.clonesOfOthers(ctx)
+		if err != nil {
+			return err
+		}
+		if len(running) > 0 {
+			return fault.Newf(fault.Transient, fault.MachineBusy, "VM %s appeared while clones run that we did not start", m.name)
+		}
+	}
+	return fault.WithHint(fault.Newf(fault.Permanent, fault.NameTaken, "a VM of the name %s exists and is not ours (%s, %s)", m.name, m.ref.Value, ownerText(m.owner)),
+		"remove or rename that VM, or name another folder in the pool; then yardctl retry")
+}
+
+func ownerText(owner string) string {
+	if owner == "" {
+		return "no owner key"
+	}
+	return "owner " + owner
+}
+
+// clonesOfOthers returns the clone tasks under way that this process does not
+// wait for: a crashed predecessor's among them, whose VM may yet appear.
+func (c *connection) clonesOfOthers(ctx context.Context) ([]ref, error) {
+	manager := *c.vim.ServiceContent.TaskManager
+	objects, err := retrieve(ctx, c.vim, []ref{manager}, "recentTask")
+	if err != nil {
+		return nil, fmt.Errorf("list the recent tasks: %w", err)
+	}
+	var recent []ref
+	for _, o := range objects {
+		recent = value[types.ArrayOfManagedObjectReference](o, "recentTask").ManagedObjectReference
+	}
+	if len(recent) == 0 {
+		return nil, nil
+	}
+	infos, err := retrieve(ctx, c.vim, recent, "info.state", "info.descriptionId")
+	if err != nil {
+		return nil, fmt.Errorf("read the recent tasks: %w", err)
+	}
+	var running []ref
+	for _, o := range infos {
+		state := value[types.TaskInfoState](o, "info.state")
+		active := state == types.TaskInfoStateQueued || state == types.TaskInfoStateRunning
+		if active && value[string](o, "info.descriptionId") == "VirtualMachine.clone" && !c.tasks.knows(o.Obj) {
+			running = append(running, o.Obj)
+		}
+	}
+	return running, nil
+}
+
+// name is the VM's name: that of its node.
+func name(t *executor.Task) string { return t.Job.Fleet + "-" + t.Job.Node }
+
+// gone reports whether err says that the object of a call does not exist.
+func gone(err error) bool { return vfault.Is(err, &types.ManagedObjectNotFound{}) }
+
+// unknownOutcome reports whether a call that changes something may have
+// worked although it failed: begin again with a look.
+func unknownOutcome(err error) bool {
+	return errors.Is(err, errTaskGone) || isTransport(err)
+}

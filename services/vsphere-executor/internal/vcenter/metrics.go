@@ -1,0 +1,104 @@
+package vcenter
+
+import (
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/vmware/govmomi/vim25/soap"
+
+	"yardmaster.dev/pkg/fault"
+)
+
+// backendLabel is our value of the label backend.
+const backendLabel = "vsphere"
+
+// operations are the SOAP methods that we call; others are counted as other,
+// so that the label stays closed.
+var operations = []string{
+	"CloneVM_Task", "ReconfigVM_Task", "PowerOnVM_Task", "PowerOffVM_Task", "Destroy_Task",
+	"FindByUuid", "FindChild", "CreateFolder", "RetrievePropertiesEx", "ContinueRetrievePropertiesEx",
+	"CreateContainerView", "DestroyView", "Login", "Logout", "other",
+}
+
+// taskOperations are the operations that vCenter runs as tasks.
+var taskOperations = []string{"clone", "reconfigure", "power_on", "power_off", "destroy"}
+
+// Metrics are this package's metrics.
+type Metrics struct {
+	requests  *prometheus.HistogramVec
+	logins    *prometheus.CounterVec
+	tasks     *prometheus.GaugeVec
+	free      *prometheus.GaugeVec
+	capacity  *prometheus.GaugeVec
+	operation map[string]bool
+}
+
+// NewMetrics registers the metrics on r.
+func NewMetrics(r prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "yardmaster_backend_request_duration_seconds",
+			Help:    "How long calls to the backend took.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+		}, []string{"backend", "operation", "outcome"}),
+		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "yardmaster_vsphere_session_logins_total",
+			Help: "Logins to vCenter; more than one per start means that sessions get lost.",
+		}, []string{"outcome"}),
+		tasks: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "yardmaster_vsphere_tasks",
+			Help: "Tasks of ours that vCenter has not ended.",
+		}, []string{"operation", "state"}),
+		free: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "yardmaster_vsphere_datastore_free_bytes",
+			Help: "Free space of the datastores that we clone to.",
+		}, []string{"datacenter", "datastore"}),
+		capacity: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "yardmaster_vsphere_datastore_capacity_bytes",
+			Help: "Capacity of the datastores that we clone to.",
+		}, []string{"datacenter", "datastore"}),
+		operation: map[string]bool{},
+	}
+	r.MustRegister(m.requests, m.logins, m.tasks, m.free, m.capacity)
+	for _, op := range operations {
+		m.operation[op] = true
+		for _, outcome := range []string{"succeeded", "failed"} {
+			m.requests.WithLabelValues(backendLabel, op, outcome)
+		}
+	}
+	for _, outcome := range []string{"succeeded", "refused", "failed"} {
+		m.logins.WithLabelValues(outcome)
+	}
+	for _, op := range taskOperations {
+		for _, state := range []string{"queued", "running"} {
+			m.tasks.WithLabelValues(op, state)
+		}
+	}
+	return m
+}
+
+func (m *Metrics) request(req soap.HasFault, took time.Duration, err error) {
+	op := strings.TrimSuffix(reflect.TypeOf(req).Elem().Name(), "Body")
+	if !m.operation[op] {
+		op = "other"
+	}
+	outcome := "succeeded"
+	if err != nil {
+		outcome = "failed"
+	}
+	m.requests.WithLabelValues(backendLabel, op, outcome).Observe(took.Seconds())
+}
+
+func (m *Metrics) login(err error) {
+	outcome := "succeeded"
+	switch {
+	case err == nil:
+	case fault.Of(classify(err)).Reason == fault.LoginRefused:
+		outcome = "refused"
+	default:
+		outcome = "failed"
+	}
+	m.logins.WithLabelValues(outcome).Inc()
+}

@@ -1,0 +1,318 @@
+package vcenter
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	vfault "github.com/vmware/govmomi/fault"
+	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/vim25"
+	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"yardmaster.dev/pkg/fault"
+	"yardmaster.dev/pkg/plan"
+)
+
+// names turns the names of a pool's spec into vCenter's references, once:
+// resolving lists whole inventories (up to seconds among thousands of VMs),
+// using a reference costs nothing. What was not found is not remembered, so
+// that a template made later heals by a retry.
+type names struct {
+	vim        *vim25.Client
+	datacenter string // the Site's default
+
+	mu     sync.Mutex // held while resolving
+	places map[wish]*place
+	found  map[search]ref
+	// datastores are those in use, for the metrics.
+	datastores map[ref]datastoreName
+}
+
+// wish is what a pool says about the place of its VMs.
+type wish struct {
+	datacenter, cluster, datastore, folder, network, template string
+	linked                                                    bool
+}
+
+// search is one look-up by name.
+type search struct {
+	in   ref
+	kind string
+	name string
+}
+
+type datastoreName struct{ datacenter, datastore string }
+
+// place is where and from what a VM is cloned.
+type place struct {
+	folder   ref
+	pool     ref
+	store    *ref // nil: the template's
+	network  types.BaseVirtualDeviceBackingInfo
+	template *template
+}
+
+func newNames(vim *vim25.Client, datacenter string) *names {
+	n := &names{vim: vim, datacenter: datacenter}
+	n.forget()
+	return n
+}
+
+// forget drops everything that was resolved: references change when objects
+// are registered anew.
+func (n *names) forget() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.places = map[wish]*place{}
+	n.found = map[search]ref{}
+	n.datastores = map[ref]datastoreName{}
+}
+
+func wishOf(j *plan.Job) wish {
+	v := j.VSphere
+	w := wish{
+		datacenter: v.Datacenter, cluster: v.Cluster, datastore: v.Datastore,
+		folder: v.Folder, network: v.Network, template: v.Source.Template, linked: linked(v),
+	}
+	if w.folder == "" {
+		w.folder = j.Fleet
+	}
+	if w.network == "" && len(j.Networks) > 0 {
+		w.network = j.Networks[0].Portgroup
+	}
+	return w
+}
+
+// place resolves all that a clone needs, and makes the folder if it is
+// missing.
+func (n *names) place(ctx context.Context, j *plan.Job) (*place, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	w := wishOf(j)
+	if p := n.places[w]; p != nil {
+		return p, nil
+	}
+	p, err := n.resolve(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	n.places[w] = p
+	return p, nil
+}
+
+func (n *names) resolve(ctx context.Context, w wish) (*place, error) {
+	dc, err := n.datacenterOf(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	p := &place{}
+	if p.template, err = n.templateOf(ctx, dc, w); err != nil {
+		return nil, err
+	}
+	if p.pool, err = n.poolOf(ctx, dc, w.cluster); err != nil {
+		return nil, err
+	}
+	if w.datastore != "" {
+		store, err := n.one(ctx, search{dc.DatastoreFolder, "Datastore", w.datastore})
+		if err != nil {
+			return nil, err
+		}
+		p.store = &store
+		n.datastores[store] = datastoreName{dc.Name, w.datastore}
+	}
+	if w.network != "" {
+		if p.network, err = n.networkOf(ctx, dc, w.network); err != nil {
+			return nil, err
+		}
+	}
+	p.folder, err = n.folderOf(ctx, dc.VmFolder, w.folder, (*names).makeFolder)
+	return p, err
+}
+
+// folder finds the folder of a job's VMs without making it; false means that
+// it does not exist.
+func (n *names) folder(ctx context.Context, j *plan.Job) (ref, bool, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	w := wishOf(j)
+	if p := n.places[w]; p != nil {
+		return p.folder, true, nil
+	}
+	dc, err := n.datacenterOf(ctx, w)
+	if err == nil {
+		var folder ref
+		folder, err = n.folderOf(ctx, dc.VmFolder, w.folder, nil)
+		if err == nil {
+			return folder, true, nil
+		}
+	}
+	if fault.Of(err).Reason == fault.NotFound {
+		return ref{}, false, nil
+	}
+	return ref{}, false, err
+}
+
+func (n *names) datacenterOf(ctx context.Context, w wish) (*mo.Datacenter, error) {
+	name := w.datacenter
+	if name == "" {
+		name = n.datacenter
+	}
+	dc, err := n.one(ctx, search{n.vim.ServiceContent.RootFolder, "Datacenter", name})
+	if err != nil {
+		return nil, err
+	}
+	var props mo.Datacenter
+	err = object.NewCommon(n.vim, dc).Properties(ctx, dc, []string{"name", "vmFolder", "hostFolder", "datastoreFolder", "networkFolder"}, &props)
+	return &props, err
+}
+
+// poolOf returns the root resource pool of a cluster (or lone host).
+func (n *names) poolOf(ctx context.Context, dc *mo.Datacenter, cluster string) (ref, error) {
+	compute, err := n.one(ctx, search{dc.HostFolder, "ComputeResource", cluster})
+	if err != nil {
+		return ref{}, err
+	}
+	var props mo.ComputeResource
+	if err := object.NewCommon(n.vim, compute).Properties(ctx, compute, []string{"resourcePool"}, &props); err != nil {
+		return ref{}, err
+	}
+	if props.ResourcePool == nil {
+		return ref{}, fault.Newf(fault.Permanent, fault.NotFound, "cluster %s has no resource pool", cluster)
+	}
+	return *props.ResourcePool, nil
+}
+
+func (n *names) networkOf(ctx context.Context, dc *mo.Datacenter, name string) (types.BaseVirtualDeviceBackingInfo, error) {
+	found, err := n.one(ctx, search{dc.NetworkFolder, "Network", name})
+	if err != nil {
+		return nil, err
+	}
+	network, ok := object.NewReference(n.vim, found).(object.NetworkReference)
+	if !ok {
+		return nil, fault.Newf(fault.Permanent, fault.SpecUnsupported, "network %s is a %s, which a VM cannot be connected to", name, found.Type)
+	}
+	return network.EthernetCardBackingInfo(ctx)
+}
+
+// folderOf walks a path of folders; missing ones are made by make, if any.
+func (n *names) folderOf(ctx context.Context, root ref, path string, make func(*names, context.Context, search) (ref, error)) (ref, error) {
+	at := root
+	for part := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
+		s := search{at, "Folder", part}
+		next, err := n.one(ctx, s)
+		if err != nil && make != nil && fault.Of(err).Reason == fault.NotFound {
+			next, err = make(n, ctx, s)
+		}
+		if err != nil {
+			return ref{}, err
+		}
+		at = next
+	}
+	return at, nil
+}
+
+func (n *names) makeFolder(ctx context.Context, s search) (ref, error) {
+	f, err := object.NewFolder(n.vim, s.in).CreateFolder(ctx, s.name)
+	if err == nil {
+		n.found[s] = f.Reference()
+		return f.Reference(), nil
+	}
+	var taken *types.DuplicateName
+	if _, ok := vfault.As(err, &taken); ok && taken.Object.Type == "Folder" {
+		return taken.Object, nil // somebody was faster
+	}
+	return ref{}, fmt.Errorf("make folder %s: %w", s.name, err)
+}
+
+// one finds the object of a name, or the only one if no name is given.
+func (n *names) one(ctx context.Context, s search) (ref, error) {
+	if r, ok := n.found[s]; ok {
+		return r, nil
+	}
+	all, err := n.list(ctx, s.in, s.kind)
+	if err != nil {
+		return ref{}, fmt.Errorf("look for %s %s: %w", s.kind, s.name, err)
+	}
+	var hits []ref
+	var others []string
+	for r, name := range all {
+		if s.name == "" || name == s.name {
+			hits = append(hits, r)
+		}
+		others = append(others, name)
+	}
+	if len(hits) != 1 {
+		return ref{}, notOne(s, len(hits), others)
+	}
+	n.found[s] = hits[0]
+	return hits[0], nil
+}
+
+// fields says where a pool names an object of each kind.
+var fields = map[string]struct{ what, field string }{
+	"Datacenter":      {"datacenter", "datacenter"},
+	"ComputeResource": {"cluster", "cluster"},
+	"Datastore":       {"datastore", "datastore"},
+	"Network":         {"network", "network"},
+	"Folder":          {"folder", "folder"},
+}
+
+func notOne(s search, hits int, others []string) error {
+	f := fields[s.kind]
+	slices.Sort(others)
+	exist := "there is none"
+	if len(others) > 0 {
+		exist = "there are " + strings.Join(others[:min(len(others), 10)], ", ")
+	}
+	var err error
+	switch {
+	case hits == 0:
+		err = fmt.Errorf("%s %q does not exist in vCenter; %s", f.what, s.name, exist)
+	case s.name == "":
+		err = fmt.Errorf("vCenter has %d %ss and the pool names none; %s", hits, f.what, exist)
+	default:
+		err = fmt.Errorf("vCenter has %d %ss of the name %q", hits, f.what, s.name)
+	}
+	return fault.WithHint(fault.New(fault.Permanent, fault.NotFound, err),
+		fmt.Sprintf("correct vsphere.%s of the pool, then yardctl retry", f.field))
+}
+
+// list returns the names of all objects of a kind.
+func (n *names) list(ctx context.Context, in ref, kind string) (map[ref]string, error) {
+	objects, err := below(ctx, n.vim, in, append([]string{kind}, kindsOf[kind]...), "name")
+	all := make(map[ref]string, len(objects))
+	for _, o := range objects {
+		all[o.Obj] = value[string](o, "name")
+	}
+	return all, err
+}
+
+// kindsOf are the kinds that may stand where another is asked for.
+var kindsOf = map[string][]string{
+	"ComputeResource": {"ClusterComputeResource"},
+	"Network":         {"DistributedVirtualPortgroup", "OpaqueNetwork"},
+}
+
+// isTemplate reports whether r is a template that clones are made from.
+func (n *names) isTemplate(r ref) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, p := range n.places {
+		if p.template.ref == r {
+			return true
+		}
+	}
+	return false
+}
+
+// stores returns the datastores in use.
+func (n *names) stores() map[ref]datastoreName {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return maps.Clone(n.datastores)
+}

@@ -1,0 +1,236 @@
+package vcenter
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/vmware/govmomi/property"
+	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"yardmaster.dev/pkg/executor"
+)
+
+const (
+	// bootingFor is how long a machine without an address is looked at
+	// often.
+	bootingFor = 15 * time.Minute
+	// lostAfter is how many sweeps in a row must miss a machine.
+	lostAfter = 2
+	// distrustFor is how long a sweep is not believed that misses more than
+	// half of the machines at once: a lost privilege or an offline folder
+	// looks just like that.
+	distrustFor = time.Minute
+)
+
+// sightings is what was seen of the yard's machines, by owner key.
+type sightings struct {
+	mu    sync.Mutex
+	known map[string]*sighting
+	// distrust is since when sweeps miss too much; zero when they do not.
+	distrust time.Time
+}
+
+// sighting is one machine of ours.
+type sighting struct {
+	owner   executor.Owner
+	fleet   string
+	ref     ref
+	address string
+	since   time.Time
+	missed  int
+}
+
+func newSightings() *sightings { return &sightings{known: map[string]*sighting{}} }
+
+// expect has a machine that was just made looked at often.
+func (s *sightings) expect(t *executor.Task, id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := t.Owner.String()
+	if s.known[key] == nil {
+		s.known[key] = &sighting{owner: t.Owner, fleet: t.Job.Fleet, ref: ref{Type: "VirtualMachine", Value: id}, since: time.Now()}
+	}
+}
+
+// dismiss forgets a machine.
+func (s *sightings) dismiss(o executor.Owner) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.known, o.String())
+}
+
+// booting returns the machines that have no address yet.
+func (s *sightings) booting() []ref {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var refs []ref
+	for _, k := range s.known {
+		if k.address == "" && time.Since(k.since) < bootingFor {
+			refs = append(refs, k.ref)
+		}
+	}
+	return refs
+}
+
+// addresses takes in the guest addresses of some machines and returns what
+// changed.
+func (s *sightings) addresses(seen map[ref]string) []executor.Sighting {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var news []executor.Sighting
+	for _, k := range s.known {
+		if address, ok := seen[k.ref]; ok && address != k.address {
+			k.address = address
+			news = append(news, k.tell())
+		}
+	}
+	return news
+}
+
+func (k *sighting) tell() executor.Sighting {
+	return executor.Sighting{Fleet: k.fleet, Node: k.owner.Node, Incarnation: k.owner.Incarnation, Address: k.address}
+}
+
+// entry is one VM in a sweep.
+type entry struct {
+	name    string
+	owner   string
+	address string
+}
+
+// sweep takes in a look at the whole inventory and returns the changed
+// addresses and the owner keys of those that may be lost.
+func (s *sightings) sweep(seen map[ref]entry, yard string) (news []executor.Sighting, missing []*sighting) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for r, e := range seen {
+		s.meet(r, e, yard)
+	}
+	var absent []*sighting
+	for _, k := range s.known {
+		e, ok := seen[k.ref]
+		switch {
+		case !ok:
+			absent = append(absent, k)
+		case e.owner == "" && e.address == "":
+			// Inaccessible: vCenter knows it but cannot read it.
+		default:
+			k.missed = 0
+			if e.address != k.address {
+				k.address = e.address
+				news = append(news, k.tell())
+			}
+		}
+	}
+	if len(absent) > 1 && 2*len(absent) > len(s.known) {
+		if s.distrust.IsZero() {
+			s.distrust = time.Now()
+		}
+		if time.Since(s.distrust) < distrustFor {
+			return news, nil
+		}
+	} else {
+		s.distrust = time.Time{}
+	}
+	for _, k := range absent {
+		if k.missed++; k.missed >= lostAfter {
+			missing = append(missing, k)
+		}
+	}
+	return news, missing
+}
+
+// meet learns a machine of ours that was made before this process began. Its
+// fleet's name is the VM's name without the node's key.
+func (s *sightings) meet(r ref, e entry, yard string) {
+	if e.owner == "" || s.known[e.owner] != nil {
+		return
+	}
+	o, err := executor.ParseOwner(e.owner)
+	if err != nil || o.Yard != yard {
+		return
+	}
+	fleet, ok := strings.CutSuffix(e.name, "-"+o.Node)
+	if !ok {
+		return // renamed: nobody can be told
+	}
+	s.known[e.owner] = &sighting{owner: o, fleet: fleet, ref: r, since: time.Now()}
+}
+
+// lost forgets a machine and returns the news of it.
+func (s *sightings) lost(k *sighting) executor.Sighting {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.known, k.owner.String())
+	news := k.tell()
+	news.Address, news.Lost = "", true
+	news.Detail = fmt.Sprintf("VM %s-%s (%s) is no longer in vCenter and we did not remove it", k.fleet, k.owner.Node, k.ref.Value)
+	return news
+}
+
+// glance reads the guest addresses of a few machines.
+func (c *connection) glance(ctx context.Context, refs []ref) (map[ref]string, error) {
+	objects, err := retrieve(ctx, c.vim, refs, pathAddress)
+	if err != nil {
+		return nil, fmt.Errorf("read guest addresses: %w", err)
+	}
+	seen := make(map[ref]string, len(objects))
+	for _, o := range objects {
+		seen[o.Obj] = address(o)
+	}
+	return seen, nil
+}
+
+// sweep reads a few properties of every VM, page by page.
+func (c *connection) sweep(ctx context.Context) (map[ref]entry, error) {
+	objects, err := below(ctx, c.vim, c.vim.ServiceContent.RootFolder, []string{"VirtualMachine"}, "name", pathAddress, extraPath(keyOwner))
+	seen := make(map[ref]entry, len(objects))
+	for _, o := range objects {
+		owner, _ := value[types.OptionValue](o, extraPath(keyOwner)).Value.(string)
+		seen[o.Obj] = entry{name: value[string](o, "name"), owner: owner, address: address(o)}
+	}
+	return seen, err
+}
+
+// pathAddress is where vCenter tells a guest's address.
+const pathAddress = "guest.ipAddress"
+
+func address(o types.ObjectContent) string {
+	if s := value[string](o, pathAddress); usable(s) {
+		return s
+	}
+	return ""
+}
+
+// usable leaves out what is no address that a node could be reached at.
+func usable(s string) bool {
+	a, err := netip.ParseAddr(s)
+	return err == nil && a.IsGlobalUnicast()
+}
+
+// measure sets the metrics of the datastores in use.
+func (c *connection) measure(ctx context.Context, m *Metrics) error {
+	stores := c.names.stores()
+	if len(stores) == 0 {
+		return nil
+	}
+	refs := make([]ref, 0, len(stores))
+	for r := range stores {
+		refs = append(refs, r)
+	}
+	var all []mo.Datastore
+	if err := property.DefaultCollector(c.vim).Retrieve(ctx, refs, []string{"summary.freeSpace", "summary.capacity"}, &all); err != nil {
+		return fmt.Errorf("read the datastores: %w", err)
+	}
+	for _, d := range all {
+		name := stores[d.Self]
+		m.free.WithLabelValues(name.datacenter, name.datastore).Set(float64(d.Summary.FreeSpace))
+		m.capacity.WithLabelValues(name.datacenter, name.datastore).Set(float64(d.Summary.Capacity))
+	}
+	return nil
+}

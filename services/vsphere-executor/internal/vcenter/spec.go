@@ -1,0 +1,160 @@
+package vcenter
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"yardmaster.dev/pkg/executor"
+	"yardmaster.dev/pkg/fault"
+	"yardmaster.dev/pkg/fleet"
+)
+
+const (
+	mebi = 1 << 20
+	kibi = 1 << 10
+	// memoryStep: vSphere takes memory in steps of 4 MiB.
+	memoryStep = 4
+)
+
+// cloneSpec puts everything into the clone itself, before the first
+// power-on: guestinfo that is set while a VM is on is lost when it goes off.
+func cloneSpec(t *executor.Task, p *place) (types.VirtualMachineCloneSpec, error) {
+	config, err := configSpec(t, p.template.devices, p.network)
+	if err != nil {
+		return types.VirtualMachineCloneSpec{}, err
+	}
+	move := types.VirtualMachineRelocateDiskMoveOptionsMoveAllDiskBackingsAndDisallowSharing
+	if p.template.snapshot != nil {
+		move = types.VirtualMachineRelocateDiskMoveOptionsCreateNewChildDiskBacking
+	}
+	return types.VirtualMachineCloneSpec{
+		Location: types.VirtualMachineRelocateSpec{
+			Folder:       &p.folder,
+			Pool:         &p.pool,
+			Datastore:    p.store,
+			DiskMoveType: string(move),
+		},
+		Snapshot: p.template.snapshot,
+		Config:   config,
+	}, nil
+}
+
+// configSpec is what distinguishes the job's VM from devices, those of its
+// template or of the VM itself.
+func configSpec(t *executor.Task, devices object.VirtualDeviceList, network types.BaseVirtualDeviceBackingInfo) (*types.VirtualMachineConfigSpec, error) {
+	v := t.Job.VSphere
+	memory, err := v.Memory.Bytes()
+	if err != nil {
+		return nil, fault.Newf(fault.Permanent, fault.SpecUnsupported, "vsphere.memory: %w", err)
+	}
+	spec := &types.VirtualMachineConfigSpec{
+		InstanceUuid: t.Job.MachineUUID,
+		NumCPUs:      int32(v.CPUs), //nolint:gosec // bounded by the document's rules
+		MemoryMB:     (memory/mebi + memoryStep - 1) / memoryStep * memoryStep,
+		ExtraConfig:  extraConfig(t),
+		// A vApp environment would win over guestinfo in coreos-cloudinit.
+		VAppConfigRemoved: types.NewBool(true),
+	}
+	diskEdit, err := growDisk(v, devices)
+	if err != nil {
+		return nil, err
+	}
+	if diskEdit != nil {
+		spec.DeviceChange = append(spec.DeviceChange, diskEdit)
+	}
+	if t.Job.MAC != "" || network != nil {
+		spec.DeviceChange = append(spec.DeviceChange, plugCard(t.Job.MAC, devices, network))
+	}
+	return spec, nil
+}
+
+func extraConfig(t *executor.Task) []types.BaseOptionValue {
+	values := []types.BaseOptionValue{
+		&types.OptionValue{Key: keyOwner, Value: t.Owner.String()},
+		&types.OptionValue{Key: keyEpoch, Value: strconv.FormatInt(t.Epoch, 10)},
+		&types.OptionValue{Key: keyConfig, Value: t.Config.Digest},
+		// Gives the guest /dev/disk/by-id, which storage drivers need.
+		&types.OptionValue{Key: "disk.EnableUUID", Value: "TRUE"},
+	}
+	for _, key := range slices.Sorted(maps.Keys(t.Config.GuestInfo)) {
+		values = append(values, &types.OptionValue{Key: key, Value: t.Config.GuestInfo[key]})
+	}
+	return values
+}
+
+// growDisk returns the change that makes the first disk as large as the pool
+// wants it, nil if it is.
+func growDisk(v *fleet.VSphere, devices object.VirtualDeviceList) (types.BaseVirtualDeviceConfigSpec, error) {
+	want, err := v.Disk.Bytes()
+	if err != nil {
+		return nil, fault.Newf(fault.Permanent, fault.SpecUnsupported, "vsphere.disk: %w", err)
+	}
+	old := disk(devices)
+	if want == 0 || old == nil {
+		return nil, nil //nolint:nilnil // no change is an answer
+	}
+	have := max(old.CapacityInBytes, old.CapacityInKB*kibi)
+	switch {
+	case want == have:
+		return nil, nil //nolint:nilnil // no change is an answer
+	case want < have:
+		return nil, fault.WithHint(fault.Newf(fault.Permanent, fault.SpecUnsupported, "disk: %s is smaller than the template's %d MiB", v.Disk, have/mebi),
+			"a disk can only grow; raise vsphere.disk of the pool or leave it out")
+	case linked(v):
+		return nil, fault.WithHint(fault.Newf(fault.Permanent, fault.SpecUnsupported, "disk: %s cannot be had with clone: linked, the template has %d MiB", v.Disk, have/mebi),
+			"the disk of a linked clone cannot grow; use clone: full or a larger template")
+	}
+	grown := *old
+	// vCenter reads one field or the other, depending on its age.
+	grown.CapacityInBytes, grown.CapacityInKB = want, want/kibi
+	return &types.VirtualDeviceConfigSpec{Operation: types.VirtualDeviceConfigSpecOperationEdit, Device: &grown}, nil
+}
+
+// plugCard returns the change that gives the first network card our address
+// and network; a template without a card gets one.
+func plugCard(mac string, devices object.VirtualDeviceList, network types.BaseVirtualDeviceBackingInfo) types.BaseVirtualDeviceConfigSpec {
+	operation := types.VirtualDeviceConfigSpecOperationEdit
+	plugged := copyCard(card(devices))
+	if plugged == nil {
+		operation = types.VirtualDeviceConfigSpecOperationAdd
+		plugged = &types.VirtualVmxnet3{}
+		plugged.GetVirtualEthernetCard().Key = -1
+	}
+	c := plugged.GetVirtualEthernetCard()
+	if mac != "" {
+		c.AddressType = string(types.VirtualEthernetCardMacTypeManual)
+		c.MacAddress = mac
+	}
+	if network != nil {
+		c.Backing = network
+	}
+	c.Connectable = &types.VirtualDeviceConnectInfo{StartConnected: true, Connected: true, AllowGuestControl: true}
+	return &types.VirtualDeviceConfigSpec{Operation: operation, Device: plugged.(types.BaseVirtualDevice)} //nolint:forcetypeassert // every card is a device
+}
+
+// copyCard copies a card of one of the kinds that templates have: the
+// template's own is shared by all clones.
+func copyCard(c types.BaseVirtualEthernetCard) types.BaseVirtualEthernetCard {
+	switch c := c.(type) {
+	case *types.VirtualVmxnet3:
+		v := *c
+		return &v
+	case *types.VirtualE1000:
+		v := *c
+		return &v
+	case *types.VirtualE1000e:
+		v := *c
+		return &v
+	case *types.VirtualVmxnet2:
+		v := *c
+		return &v
+	case *types.VirtualPCNet32:
+		v := *c
+		return &v
+	}
+	return nil
+}

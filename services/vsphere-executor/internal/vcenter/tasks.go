@@ -1,0 +1,213 @@
+package vcenter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/vmware/govmomi/task"
+	"github.com/vmware/govmomi/vim25"
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+const (
+	// The pause between two looks is a tenth of what tasks usually take,
+	// within these bounds: a real clone takes many seconds, a simulated one
+	// some milliseconds.
+	pollLeast = 5 * time.Millisecond
+	pollMost  = 500 * time.Millisecond
+	// blindFor is how long vCenter may be away before those who wait are
+	// told; their tasks go on without us.
+	blindFor = time.Minute
+)
+
+// errTaskGone means that vCenter forgot a task, as it does when it restarts:
+// what came of it must be looked up.
+var errTaskGone = errors.New("vCenter no longer knows the task")
+
+// tasks waits for all open tasks with one call per look. A collector per
+// task, as govmomi does it, costs vCenter twice the CPU and dies with its
+// session.
+type tasks struct {
+	vim     *vim25.Client
+	metrics *Metrics
+
+	mu      sync.Mutex
+	open    map[types.ManagedObjectReference]*openTask
+	polling bool
+	usual   time.Duration // smoothed duration of tasks
+	stop    context.CancelFunc
+	pollers sync.WaitGroup
+}
+
+type openTask struct {
+	operation string
+	state     types.TaskInfoState
+	begun     time.Time
+	done      chan taskEnd
+}
+
+type taskEnd struct {
+	result types.AnyType
+	err    error
+}
+
+func newTasks(vim *vim25.Client, m *Metrics) *tasks {
+	return &tasks{vim: vim, metrics: m, open: map[types.ManagedObjectReference]*openTask{}, usual: 100 * time.Millisecond}
+}
+
+// wait returns the task's result when it ends; ctx ends the waiting, not the
+// task.
+func (t *tasks) wait(ctx context.Context, ref types.ManagedObjectReference, operation string) (types.AnyType, error) {
+	o := t.add(ctx, ref, operation)
+	select {
+	case end := <-o.done:
+		return end.result, end.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for task %s: %w", ref.Value, ctx.Err())
+	}
+}
+
+// add has the task polled; the poller lives as long as a task is open.
+func (t *tasks) add(ctx context.Context, ref types.ManagedObjectReference, operation string) *openTask {
+	o := &openTask{operation: operation, state: types.TaskInfoStateQueued, begun: time.Now(), done: make(chan taskEnd, 1)}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.open[ref] = o
+	t.metrics.tasks.WithLabelValues(operation, string(o.state)).Inc()
+	if !t.polling {
+		t.polling = true
+		// One caller's end must not end the polling for the others.
+		ctx, t.stop = context.WithCancel(context.WithoutCancel(ctx))
+		t.pollers.Go(func() { t.poll(ctx) })
+	}
+	return o
+}
+
+// knows reports whether the task is one that we wait for.
+func (t *tasks) knows(ref types.ManagedObjectReference) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, ok := t.open[ref]
+	return ok
+}
+
+// close gives up on every open task and waits for the poller.
+func (t *tasks) close() {
+	t.mu.Lock()
+	for ref := range t.open {
+		t.end(ref, taskEnd{err: fmt.Errorf("task %s: %w", ref.Value, context.Canceled)})
+	}
+	if t.stop != nil {
+		t.stop()
+	}
+	t.mu.Unlock()
+	t.pollers.Wait()
+}
+
+func (t *tasks) poll(ctx context.Context) {
+	seen := time.Now()
+	for {
+		time.Sleep(t.pause())
+		refs := t.refs()
+		if len(refs) == 0 {
+			return
+		}
+		states, err := t.look(ctx, refs)
+		if err == nil {
+			seen = time.Now()
+			t.take(refs, states)
+			continue
+		}
+		if time.Since(seen) > blindFor {
+			t.mu.Lock()
+			for _, ref := range refs {
+				t.end(ref, taskEnd{err: fmt.Errorf("wait for task %s: %w", ref.Value, err)})
+			}
+			t.mu.Unlock()
+		}
+	}
+}
+
+// refs returns the open tasks; when there are none the poller must end.
+func (t *tasks) refs() []types.ManagedObjectReference {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	refs := make([]types.ManagedObjectReference, 0, len(t.open))
+	for ref := range t.open {
+		refs = append(refs, ref)
+	}
+	if len(refs) == 0 {
+		t.polling = false
+		t.stop()
+	}
+	return refs
+}
+
+func (t *tasks) pause() time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return min(max(t.usual/10, pollLeast), pollMost)
+}
+
+type taskState struct {
+	state  types.TaskInfoState
+	result types.AnyType
+	fault  *types.LocalizedMethodFault
+}
+
+// look reads the states of the tasks; those that vCenter forgot are missing.
+func (t *tasks) look(ctx context.Context, refs []types.ManagedObjectReference) (map[types.ManagedObjectReference]taskState, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	objects, err := retrieve(ctx, t.vim, refs, "info.state", "info.result", "info.error")
+	if err != nil {
+		return nil, err
+	}
+	states := make(map[types.ManagedObjectReference]taskState, len(objects))
+	for _, o := range objects {
+		s := taskState{state: value[types.TaskInfoState](o, "info.state"), result: value[types.AnyType](o, "info.result")}
+		if f, ok := value[types.AnyType](o, "info.error").(types.LocalizedMethodFault); ok {
+			s.fault = &f
+		}
+		states[o.Obj] = s
+	}
+	return states, nil
+}
+
+func (t *tasks) take(refs []types.ManagedObjectReference, states map[types.ManagedObjectReference]taskState) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, ref := range refs {
+		o, s := t.open[ref], states[ref]
+		if o == nil {
+			continue
+		}
+		switch s.state {
+		case types.TaskInfoStateSuccess:
+			t.usual += (time.Since(o.begun) - t.usual) / 8
+			t.end(ref, taskEnd{result: s.result})
+		case types.TaskInfoStateError:
+			t.end(ref, taskEnd{err: task.Error{LocalizedMethodFault: s.fault}})
+		case types.TaskInfoStateQueued, types.TaskInfoStateRunning:
+			t.metrics.tasks.WithLabelValues(o.operation, string(o.state)).Dec()
+			o.state = s.state
+			t.metrics.tasks.WithLabelValues(o.operation, string(o.state)).Inc()
+		default:
+			t.end(ref, taskEnd{err: fmt.Errorf("task %s: %w", ref.Value, errTaskGone)})
+		}
+	}
+}
+
+// end tells who waits; the caller holds the lock.
+func (t *tasks) end(ref types.ManagedObjectReference, e taskEnd) {
+	o := t.open[ref]
+	if o == nil {
+		return
+	}
+	delete(t.open, ref)
+	t.metrics.tasks.WithLabelValues(o.operation, string(o.state)).Dec()
+	o.done <- e
+}

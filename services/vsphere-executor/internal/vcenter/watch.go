@@ -1,0 +1,100 @@
+package vcenter
+
+import (
+	"context"
+	"time"
+
+	"yardmaster.dev/pkg/executor"
+	"yardmaster.dev/pkg/fault"
+	"yardmaster.dev/pkg/service"
+)
+
+const (
+	// glanceEvery is how often booting machines are looked at.
+	glanceEvery = time.Second
+	// sweepEvery is the least pause between two looks at everything; a
+	// sweep that takes long makes it longer, up to sweepMost, so that
+	// watching costs vCenter at most a twentieth of its time. It also keeps
+	// the session alive, which ends after 30 idle minutes.
+	sweepEvery = 10 * time.Second
+	sweepMost  = 5 * time.Minute
+	sweepShare = 20
+)
+
+// Watch implements executor.Backend by looking again and again: vCenter's own
+// change feed over many VMs loses changes or hangs (and always hung on the
+// simulator), so that one would have to look as well.
+func (b *Backend) Watch(ctx context.Context, yard string, see func(executor.Sighting)) error {
+	ticks := time.NewTicker(glanceEvery)
+	defer ticks.Stop()
+	var next time.Time // of the sweeps
+	failing := false
+	for {
+		err := b.look(ctx, yard, &next, see)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			pause := max(sweepEvery, fault.Of(err).RetryAfter)
+			next = time.Now().Add(pause)
+			if !failing {
+				b.options.Log.WarnContext(ctx, "inventory cannot be read",
+					service.KeySite, b.options.Site, service.KeyReason, string(fault.Of(err).Reason), service.KeyErr, err.Error())
+			}
+		}
+		failing = err != nil
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticks.C:
+		}
+	}
+}
+
+// look sweeps when it is time, else it glances at what boots.
+func (b *Backend) look(ctx context.Context, yard string, next *time.Time, see func(executor.Sighting)) error {
+	now := time.Now()
+	refs := b.sightings.booting()
+	due := !now.Before(*next)
+	if !due && len(refs) == 0 {
+		return nil
+	}
+	c, done, err := b.connection(ctx)
+	if err != nil {
+		return classify(err)
+	}
+	defer done()
+	if !due {
+		seen, err := c.glance(ctx, refs)
+		for _, news := range b.sightings.addresses(seen) {
+			see(news)
+		}
+		return classify(err)
+	}
+	err = b.sweep(ctx, c, yard, see)
+	took := time.Since(now)
+	*next = time.Now().Add(min(max(sweepEvery, sweepShare*took), sweepMost))
+	return classify(err)
+}
+
+func (b *Backend) sweep(ctx context.Context, c *connection, yard string, see func(executor.Sighting)) error {
+	seen, err := c.sweep(ctx)
+	if err != nil {
+		return err
+	}
+	news, missing := b.sightings.sweep(seen, yard)
+	for _, n := range news {
+		see(n)
+	}
+	for _, k := range missing {
+		// The sweep is a list; the VM itself has the last word.
+		m, err := read(ctx, c.vim, k.ref)
+		if err != nil {
+			return err
+		}
+		if m == nil {
+			see(b.sightings.lost(k))
+		}
+	}
+	return c.measure(ctx, b.options.Metrics)
+}
