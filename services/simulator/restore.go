@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +15,7 @@ import (
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 	"github.com/vmware/govmomi/vim25/xml"
+	"github.com/vmware/govmomi/vmdk"
 )
 
 // folder is what the journal keeps of a VM folder that a client made.
@@ -83,6 +86,9 @@ func (r *restorer) machine(m machine) error {
 		parent = r.w.inv.vmFolder
 	}
 	r.shape(&vm.VirtualMachine, m)
+	if err := r.placeFiles(m); err != nil {
+		return err
+	}
 	vm.Runtime.Host, vm.Summary.Runtime.Host = &host.Self, &host.Self
 	if m.Template {
 		vm.ResourcePool = nil
@@ -125,6 +131,32 @@ func (r *restorer) shape(vm *mo.VirtualMachine, m machine) {
 	vm.Runtime.BootTime = m.BootTime
 	vm.Summary.Runtime = vm.Runtime
 	r.devices(vm, m)
+	if m.Guest.Phase == PhaseUp {
+		mo.ApplyPropertyChange(vm, toolsUp(vm, m.Guest))
+	}
+}
+
+// placeFiles makes the placeholders that the simulator wants to see when it
+// changes or removes a disk.
+func (r *restorer) placeFiles(m machine) error {
+	for _, d := range m.Disks {
+		var p object.DatastorePath
+		if !p.FromString(d.File) {
+			continue
+		}
+		name := filepath.Join(r.w.cfg.datastoreDir(), filepath.Clean("/"+p.Path))
+		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+			return fmt.Errorf("disk file: %w", err)
+		}
+		flat := simulator.VirtualDiskBackingFileName(name)
+		var descriptor bytes.Buffer
+		extent := vmdk.Extent{Info: filepath.Base(flat), Size: d.Bytes / vmdk.SectorSize}
+		err := vmdk.NewDescriptor(extent).Write(&descriptor)
+		if err = errors.Join(err, os.WriteFile(name, descriptor.Bytes(), 0o600), os.WriteFile(flat, nil, 0o600)); err != nil {
+			return fmt.Errorf("disk file: %w", err)
+		}
+	}
+	return nil
 }
 
 // devices keeps the prototype's controllers and makes disks and network
