@@ -27,7 +27,11 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Stamp is a position of the read model: how new an answer is.
+// Stamp is a position of the read model: how new an answer is. A request
+// with the header Ym-After: shard/epoch/sequence (several with commas) is
+// answered once the gateway has reached that stamp, so that a client reads
+// its own write at another replica too; after 5 s it is refused as
+// unavailable.
 type Stamp struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Shard uint32                 `protobuf:"varint,1,opt,name=shard,proto3" json:"shard,omitempty"`
@@ -561,10 +565,12 @@ func (x *DocumentPlan) GetCauses() []string {
 }
 
 type FleetPlan struct {
-	state        protoimpl.MessageState `protogen:"open.v1"`
-	Fleet        string                 `protobuf:"bytes,1,opt,name=fleet,proto3" json:"fleet,omitempty"`
-	RevisionFrom int32                  `protobuf:"varint,2,opt,name=revision_from,json=revisionFrom,proto3" json:"revision_from,omitempty"`
-	RevisionTo   int32                  `protobuf:"varint,3,opt,name=revision_to,json=revisionTo,proto3" json:"revision_to,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Fleet string                 `protobuf:"bytes,1,opt,name=fleet,proto3" json:"fleet,omitempty"`
+	// 0 for a new fleet; equal to revision_to when the document is the newest
+	// revision's already.
+	RevisionFrom int32 `protobuf:"varint,2,opt,name=revision_from,json=revisionFrom,proto3" json:"revision_from,omitempty"`
+	RevisionTo   int32 `protobuf:"varint,3,opt,name=revision_to,json=revisionTo,proto3" json:"revision_to,omitempty"`
 	// Digest of spec, state and outcome.
 	Id string `protobuf:"bytes,4,opt,name=id,proto3" json:"id,omitempty"`
 	// What Apply's plan_basis must be to get exactly this plan.
@@ -576,8 +582,16 @@ type FleetPlan struct {
 	DestroyPercent      float64     `protobuf:"fixed64,10,opt,name=destroy_percent,json=destroyPercent,proto3" json:"destroy_percent,omitempty"`
 	DestroyLimitPercent int32       `protobuf:"varint,11,opt,name=destroy_limit_percent,json=destroyLimitPercent,proto3" json:"destroy_limit_percent,omitempty"`
 	// Why Apply would refuse; empty when it would not.
-	Refusals      []string `protobuf:"bytes,12,rep,name=refusals,proto3" json:"refusals,omitempty"`
-	Notes         []string `protobuf:"bytes,13,rep,name=notes,proto3" json:"notes,omitempty"`
+	Refusals []string `protobuf:"bytes,12,rep,name=refusals,proto3" json:"refusals,omitempty"`
+	Notes    []string `protobuf:"bytes,13,rep,name=notes,proto3" json:"notes,omitempty"`
+	// How many nodes nothing happens to; they are not among nodes.
+	Keep int32 `protobuf:"varint,14,opt,name=keep,proto3" json:"keep,omitempty"`
+	// How many nodes there are before.
+	Present int32 `protobuf:"varint,15,opt,name=present,proto3" json:"present,omitempty"`
+	// Refusal code, empty when Apply would not refuse.
+	Code string `protobuf:"bytes,16,opt,name=code,proto3" json:"code,omitempty"`
+	// Counts what the plan does, in a line.
+	Summary       string `protobuf:"bytes,17,opt,name=summary,proto3" json:"summary,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -703,10 +717,38 @@ func (x *FleetPlan) GetNotes() []string {
 	return nil
 }
 
+func (x *FleetPlan) GetKeep() int32 {
+	if x != nil {
+		return x.Keep
+	}
+	return 0
+}
+
+func (x *FleetPlan) GetPresent() int32 {
+	if x != nil {
+		return x.Present
+	}
+	return 0
+}
+
+func (x *FleetPlan) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *FleetPlan) GetSummary() string {
+	if x != nil {
+		return x.Summary
+	}
+	return ""
+}
+
 type NodePlan struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Node  string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
-	// create, keep, replace, delete
+	// create, replace, delete
 	Action string `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
 	// The fields that cause it: "spec.pools[edge].replicas 2 -> 3".
 	Causes        []string `protobuf:"bytes,3,rep,name=causes,proto3" json:"causes,omitempty"`
@@ -4166,7 +4208,7 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
 	"\x06action\x18\x03 \x01(\tR\x06action\x12\x16\n" +
-	"\x06causes\x18\x04 \x03(\tR\x06causes\"\xad\x03\n" +
+	"\x06causes\x18\x04 \x03(\tR\x06causes\"\x89\x04\n" +
 	"\tFleetPlan\x12\x14\n" +
 	"\x05fleet\x18\x01 \x01(\tR\x05fleet\x12#\n" +
 	"\rrevision_from\x18\x02 \x01(\x05R\frevisionFrom\x12\x1f\n" +
@@ -4182,7 +4224,11 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	" \x01(\x01R\x0edestroyPercent\x122\n" +
 	"\x15destroy_limit_percent\x18\v \x01(\x05R\x13destroyLimitPercent\x12\x1a\n" +
 	"\brefusals\x18\f \x03(\tR\brefusals\x12\x14\n" +
-	"\x05notes\x18\r \x03(\tR\x05notes\"l\n" +
+	"\x05notes\x18\r \x03(\tR\x05notes\x12\x12\n" +
+	"\x04keep\x18\x0e \x01(\x05R\x04keep\x12\x18\n" +
+	"\apresent\x18\x0f \x01(\x05R\apresent\x12\x12\n" +
+	"\x04code\x18\x10 \x01(\tR\x04code\x12\x18\n" +
+	"\asummary\x18\x11 \x01(\tR\asummary\"l\n" +
 	"\bNodePlan\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\tR\x06action\x12\x16\n" +
