@@ -1,0 +1,208 @@
+package plan
+
+import (
+	"errors"
+	"strconv"
+	"time"
+
+	"yardmaster.dev/pkg/fleet"
+)
+
+// workers says whose each action is.
+var workers = map[Action]Worker{
+	ActionRender: WorkerRender,
+	ActionForget: WorkerRender,
+	ActionCreate: WorkerVSphere,
+	ActionBlank:  WorkerVSphere,
+	ActionDelete: WorkerVSphere,
+}
+
+// stageActions is what a state's job does; a ready node's is its chore.
+var stageActions = map[State]Action{
+	Rendering:    ActionRender,
+	Provisioning: ActionCreate,
+	Deleting:     ActionDelete,
+}
+
+func (p Policy) limit(a Action) time.Duration {
+	if a == ActionRender || a == ActionForget {
+		return p.Render
+	}
+	if a == ActionDelete || a == ActionBlank {
+		return p.Delete
+	}
+	return p.Provision
+}
+
+// begin starts the job of the node's state; n is a record in the making, and
+// its newest event becomes the job's number. A yard that only observes starts
+// nothing and looks again later.
+func (d *decision) begin(n *Node) {
+	action := stageActions[n.State]
+	if n.State == Ready {
+		action = n.Chore
+	}
+	n.Job, n.Due, n.DueFor, n.Deadline = nil, time.Time{}, "", time.Time{}
+	if action == "" {
+		return
+	}
+	if d.observing() {
+		n.Due, n.DueFor = d.now.Add(jitter(d.w.Policy.Idle, n)), DueRetry
+		n.Message = "the yard only observes; it starts no job until it is told to resume"
+		return
+	}
+	worker := workers[action]
+	ahead := d.w.queued[queue{worker, n.Site}]
+	n.Deadline = d.now.Add(d.w.Policy.limit(action) + time.Duration(ahead)*d.w.Policy.Queue)
+	n.Due, n.DueFor = n.Deadline, DueDeadline
+	n.Job = &OpenJob{Number: n.Event, Worker: worker, Site: n.Site, Action: action, Attempt: n.Attempt}
+	if action == ActionCreate {
+		n.MachineUUID = d.machineUUID(n) // from here on there may be a machine
+	}
+	d.out.Jobs = append(d.out.Jobs, d.job(n))
+}
+
+func (d *decision) observing() bool { return d.w.yard != nil && d.w.yard.ObserveOnly }
+
+func (d *decision) machineUUID(n *Node) string {
+	return MachineUUID(d.w.yard.UID, n.FleetUID, n.Key(), n.Incarnation)
+}
+
+// job is the node's open job with all that its worker needs.
+func (d *decision) job(n *Node) *Job {
+	j := &Job{
+		JobRef:   JobRef{Worker: n.Job.Worker, Site: n.Site, Fleet: n.Fleet, Node: n.Key(), Number: n.Job.Number},
+		FleetUID: n.FleetUID, Action: n.Job.Action, Incarnation: n.Incarnation, Attempt: n.Attempt,
+		Revision: n.Revision, Deadline: n.Deadline, Pool: n.Pool, Ordinal: n.Ordinal,
+		MachineUUID: d.machineUUID(n), MachineID: n.MachineID, MAC: n.MAC,
+		ConfigDigest: n.ConfigDigest, Trace: n.Trace,
+	}
+	if s := d.w.Site(n.Site); s != nil {
+		j.PhoneHome = s.Document.Spec.PhoneHome
+	}
+	p := d.w.poolOf(n)
+	if p == nil {
+		return j
+	}
+	j.Hostname = Hostname(p.Hostname, n)
+	j.VSphere = p.VSphere
+	for _, ref := range p.Networks {
+		j.Networks = append(j.Networks, d.w.jobNetwork(n, ref))
+	}
+	return j
+}
+
+func (w *World) jobNetwork(n *Node, ref fleet.PoolNetwork) JobNetwork {
+	var doc fleet.Network
+	if net := w.networks[ref.Ref]; net != nil && net.record != nil {
+		doc = net.record.Document
+	}
+	if ref.DHCP {
+		return JobNetwork{Network: ref.Ref, DHCP: true, Portgroup: doc.Spec.Portgroup}
+	}
+	for _, a := range n.Addresses {
+		if a.Network == ref.Ref {
+			return jobNetwork(&doc, a.Addr)
+		}
+	}
+	return JobNetwork{Network: ref.Ref}
+}
+
+// Hostname fills a pool's hostname in for one node. A template that cannot be
+// filled stands as it is: validation refuses it, and the guest's first
+// complaint then shows it.
+func Hostname(template string, n *Node) string {
+	t, err := fleet.ParseTemplate(template)
+	if err != nil {
+		return template
+	}
+	out, err := t.Expand(func(name string) (string, bool) {
+		switch name {
+		case "fleet", "node.fleet":
+			return n.Fleet, true
+		case "pool", "node.pool":
+			return n.Pool, true
+		case "ordinal", "node.ordinal":
+			return strconv.Itoa(n.Ordinal), true
+		case "node.name":
+			return n.Name(), true
+		}
+		return "", false
+	})
+	if err != nil {
+		return template
+	}
+	return out
+}
+
+// poolOf is the pool's definition that the node is made from, nil if its
+// revision is not known.
+func (w *World) poolOf(n *Node) *fleet.Pool {
+	f := w.fleets[n.Fleet]
+	if f == nil || f.revs[n.Revision] == nil {
+		return nil
+	}
+	p, _ := f.revs[n.Revision].spec.Pool(n.Pool)
+	return p
+}
+
+// site is where a pool's machines are made.
+func site(p *fleet.Pool) string {
+	if p.VSphere != nil {
+		return p.VSphere.Site
+	}
+	return ""
+}
+
+// withdraw calls the open job back. Its result may still come and is waited
+// for, because two jobs of one node must never be open.
+func (d *decision) withdraw(n *Node) {
+	if n.Job == nil {
+		return
+	}
+	j := *n.Job
+	if !j.Withdrawn {
+		d.out.Withdrawn = append(d.out.Withdrawn, JobRef{
+			Worker: j.Worker, Site: j.Site, Fleet: n.Fleet, Node: n.Key(), Number: j.Number,
+		})
+		n.Due, n.DueFor = d.now.Add(d.w.Policy.Grace), DueGrace
+	}
+	j.Withdrawn = true
+	n.Job = &j
+}
+
+// staticRefs are the Networks that a pool's nodes hold addresses of.
+func staticRefs(p *fleet.Pool) []string {
+	if p == nil {
+		return nil
+	}
+	var out []string
+	for _, r := range p.Networks {
+		if !r.DHCP && r.Ref != "" {
+			out = append(out, r.Ref)
+		}
+	}
+	return out
+}
+
+// missing are the Networks that the node still lacks an address of.
+func (w *World) missing(n *Node) []string {
+	var out []string
+	for _, name := range staticRefs(w.poolOf(n)) {
+		if !n.on(name) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+func (n *Node) on(networkName string) bool {
+	for _, a := range n.Addresses {
+		if a.Network == networkName {
+			return true
+		}
+	}
+	return false
+}
+
+var errNoRevision = errors.New("the revision that the node is made from is not known")

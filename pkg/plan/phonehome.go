@@ -1,0 +1,28 @@
+package plan
+
+import "yardmaster.dev/pkg/fleet"
+
+const readyByGuestAddress = fleet.ReadyByGuestAddress
+
+// phoneHome takes in a node's own word that it booted. There is no receipt:
+// the token belongs to one config of one incarnation, and saying it twice
+// changes nothing. It may come before the result of the job that made the
+// machine; then it is kept until that result is there.
+func (d *decision) phoneHome(c *PhoneHome) {
+	n := d.w.Node(d.in.Fleet, c.Node)
+	if n == nil || n.TokenSHA256 == "" || n.TokenSHA256 != c.TokenSHA256 || n.Goal != Present {
+		return
+	}
+	if n.Reported && n.State != Failed {
+		return
+	}
+	if n.State == Failed && n.MachineID == "" {
+		return // nothing that we made can have called
+	}
+	next := *n
+	next.GuestAddress, next.OSVersion = c.Address, c.OSVersion
+	d.by = n.Name()
+	d.arrived(&next)
+	d.by = "planner"
+	d.rollout(n.Fleet)
+}

@@ -1,0 +1,205 @@
+package plan
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"yardmaster.dev/pkg/fleet"
+)
+
+// Plan is what applying a document would do. It is computed by the function
+// that decides on the apply.
+type Plan struct {
+	Fleet string
+	// From is the newest revision, 0 for a new fleet, To the one after it;
+	// they are equal if the document is the newest revision's.
+	From int
+	To   int
+	// ID names the plan: equal documents on equal states have equal plans.
+	ID string
+	// Basis, sent with the apply, holds the planner to this very plan.
+	Basis   string
+	Changes []Change
+	// Keep counts the nodes that nothing happens to.
+	Keep     int
+	Creates  int
+	Replaces int
+	Deletes  int
+	// Present counts the nodes before; Destroys those of them whose machine
+	// goes, which the brake limits to DestroyLimit per cent.
+	Present        int
+	Destroys       int
+	DestroyLimit   int
+	MaxUnavailable int
+	MaxSurge       int
+	// Code and Refusals say why the apply would be refused; empty if it
+	// would not.
+	Code     string
+	Refusals []string
+	Notes    []string
+}
+
+// DestroyPercent is the share of the present nodes that the plan destroys.
+func (p *Plan) DestroyPercent() float64 {
+	if p.Present == 0 {
+		return 0
+	}
+	return 100 * float64(p.Destroys) / float64(p.Present)
+}
+
+// Summary counts what the plan does, in a line.
+func (p *Plan) Summary() string {
+	if p.Creates+p.Replaces+p.Deletes == 0 {
+		return fmt.Sprintf("nothing to change, %d nodes stay", p.Keep)
+	}
+	var parts []string
+	for _, c := range []struct {
+		count int
+		word  string
+	}{{p.Creates, "create"}, {p.Replaces, "replace"}, {p.Deletes, "delete"}, {p.Keep, "keep"}} {
+		if c.count > 0 {
+			parts = append(parts, c.word+" "+strconv.Itoa(c.count))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// Preview says what applying the document would do now. It reads the World
+// only.
+func Preview(w *World, doc *fleet.Fleet, now time.Time) Plan {
+	return preview(w, doc, nil, now)
+}
+
+// PreviewWith is Preview with the brake overridden, as an apply may.
+func PreviewWith(w *World, doc *fleet.Fleet, maxDestroyPercent int, now time.Time) Plan {
+	return preview(w, doc, &maxDestroyPercent, now)
+}
+
+func preview(w *World, doc *fleet.Fleet, limit *int, now time.Time) Plan {
+	d := newDiffer(w, doc)
+	p := Plan{Fleet: doc.Metadata.Name, DestroyLimit: *d.next.Spec.Protect.MaxDestroyPercent}
+	if limit != nil {
+		p.DestroyLimit = *limit
+	}
+	p.MaxUnavailable, p.MaxSurge = *d.next.Spec.Rollout.MaxUnavailable, *d.next.Spec.Rollout.MaxSurge
+	if p.Code, p.Refusals = d.refusals(); p.Code != "" {
+		return p
+	}
+	d.revisions(&p)
+	for _, pd := range d.pools() {
+		p.Changes = append(p.Changes, pd.changes...)
+		p.Keep += pd.keep
+		p.Present += pd.present
+	}
+	p.tally()
+	digest := d.digest(p.Changes)
+	p.Basis = strconv.FormatInt(now.UnixMilli(), 10) + "-" + digest
+	p.ID = shortHash(digest, string(canonical(doc)))
+	d.notes(&p)
+	d.brake(&p)
+	return p
+}
+
+func (d *differ) revisions(p *Plan) {
+	p.To = 1
+	if d.f.record == nil {
+		return
+	}
+	p.From, p.To = d.f.record.Revision, d.f.record.Revision+1
+	if rev := d.f.spec(); rev != nil && !d.f.record.Deleted && equal(&rev.record.Document, d.doc) {
+		p.To = p.From
+	}
+	if d.f.record.Deleted {
+		p.From = 0
+	}
+}
+
+func (p *Plan) tally() {
+	for i := range p.Changes {
+		c := &p.Changes[i]
+		switch c.Action {
+		case ChangeCreate:
+			p.Creates++
+		case ChangeReplace:
+			p.Replaces++
+		case ChangeDelete:
+			p.Deletes++
+		}
+		if c.Action != ChangeCreate && c.Destroys {
+			p.Destroys++
+		}
+	}
+}
+
+// digest covers what the plan was computed from, as far as it matters for the
+// outcome: the fleet, its revision and targets, and what happens to whom.
+func (d *differ) digest(changes []Change) string {
+	h := sha256.New()
+	if r := d.f.record; r != nil {
+		fmt.Fprintf(h, "%s %d %v\n", r.UID, r.Revision, r.Deleted)
+		for _, name := range slices.Sorted(maps.Keys(r.Targets)) {
+			fmt.Fprintf(h, "%s=%d\n", name, r.Targets[name])
+		}
+	}
+	for i := range changes {
+		c := &changes[i]
+		h.Write([]byte(c.Key))
+		h.Write([]byte{' '})
+		h.Write([]byte(c.Action))
+		h.Write([]byte{'\n'})
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+func shortHash(parts ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\n")))
+	return hex.EncodeToString(sum[:4])
+}
+
+func canonical(doc fleet.Document) []byte {
+	b, err := fleet.Canonical(doc)
+	if err != nil { // strings, numbers and lists of them
+		panic(err)
+	}
+	return b
+}
+
+// notes says what a reader of the plan should know besides.
+func (d *differ) notes(p *Plan) {
+	if p.From == p.To && p.From > 0 {
+		p.Notes = append(p.Notes, fmt.Sprintf("the document is revision %d already", p.From))
+	}
+	need := map[string]int{}
+	for i := range p.Changes {
+		if c := &p.Changes[i]; c.Action == ChangeCreate {
+			pool, _ := d.next.Pool(c.Pool)
+			for _, ref := range staticRefs(pool) {
+				need[ref]++
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(need)) {
+		if free := d.w.FreeAddresses(name); free < need[name] {
+			p.Notes = append(p.Notes, fmt.Sprintf("Network %s has %d free addresses, %d are needed: the rest of the nodes wait",
+				name, free, need[name]))
+		}
+	}
+}
+
+// brake refuses a plan that destroys too much at once. One node may always
+// go: in a small fleet every percentage is large.
+func (d *differ) brake(p *Plan) {
+	if p.Destroys <= 1 || p.Destroys*100 <= p.DestroyLimit*p.Present {
+		return
+	}
+	p.Code = RefusedBrake
+	p.Refusals = []string{fmt.Sprintf(
+		"this destroys %d of %d nodes (%.1f %%), the limit is %d %%; raise spec.protect.maxDestroyPercent, or allow it once: --max-destroy-percent %d",
+		p.Destroys, p.Present, p.DestroyPercent(), p.DestroyLimit, (p.Destroys*100+p.Present-1)/p.Present)}
+}

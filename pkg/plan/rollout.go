@@ -1,0 +1,183 @@
+package plan
+
+// stepKind is the next thing that a pool needs.
+type stepKind int
+
+const (
+	stepNone    stepKind = iota
+	stepMake             // a new node
+	stepRemove           // a node that the pool does not want
+	stepReplace          // a node that goes for one of another name
+	stepRecycle          // a node whose machine is made anew under its name
+	stepRestart          // a node that has no machine yet and takes the new definition
+)
+
+// course is what a pool should become and how fast it may change.
+type course struct {
+	hash        string
+	target      int
+	unavailable int
+	surge       int
+}
+
+func (f *fleetState) course(name string) course {
+	c := course{hash: f.hash(name), target: f.target(name)}
+	if rev := f.spec(); rev != nil {
+		if p, ok := rev.spec.Pool(name); ok {
+			c.unavailable, c.surge = rev.spec.Budgets(p)
+		}
+	}
+	if c.target == 0 {
+		c.surge = 0 // nothing will take over
+	}
+	return c
+}
+
+// next says what the pool needs next and on which ordinal. It looks at counts
+// and sets only, so it costs the same for ten nodes and for 100,000.
+//
+// With surge, new nodes come first, under the lowest free ordinals, and old
+// ones go as others are ready; without, an old machine goes first and the new
+// one takes over its name and addresses. What is not ready may go at any
+// time: it serves nobody. A ready node goes only while fewer than
+// maxUnavailable are missing, whoever is to blame for those.
+func (p *pool) next(c course) (stepKind, int) {
+	outdated := p.outdated(c.hash)
+	extra := min(c.surge, outdated)
+	if p.wanted() > c.target+min(extra, p.current(c.hash)) {
+		i, _ := p.victim(c.hash)
+		return stepRemove, i
+	}
+	if outdated > 0 {
+		if i, ok := p.lowest(c.hash, classFailed); ok {
+			return c.replacement(), i
+		}
+		if i, ok := p.lowest(c.hash, classWaiting); ok {
+			if p.nodes[i].State == Pending {
+				return stepRestart, i
+			}
+			return c.replacement(), i
+		}
+	}
+	if p.wanted() < c.target+extra && p.total() < c.target+c.surge {
+		return stepMake, p.vacant(0)
+	}
+	if outdated > 0 && c.target-p.ready() < c.unavailable {
+		i, _ := p.lowest(c.hash, classReady)
+		return c.replacement(), i
+	}
+	return stepNone, 0
+}
+
+func (c course) replacement() stepKind {
+	if c.surge > 0 {
+		return stepReplace
+	}
+	return stepRecycle
+}
+
+// rollout brings a fleet nearer to its spec, as far as budgets allow and at
+// most one chunk in one decision; the rest goes on by a step message. It is
+// called after everything that may have freed a budget, and does nothing
+// while a step is under way.
+func (d *decision) rollout(name string) {
+	f := d.w.fleets[name]
+	if f == nil || f.record == nil || f.record.Deleted || f.record.Stepping || d.observing() {
+		return
+	}
+	d.advance(f)
+}
+
+// advance does up to a chunk of what the fleet needs.
+func (d *decision) advance(f *fleetState) {
+	left := d.w.Policy.Chunk
+	for _, name := range f.poolNames() {
+		left = d.advancePool(f, name, left)
+		if left == 0 {
+			break
+		}
+	}
+	if stepping := left == 0; stepping || f.record.Stepping {
+		d.fleet(f).Stepping = stepping
+		d.out.Step = stepping
+	}
+	d.settle(f)
+}
+
+func (d *decision) advancePool(f *fleetState, name string, left int) int {
+	c := f.course(name)
+	for ; left > 0; left-- {
+		p := f.pools[name]
+		if p == nil {
+			p = &pool{name: name}
+		}
+		kind, ordinal := p.next(c)
+		if kind == stepNone {
+			return left
+		}
+		d.take(f, p, kind, ordinal)
+	}
+	return 0
+}
+
+func (d *decision) take(f *fleetState, p *pool, kind stepKind, ordinal int) {
+	if kind == stepMake {
+		d.create(f, p, ordinal)
+		return
+	}
+	act := stepActs[kind]
+	d.remove(p.node(ordinal), act.goal, act.fact)
+}
+
+var stepActs = map[stepKind]struct {
+	goal Goal
+	fact Fact
+}{
+	stepRemove:  {Absent, FactUnwanted},
+	stepReplace: {Absent, FactOutdated},
+	stepRecycle: {Recycle, FactOutdated},
+	stepRestart: {Recycle, FactOutdated},
+}
+
+// create makes a node, or the next life of one that is gone; events and
+// incarnations go on counting.
+func (d *decision) create(f *fleetState, p *pool, ordinal int) {
+	n := &Node{Fleet: f.name, Pool: p.name, Ordinal: ordinal}
+	if old := p.node(ordinal); old != nil {
+		c := *old
+		n = &c
+	}
+	n = d.move(n, FactCreated, func(n *Node) {
+		n.FleetUID, n.Created, n.Boots = f.record.UID, d.now, 0
+		n.Incarnation++
+		d.restamp(n)
+		n.Reason, n.Message, n.Hint = "", "", ""
+	})
+	d.admit(n)
+}
+
+// settle notes when every node has reached the newest revision, and when the
+// last node of a deleted fleet is gone.
+func (d *decision) settle(f *fleetState) {
+	if f.record.Stepping {
+		return
+	}
+	total := 0
+	settled := true
+	for _, name := range f.poolNames() {
+		p, c := f.pools[name], f.course(name)
+		if p == nil {
+			settled = settled && c.target == 0
+			continue
+		}
+		total += p.total()
+		settled = settled && p.total() == c.target && p.ready() == c.target && p.outdated(c.hash) == 0
+	}
+	if f.record.Deleting && total == 0 {
+		d.bye(f)
+		return
+	}
+	if settled && f.record.Settled != f.record.Revision {
+		d.fleet(f).Settled = f.record.Revision
+	}
+}
