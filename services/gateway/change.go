@@ -1,0 +1,95 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"connectrpc.com/connect"
+
+	"yardmaster.dev/pkg/fault"
+	"yardmaster.dev/pkg/fleet"
+	"yardmaster.dev/pkg/plan"
+	v1 "yardmaster.dev/proto/yardmaster/v1"
+)
+
+// Scale sets a pool's live target.
+func (g *Gateway) Scale(ctx context.Context, req *connect.Request[v1.ScaleRequest]) (*connect.Response[v1.CommandResponse], error) {
+	m := req.Msg
+	if m.GetTarget() < 0 {
+		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("target %d: write 0 or more", m.GetTarget()))
+	}
+	scale := &plan.Scale{Pool: m.GetPool(), Target: int(m.GetTarget())}
+	if m.Basis != nil {
+		scale.Basis = new(int(m.GetBasis()))
+	}
+	return g.change(ctx, m.GetFleet(), m.GetCommandId(), plan.Command{Scale: scale})
+}
+
+// Retry takes failed nodes out of the dead-letter list.
+func (g *Gateway) Retry(ctx context.Context, req *connect.Request[v1.RetryRequest]) (*connect.Response[v1.CommandResponse], error) {
+	m := req.Msg
+	retry := &plan.RetryNodes{Reason: fault.Reason(m.GetReason())}
+	for _, name := range m.GetNodes() {
+		key, ok := keyOf(m.GetFleet(), name)
+		if !ok {
+			return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("node %q is not of fleet %q", name, m.GetFleet()))
+		}
+		retry.Nodes = append(retry.Nodes, key)
+	}
+	return g.change(ctx, m.GetFleet(), m.GetCommandId(), plan.Command{Retry: retry})
+}
+
+// Delete removes a fleet, a Network or a Site.
+func (g *Gateway) Delete(ctx context.Context, req *connect.Request[v1.DeleteRequest]) (*connect.Response[v1.CommandResponse], error) {
+	kind, err := documentKind(req.Msg.GetKind())
+	if err != nil {
+		return nil, err
+	}
+	name := req.Msg.GetName()
+	if kind == fleet.KindFleet {
+		return g.change(ctx, name, req.Msg.GetCommandId(), plan.Command{DeleteFleet: &plan.DeleteFleet{Name: name}})
+	}
+	id, err := newID(req.Msg.GetCommandId())
+	if err != nil {
+		return nil, err
+	}
+	if name == "" {
+		return nil, connect.NewError(connect.CodeInvalidArgument, errNoName)
+	}
+	out, err := g.send(ctx, order{scope: plan.YardScope, command: &plan.Command{
+		ID: id, Delete: &plan.DeleteDocument{Kind: kind, Name: name},
+	}})
+	if err != nil {
+		return nil, err
+	}
+	out.Kind, out.Name = string(kind), name
+	return connect.NewResponse(out), nil
+}
+
+var errNoName = errors.New("name is missing")
+
+// change sends a command about an existing fleet to its shard.
+func (g *Gateway) change(ctx context.Context, fleetName, asked string, c plan.Command) (*connect.Response[v1.CommandResponse], error) {
+	id, err := newID(asked)
+	if err != nil {
+		return nil, err
+	}
+	if fleetName == "" {
+		return nil, connect.NewError(connect.CodeInvalidArgument, errNoName)
+	}
+	shard, ok := g.model.place(fleetName)
+	if !ok {
+		if !g.model.current() {
+			return nil, unavailable(errBusAway) // it may exist all the same
+		}
+		return nil, notFound("fleet", fleetName, "fleets")
+	}
+	c.ID = id
+	out, err := g.send(ctx, order{shard: shard, scope: fleetName, command: &c})
+	if err != nil {
+		return nil, err
+	}
+	out.Kind, out.Name = string(fleet.KindFleet), fleetName
+	return connect.NewResponse(out), nil
+}

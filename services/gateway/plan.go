@@ -1,0 +1,101 @@
+package gateway
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"yardmaster.dev/pkg/fleet"
+	"yardmaster.dev/pkg/plan"
+	v1 "yardmaster.dev/proto/yardmaster/v1"
+)
+
+// What a plan does to a document that is no fleet.
+const (
+	actionCreate = "create"
+	actionChange = "change"
+	actionKeep   = "keep"
+)
+
+// Plan says what Apply would do, by the planner's own function.
+func (g *Gateway) Plan(_ context.Context, req *connect.Request[v1.PlanRequest]) (*connect.Response[v1.PlanResponse], error) {
+	docs, problems := readSources(req.Msg.GetSources())
+	if len(problems) > 0 {
+		return connect.NewResponse(&v1.PlanResponse{Problems: problems}), nil
+	}
+	out := &v1.PlanResponse{}
+	now := time.Now()
+	look := g.model.read
+	if len(docs.fleets()) < len(docs) {
+		look = g.model.alone
+	}
+	read, err := look(func(w *plan.World) error {
+		for _, d := range docs {
+			if _, ok := d.(*fleet.Fleet); !ok {
+				out.Documents = append(out.Documents, planDocument(w, d))
+			}
+		}
+		defer suppose(w, docs, now)()
+		for _, f := range docs.fleets() {
+			out.Fleets = append(out.Fleets, viewPlan(plan.Preview(w, f, now)))
+		}
+		return nil
+	})
+	out.Read = read
+	return answer(out, err)
+}
+
+// planDocument says what happens to a Site or Network.
+func planDocument(w *plan.World, d fleet.Document) *v1.DocumentPlan {
+	out := &v1.DocumentPlan{Kind: string(d.DocumentKind()), Name: d.DocumentName(), Action: actionCreate}
+	old, err := findDocument(w, out.GetKind(), out.GetName())
+	if err != nil {
+		return out
+	}
+	out.Causes = differences(old, d)
+	if out.Action = actionChange; len(out.GetCauses()) == 0 {
+		out.Action = actionKeep
+	}
+	return out
+}
+
+// viewPlan shows what would become of a fleet.
+func viewPlan(p plan.Plan) *v1.FleetPlan {
+	out := &v1.FleetPlan{
+		Fleet: p.Fleet, RevisionFrom: int32(p.From), RevisionTo: int32(p.To), Id: p.ID, Basis: p.Basis,
+		MaxUnavailable: int32(p.MaxUnavailable), MaxSurge: int32(p.MaxSurge),
+		Destroys: int32(p.Destroys), DestroyPercent: p.DestroyPercent(), DestroyLimitPercent: int32(p.DestroyLimit),
+		Code: p.Code, Refusals: p.Refusals, Notes: p.Notes,
+		Keep: int32(p.Keep), Present: int32(p.Present), Summary: p.Summary(),
+	}
+	for i := range p.Changes {
+		c := &p.Changes[i]
+		n := &v1.NodePlan{Node: p.Fleet + "-" + c.Key, Action: string(c.Action), Causes: c.Causes}
+		for _, a := range c.Addresses {
+			n.Addresses = append(n.Addresses, a.Addr)
+		}
+		out.Nodes = append(out.Nodes, n)
+	}
+	return out
+}
+
+// suppose puts the Sites and Networks of a request into the World, as if
+// they had been applied already, and returns what takes them out.
+func suppose(w *plan.World, docs documents, now time.Time) (undo func()) {
+	var undos []func()
+	for _, d := range docs {
+		switch d := d.(type) {
+		case *fleet.Site:
+			undos = append(undos, w.Put(&plan.Site{Document: *d, At: now}))
+		case *fleet.Network:
+			undos = append(undos, w.Put(&plan.Network{Document: *d, At: now}))
+		}
+	}
+	return func() {
+		for _, f := range slices.Backward(undos) {
+			f()
+		}
+	}
+}
