@@ -24,6 +24,9 @@ type feed struct {
 var (
 	yardKinds = []subject.Kind{
 		subject.KindYard, subject.KindSite, subject.KindNetwork, subject.KindPlace, subject.KindClaim,
+		// Seats are not remembered, but they pass by: else the newest
+		// sequence of shard 0 might be one that no mirror ever reaches.
+		subject.KindSeat,
 	}
 	fleetKinds = []subject.Kind{
 		subject.KindFleet, subject.KindRevision, subject.KindNode, subject.KindDeadLetter, subject.KindReceipt,

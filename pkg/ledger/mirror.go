@@ -287,6 +287,14 @@ func (m *Mirror) Alone(f func(w *plan.World)) {
 	f(m.mem.world)
 }
 
+// Exclusive lets f have the World for itself, as plan.Preview needs it; f
+// must leave the World as it was.
+func (m *Mirror) Exclusive(f func(w *plan.World)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f(m.mem.world)
+}
+
 // Stamps says how new the memory is, one stamp per shard, and the newest
 // stream time that it has seen.
 func (m *Mirror) Stamps() ([]Stamp, time.Time) {

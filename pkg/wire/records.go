@@ -124,6 +124,7 @@ func nodeMessage(n *plan.Node) *ymv1.NodeRecord {
 		Reason: string(n.Reason), Message: n.Message, Hint: n.Hint,
 		Site: n.Site, Mac: n.MAC, ConfigDigest: n.ConfigDigest, ConfigSize: int32(n.ConfigSize), TokenSha256: n.TokenSHA256,
 		MachineId: n.MachineID, MachineUuid: n.MachineUUID, GuestAddress: n.GuestAddress, OsVersion: n.OSVersion, Trace: n.Trace,
+		Boots: int32(n.Boots), Reported: n.Reported, Chore: string(n.Chore),
 	}
 	if j := n.Job; j != nil {
 		m.Job = &ymv1.OpenJob{
@@ -228,6 +229,7 @@ func nodeRecord(m *ymv1.NodeRecord) *plan.Node {
 		Site: m.GetSite(), MAC: m.GetMac(), ConfigDigest: m.GetConfigDigest(), ConfigSize: int(m.GetConfigSize()),
 		TokenSHA256: m.GetTokenSha256(), MachineID: m.GetMachineId(), MachineUUID: m.GetMachineUuid(),
 		GuestAddress: m.GetGuestAddress(), OSVersion: m.GetOsVersion(), Trace: m.GetTrace(),
+		Boots: int(m.GetBoots()), Reported: m.GetReported(), Chore: plan.Action(m.GetChore()),
 	}
 	if j := m.GetJob(); j != nil {
 		n.Job = &plan.OpenJob{

@@ -347,6 +347,9 @@ type NodeRecord struct {
 	GuestAddress  string                 `protobuf:"bytes,30,opt,name=guest_address,json=guestAddress,proto3" json:"guest_address,omitempty"`
 	OsVersion     string                 `protobuf:"bytes,31,opt,name=os_version,json=osVersion,proto3" json:"os_version,omitempty"`
 	Trace         string                 `protobuf:"bytes,32,opt,name=trace,proto3" json:"trace,omitempty"`
+	Boots         int32                  `protobuf:"varint,33,opt,name=boots,proto3" json:"boots,omitempty"`
+	Reported      bool                   `protobuf:"varint,34,opt,name=reported,proto3" json:"reported,omitempty"`
+	Chore         string                 `protobuf:"bytes,35,opt,name=chore,proto3" json:"chore,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -601,6 +604,27 @@ func (x *NodeRecord) GetOsVersion() string {
 func (x *NodeRecord) GetTrace() string {
 	if x != nil {
 		return x.Trace
+	}
+	return ""
+}
+
+func (x *NodeRecord) GetBoots() int32 {
+	if x != nil {
+		return x.Boots
+	}
+	return 0
+}
+
+func (x *NodeRecord) GetReported() bool {
+	if x != nil {
+		return x.Reported
+	}
+	return false
+}
+
+func (x *NodeRecord) GetChore() string {
+	if x != nil {
+		return x.Chore
 	}
 	return ""
 }
@@ -3124,7 +3148,7 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\x06number\x18\x03 \x01(\x05R\x06number\x12*\n" +
 	"\x02at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x0e\n" +
 	"\x02by\x18\x05 \x01(\tR\x02by\x12\x1a\n" +
-	"\bdocument\x18\x06 \x01(\fR\bdocument\"\x95\b\n" +
+	"\bdocument\x18\x06 \x01(\fR\bdocument\"\xdd\b\n" +
 	"\n" +
 	"NodeRecord\x12\x14\n" +
 	"\x05fleet\x18\x01 \x01(\tR\x05fleet\x12\x1b\n" +
@@ -3162,7 +3186,10 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\rguest_address\x18\x1e \x01(\tR\fguestAddress\x12\x1d\n" +
 	"\n" +
 	"os_version\x18\x1f \x01(\tR\tosVersion\x12\x14\n" +
-	"\x05trace\x18  \x01(\tR\x05trace\"\x9d\x01\n" +
+	"\x05trace\x18  \x01(\tR\x05trace\x12\x14\n" +
+	"\x05boots\x18! \x01(\x05R\x05boots\x12\x1a\n" +
+	"\breported\x18\" \x01(\bR\breported\x12\x14\n" +
+	"\x05chore\x18# \x01(\tR\x05chore\"\x9d\x01\n" +
 	"\aOpenJob\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x03R\x06number\x12\x16\n" +
 	"\x06worker\x18\x02 \x01(\tR\x06worker\x12\x12\n" +
