@@ -45,7 +45,7 @@ func (w *stepWorker) Work(ctx context.Context, job *river.Job[stepArgs]) error {
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback(ctx) //nolint:errcheck // after Commit it does nothing
+	defer tx.Rollback(ctx) // after Commit it does nothing
 	a := job.Args
 	tag, err := tx.Exec(ctx, `UPDATE node SET version = version + 1, state = $1 WHERE run = $2 AND id = $3 AND version = $4`,
 		fmt.Sprint("state-", a.Step), a.Run, a.Node, a.Step)

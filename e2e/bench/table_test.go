@@ -74,7 +74,7 @@ func compare(what, unit string, ours, peer []float64, aim float64) {
 		ours:   quantity(median(ours), unit),
 		peer:   quantity(median(peer), unit),
 		ratio:  fmt.Sprintf("%.3gx", ratio),
-		aim:    fmt.Sprintf("%gx %s", aim, verdict(ratio >= aim)),
+		aim:    fmt.Sprintf("%gx %s", aim, verdict(ratio, aim)),
 		spread: fmt.Sprintf("%.0f %% / %.0f %%", spread(ours), spread(peer)),
 	})
 }
@@ -83,7 +83,7 @@ func compare(what, unit string, ours, peer []float64, aim float64) {
 func limit(what, unit string, got []float64, aim float64) {
 	table = append(table, row{
 		what: what, ours: quantity(median(got), unit), peer: "-", ratio: "-",
-		aim:    fmt.Sprintf("< %s %s", quantity(aim, unit), verdict(median(got) <= aim)),
+		aim:    fmt.Sprintf("< %s %s", quantity(aim, unit), verdict(aim, median(got))),
 		spread: fmt.Sprintf("%.0f %%", spread(got)),
 	})
 }
@@ -93,8 +93,9 @@ func absent(what string, why error) {
 	table = append(table, row{what: what, ours: "not run", peer: why.Error()})
 }
 
-func verdict(ok bool) string {
-	if ok {
+// verdict says whether got is at least aim.
+func verdict(got, aim float64) string {
+	if got >= aim {
 		return "reached"
 	}
 	return "MISSED"

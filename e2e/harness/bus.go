@@ -3,7 +3,6 @@ package harness
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -11,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"yardmaster.dev/pkg/bus"
 	"yardmaster.dev/proto/subject"
@@ -115,7 +116,7 @@ func (b *Bus) Connect(tb testing.TB, user string) *bus.Conn {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), 30*time.Second)
 	defer cancel()
-	c, err := bus.Connect(ctx, b.Config(user), "e2e", slog.New(slog.NewJSONHandler(io.Discard, nil)))
+	c, err := bus.Connect(ctx, b.Config(user), "e2e", slog.New(slog.DiscardHandler))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -127,4 +128,21 @@ func (b *Bus) init(tb testing.TB) {
 	tb.Helper()
 	admin := b.Connect(tb, subject.UserAdmin)
 	Wait(tb, "streams", time.Minute, func() error { return bus.Init(tb.Context(), admin, b.Topology) })
+}
+
+// StartPlainBus is a server with the product's settings and without users,
+// for what is measured beside it.
+func StartPlainBus(tb testing.TB, store string) *nats.Conn {
+	tb.Helper()
+	port := Ports(tb, 1)[0]
+	conf, _, _ := strings.Cut(bus.ServerConfig(store, nil), "authorization")
+	b := &Bus{}
+	b.serve(tb, "plain", fmt.Sprintf("listen: %q\n%s", Addr(port), conf), Net{Addr: "127.0.0.1"}, port)
+	var nc *nats.Conn
+	Wait(tb, "plain server", 20*time.Second, func() (err error) {
+		nc, err = nats.Connect(b.URL())
+		return err
+	})
+	tb.Cleanup(nc.Close)
+	return nc
 }

@@ -21,7 +21,7 @@ func Dir(tb testing.TB) string {
 		return d.(string) //nolint:errcheck // only strings are stored
 	}
 	name := strings.NewReplacer("/", "-", " ", "_").Replace(tb.Name())
-	d, err := os.MkdirTemp(os.Getenv("YARD_E2E_DIR"), "yard-"+name+"-") //nolint:forbidigo // a test's setting
+	d, err := os.MkdirTemp(os.Getenv("YARD_E2E_DIR"), "yard-"+name+"-") //nolint:forbidigo,usetesting // a test's setting; the logs of a failed one are kept
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -32,7 +32,7 @@ func Dir(tb testing.TB) string {
 			tb.Logf("logs and data are kept in %s", d)
 			return
 		}
-		_ = os.RemoveAll(d) //nolint:errcheck // a left-over temporary folder fails nobody
+		_ = os.RemoveAll(d) // a left-over fails nobody
 	})
 	return d
 }

@@ -19,17 +19,7 @@ func TestPowerCutLosesOnlyWhatWasNotSynced(t *testing.T) {
 		return
 	}
 	kept, lost := filepath.Join(v.Path(), "kept"), filepath.Join(v.Path(), "lost")
-	f, err := os.Create(kept)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := f.WriteString("synced"); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Sync(); err != nil {
-		t.Fatal(err)
-	}
-	f.Close()
+	writeSynced(t, kept, "synced")
 	if err := os.WriteFile(lost, []byte("not synced"), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -47,6 +37,21 @@ func TestPowerCutLosesOnlyWhatWasNotSynced(t *testing.T) {
 	}
 	if b, err := os.ReadFile(lost); err == nil && len(b) > 0 {
 		t.Errorf("the file that was not synced holds %q; want it gone", b)
+	}
+}
+
+func writeSynced(t *testing.T, path, content string) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteString(content); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Sync(); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -212,7 +212,7 @@ func (p *Proc) signal(sig syscall.Signal) chan struct{} {
 		return nil
 	}
 	p.asked = true
-	_ = p.cmd.Process.Signal(sig) //nolint:errcheck // it may have ended by itself just now
+	_ = p.cmd.Process.Signal(sig) // it may have ended by itself just now
 	return p.ended
 }
 
@@ -220,7 +220,7 @@ func (p *Proc) raw(sig syscall.Signal) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.runs() {
-		_ = p.cmd.Process.Signal(sig) //nolint:errcheck // it may have ended by itself just now
+		_ = p.cmd.Process.Signal(sig) // it may have ended by itself just now
 	}
 }
 

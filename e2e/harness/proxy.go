@@ -29,7 +29,7 @@ func NewProxy(tb testing.TB, target string) *Proxy {
 	p := &Proxy{target: target, l: l, open: true, live: map[net.Conn]struct{}{}}
 	p.group.Go(p.accept)
 	tb.Cleanup(func() {
-		_ = l.Close() //nolint:errcheck // closing twice is all that can happen
+		_ = l.Close() // closing twice is all that can happen
 		p.Cut()
 		p.group.Wait()
 	})
@@ -45,7 +45,7 @@ func (p *Proxy) Cut() {
 	defer p.mu.Unlock()
 	p.open = false
 	for c := range p.live {
-		_ = c.Close() //nolint:errcheck // it may be closed already
+		_ = c.Close() // it may be closed already
 	}
 }
 
@@ -85,8 +85,8 @@ func (p *Proxy) serve(c net.Conn) {
 }
 
 func pipe(from, to net.Conn) {
-	_, _ = io.Copy(to, from) //nolint:errcheck // the end of a connection is no news here
-	_ = to.Close()           //nolint:errcheck // ends the other direction
+	_, _ = io.Copy(to, from) // the end of a connection is no news here
+	_ = to.Close()           // ends the other direction
 }
 
 func (p *Proxy) register(conns ...net.Conn) bool {

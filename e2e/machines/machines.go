@@ -58,7 +58,7 @@ func Trouble(job *plan.Job, share float64) Attempt {
 // result is the common part of an answer.
 func (a Attempt) result() *plan.Result {
 	r := &plan.Result{
-		Node: a.Node, Job: a.Number, Attempt: a.Job.Attempt, Incarnation: a.Incarnation,
+		Node: a.Node, Job: a.Number, Attempt: a.Attempt, Incarnation: a.Incarnation,
 		Worker: a.Worker, Action: a.Action,
 	}
 	if a.Fail {

@@ -189,3 +189,14 @@ func (l *Ledger) Events() int {
 	}
 	return n
 }
+
+// EventsOf is how many events the ledger holds of a fleet and its nodes.
+func (l *Ledger) EventsOf(fleet string) int {
+	n := 0
+	for _, es := range l.events {
+		if es[0].GetFleet() == fleet {
+			n += len(es)
+		}
+	}
+	return n
+}

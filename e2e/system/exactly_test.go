@@ -42,8 +42,12 @@ func (y *yard) exactly(t *testing.T, fleet string, want int, spec string, w *wit
 			return err
 		}
 		for i := range vms {
-			if b, err := vms[i].Ignition(); err != nil || len(b) > 4 {
-				return fmt.Errorf("%s still holds a config of %d bytes (%v)", vms[i].Name, len(b), err)
+			b, err := vms[i].Ignition()
+			if err != nil {
+				return err
+			}
+			if len(b) > 4 {
+				return fmt.Errorf("%s still holds a config of %d bytes", vms[i].Name, len(b))
 			}
 		}
 		return nil

@@ -182,11 +182,11 @@ func (y *yard) ctl(args ...string) result {
 
 // persist repeats a command while the yard cannot be reached, as a pipeline
 // would; any other failure ends the test.
-func (y *yard) persist(args ...string) result {
+func (y *yard) persist(args ...string) {
 	y.tb.Helper()
-	var r result
 	err := harness.Poll(2*time.Minute, func() error {
-		if r = y.ctl(args...); r.code == 0 {
+		r := y.ctl(args...)
+		if r.code == 0 {
 			return nil
 		}
 		return fmt.Errorf("yardctl %s: exit %d: %s%s", strings.Join(args, " "), r.code, r.out, r.err)
@@ -194,7 +194,6 @@ func (y *yard) persist(args ...string) result {
 	if err != nil {
 		y.tb.Fatal(err)
 	}
-	return r
 }
 
 // nodes reads the nodes of a fleet.

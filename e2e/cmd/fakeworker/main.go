@@ -53,7 +53,7 @@ func run(args []string) error {
 	defer stop()
 	group, ctx := errgroup.WithContext(ctx)
 	log := slog.New(slog.NewJSONHandler(os.Stdout, nil))
-	for _, kind := range strings.Split(c.kinds, ",") {
+	for kind := range strings.SplitSeq(c.kinds, ",") {
 		group.Go(func() error { return c.work(ctx, plan.Worker(kind), log) })
 	}
 	return group.Wait()

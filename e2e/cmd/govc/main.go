@@ -9,4 +9,4 @@ import (
 	_ "github.com/vmware/govmomi/cli/vm" // registers vm.clone, vm.change, vm.power
 )
 
-func main() { os.Exit(cli.Run(os.Args[1:])) }
+func main() { os.Exit(cli.Run(os.Args[1:])) } //nolint:forbidigo // a program of the tests

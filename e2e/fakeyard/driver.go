@@ -1,6 +1,4 @@
-//go:build e2e
-
-package ledger
+package fakeyard
 
 import (
 	"context"
@@ -11,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"yardmaster.dev/e2e/harness"
 	"yardmaster.dev/e2e/machines"
 	"yardmaster.dev/pkg/bus"
 	"yardmaster.dev/pkg/fleet"
@@ -32,15 +31,20 @@ type driver struct {
 	phoned map[string]bool
 }
 
-// fleetModel is what a fleet should be by all that was accepted.
-type fleetModel struct {
-	doc    fleet.Fleet
+// Fleet is what a fleet should be by all that was accepted.
+type Fleet struct {
+	Doc fleet.Fleet
+	// Target is the live target by the accepted commands.
+	Target int
 	shard  int
-	target int
-	n      int
+	round  int
 }
 
-const pool = "w"
+// Name is the fleet's name.
+func (f *Fleet) Name() string { return f.Doc.Metadata.Name }
+
+// Pool is the name of every fleet's only pool.
+const Pool = "w"
 
 func (d *driver) nextID(prefix string) string {
 	d.mu.Lock()
@@ -87,7 +91,7 @@ func (d *driver) receipt(ctx context.Context, shard int, scope, id string) (*pla
 	for {
 		m, err := d.conn.Last(ctx, subject.ShardStream(shard), at)
 		if err == nil {
-			return decodeReceipt(m)
+			return record[*plan.Receipt](m)
 		}
 		select {
 		case <-ctx.Done():
@@ -97,16 +101,21 @@ func (d *driver) receipt(ctx context.Context, shard int, scope, id string) (*pla
 	}
 }
 
-func decodeReceipt(m *bus.Message) (*plan.Receipt, error) {
+// record decodes a stored record, which must be a T.
+func record[T plan.Record](m *bus.Message) (T, error) {
+	var none T
 	name, err := subject.Parse(m.Subject)
 	if err != nil {
-		return nil, err
+		return none, err
 	}
 	r, _, err := wire.DecodeRecord(name, m.Type(), m.Version(), m.Data)
 	if err != nil {
-		return nil, err
+		return none, err
 	}
-	return r.(*plan.Receipt), nil
+	if t, ok := r.(T); ok {
+		return t, nil
+	}
+	return none, fmt.Errorf("%s holds a %T", m.Subject, r)
 }
 
 // must sends a command and wants it accepted.
@@ -123,8 +132,8 @@ func (d *driver) must(ctx context.Context, shard int, scope string, c *plan.Comm
 	return r
 }
 
-// start makes the documents and the fleets.
-func (d *driver) start(ctx context.Context, fleets []*fleetModel) {
+// documents makes the Network and the Site.
+func (d *driver) documents(ctx context.Context) {
 	d.tb.Helper()
 	meta := func(name string) fleet.Metadata { return fleet.Metadata{Name: name} }
 	d.must(ctx, 0, plan.YardScope, &plan.Command{ID: d.nextID("network"), ApplyNetwork: &fleet.Network{
@@ -137,42 +146,40 @@ func (d *driver) start(ctx context.Context, fleets []*fleetModel) {
 			URL: "https://vcenter.example/sdk", Username: fleet.Secret{Env: "U"}, Password: fleet.Secret{Env: "P"}, Datacenter: "dc1",
 		}},
 	}})
-	for _, f := range fleets {
-		d.place(ctx, f)
-		d.must(ctx, f.shard, f.doc.Metadata.Name, &plan.Command{ID: d.nextID("apply"), ApplyFleet: &plan.ApplyFleet{Document: f.doc}})
-	}
 }
 
-func (d *driver) place(ctx context.Context, f *fleetModel) {
+// apply applies a fleet that has its place.
+func (d *driver) apply(ctx context.Context, f *Fleet) {
 	d.tb.Helper()
-	name := f.doc.Metadata.Name
+	d.must(ctx, f.shard, f.Name(), &plan.Command{ID: d.nextID("apply"), ApplyFleet: &plan.ApplyFleet{Document: f.Doc}})
+}
+
+func (d *driver) place(ctx context.Context, f *Fleet) {
+	d.tb.Helper()
+	name := f.Name()
 	d.must(ctx, 0, plan.YardScope, &plan.Command{ID: d.nextID("place"), Place: &plan.PlaceFleet{Name: name}})
 	m, err := d.conn.Last(ctx, subject.ShardStream(0), subject.Place(name))
 	if err != nil {
 		d.tb.Fatal(err)
 	}
-	at, err := subject.Parse(m.Subject)
+	p, err := record[*plan.Place](m)
 	if err != nil {
 		d.tb.Fatal(err)
 	}
-	r, _, err := wire.DecodeRecord(at, m.Type(), m.Version(), m.Data)
-	if err != nil {
-		d.tb.Fatal(err)
-	}
-	f.shard = r.(*plan.Place).Shard
+	f.shard = p.Shard
 }
 
-// newFleet describes nodes that only the fake workers will make.
-func newFleet(name string, nodes, unavailable, surge int) *fleetModel {
+// NewFleet describes nodes that only the fake workers will make.
+func NewFleet(name string, nodes, unavailable, surge int) *Fleet {
 	all := 100
-	f := &fleetModel{target: nodes, doc: fleet.Fleet{
+	f := &Fleet{Target: nodes, Doc: fleet.Fleet{
 		APIVersion: fleet.APIVersion, Kind: fleet.KindFleet, Metadata: fleet.Metadata{Name: name},
 		Spec: fleet.FleetSpec{
 			OS:     fleet.OS{Channel: "stable", Version: "4593.2.5"},
 			Config: []fleet.Layer{{Role: "base"}},
 			Vars:   map[string]string{"round": "0"},
 			Pools: []fleet.Pool{{
-				Name: pool, Replicas: nodes, Networks: []fleet.PoolNetwork{{Ref: "lan"}},
+				Name: Pool, Replicas: nodes, Networks: []fleet.PoolNetwork{{Ref: "lan"}},
 				VSphere: &fleet.VSphere{Site: "dc1", Cluster: "c1", Datastore: "ds1"},
 			}},
 			Rollout: fleet.Rollout{MaxUnavailable: &unavailable, MaxSurge: &surge},
@@ -180,17 +187,17 @@ func newFleet(name string, nodes, unavailable, surge int) *fleetModel {
 			Retry:   fleet.Retry{Attempts: 50},
 		},
 	}}
-	f.doc.Spec.Retry.Backoff.Duration = 200 * time.Millisecond
-	f.doc.Spec.Retry.MaxBackoff.Duration = 2 * time.Second
+	f.Doc.Spec.Retry.Backoff.Duration = 200 * time.Millisecond
+	f.Doc.Spec.Retry.MaxBackoff.Duration = 2 * time.Second
 	return f
 }
 
 // roll applies the next revision.
-func (d *driver) roll(ctx context.Context, f *fleetModel) {
-	f.n++
-	doc := f.doc
-	doc.Spec.Vars = map[string]string{"round": fmt.Sprint(f.n)}
-	f.doc = doc
+func (d *driver) roll(ctx context.Context, f *Fleet) {
+	f.round++
+	doc := f.Doc
+	doc.Spec.Vars = map[string]string{"round": fmt.Sprint(f.round)}
+	f.Doc = doc
 	c := &plan.Command{ID: d.nextID("apply"), ApplyFleet: &plan.ApplyFleet{Document: doc}}
 	d.send(ctx, f.shard, doc.Metadata.Name, c)
 	d.answer(ctx, f, c)
@@ -198,21 +205,21 @@ func (d *driver) roll(ctx context.Context, f *fleetModel) {
 
 // scale adds some nodes or takes some away, as an autoscaler would: it names
 // the target that it saw, so that a command applied twice is refused.
-func (d *driver) scale(ctx context.Context, f *fleetModel, r *rand.Rand) {
-	seen := f.target
-	next := max(10, f.doc.Spec.Pools[0].Replicas-r.IntN(1+f.doc.Spec.Pools[0].Replicas/8))
-	c := &plan.Command{ID: d.nextID("scale"), Scale: &plan.Scale{Pool: pool, Target: next, Basis: &seen}}
-	d.send(ctx, f.shard, f.doc.Metadata.Name, c)
+func (d *driver) scale(ctx context.Context, f *Fleet, r *rand.Rand) {
+	seen := f.Target
+	next := max(10, f.Doc.Spec.Pools[0].Replicas-r.IntN(1+f.Doc.Spec.Pools[0].Replicas/8))
+	c := &plan.Command{ID: d.nextID("scale"), Scale: &plan.Scale{Pool: Pool, Target: next, Basis: &seen}}
+	d.send(ctx, f.shard, f.Name(), c)
 	if r.IntN(3) == 0 {
-		d.again(ctx, f.shard, f.doc.Metadata.Name, c)
+		d.again(ctx, f.shard, f.Name(), c)
 	}
 	if d.answer(ctx, f, c) {
-		f.target = next
+		f.Target = next
 	}
 }
 
-func (d *driver) answer(ctx context.Context, f *fleetModel, c *plan.Command) bool {
-	r, err := d.receipt(ctx, f.shard, f.doc.Metadata.Name, c.ID)
+func (d *driver) answer(ctx context.Context, f *Fleet, c *plan.Command) bool {
+	r, err := d.receipt(ctx, f.shard, f.Name(), c.ID)
 	if err != nil {
 		if ctx.Err() == nil {
 			d.tb.Error(err)
@@ -226,7 +233,7 @@ func (d *driver) answer(ctx context.Context, f *fleetModel, c *plan.Command) boo
 }
 
 // guests lets every new machine phone home until ctx ends.
-func (d *driver) guests(ctx context.Context, shardOf func(fleet string) int) {
+func (d *driver) guests(ctx context.Context, shardOf func(fleet string) (int, bool)) {
 	for ctx.Err() == nil {
 		all, err := d.dir.All()
 		if err != nil {
@@ -234,18 +241,37 @@ func (d *driver) guests(ctx context.Context, shardOf func(fleet string) int) {
 			return
 		}
 		for _, m := range all {
-			if d.phoned[m.UUID] {
+			shard, known := shardOf(m.Fleet)
+			if d.phoned[m.UUID] || !known {
 				continue
 			}
 			c := &plan.Command{ID: "ph-" + m.Token[:32], PhoneHome: &plan.PhoneHome{
 				Node: m.Node, Incarnation: m.Incarnation, TokenSHA256: m.Token, Address: m.Address,
 				MachineID: m.UUID, BootID: m.UUID, OSVersion: "4593.2.5",
 			}}
-			d.send(ctx, shardOf(m.Fleet), m.Fleet, c)
+			d.send(ctx, shard, m.Fleet, c)
 			if ctx.Err() == nil {
 				d.phoned[m.UUID] = true
 			}
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
+}
+
+// awaitSettled waits until a fleet's record says that every node has reached
+// its revision.
+func (d *driver) awaitSettled(ctx context.Context, f *Fleet) {
+	d.tb.Helper()
+	at := subject.Fleet(f.shard, f.Name())
+	harness.Wait(d.tb, "fleet "+f.Name()+" settled", 3*time.Minute, func() error {
+		m, err := d.conn.Last(ctx, subject.ShardStream(f.shard), at)
+		if err != nil {
+			return err
+		}
+		got, err := record[*plan.Fleet](m)
+		if err == nil && (got.Settled != got.Revision || got.Stepping) {
+			err = fmt.Errorf("settled %d of revision %d, stepping %v", got.Settled, got.Revision, got.Stepping)
+		}
+		return err
+	})
 }
