@@ -23,7 +23,7 @@ type assembled struct {
 
 // assemble translates every layer with the given values, checks and merges
 // them. It is the whole of the slow path, and the first half of compiling.
-func (c *Compiled) assemble(value filler, opaque func(string) bool) (assembled, []fleet.Problem) {
+func (c *Compiled) assemble(value filler, values valuesOf) (assembled, []fleet.Problem) {
 	var problems []fleet.Problem
 	var sources sources
 	merged := types.Config{Ignition: types.Ignition{Version: specNewest}}
@@ -31,7 +31,7 @@ func (c *Compiled) assemble(value filler, opaque func(string) bool) (assembled, 
 		l := &c.layers[i]
 		cfg, wrong := l.body.translate(c.filler(l, value))
 		if len(wrong) == 0 {
-			wrong = checkRules(&cfg, opaque, l.body.line)
+			wrong = checkRules(&cfg, values, l.body.line)
 		}
 		if len(wrong) > 0 {
 			problems = append(problems, place(l.path, wrong)...)
@@ -41,14 +41,22 @@ func (c *Compiled) assemble(value filler, opaque func(string) bool) (assembled, 
 		merged = ignition.Merge(merged, cfg)
 	}
 	if len(problems) > 0 {
-		return assembled{}, problems
+		return assembled{}, shown(problems, values.show)
 	}
 	canonical(&merged)
 	merged.Ignition.Version = lowestSpec(&merged)
 	if problems := c.checkMerged(&merged); len(problems) > 0 {
-		return assembled{}, problems
+		return assembled{}, shown(problems, values.show)
 	}
 	return assembled{config: merged, provenance: sources.of(&merged)}, nil
+}
+
+// shown takes secrets and markers out of messages that others wrote.
+func shown(problems []fleet.Problem, show func(string) string) []fleet.Problem {
+	for i := range problems {
+		problems[i].Message = show(problems[i].Message)
+	}
+	return problems
 }
 
 // checkMerged checks what no layer shows by itself.

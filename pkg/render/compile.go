@@ -102,7 +102,7 @@ func compile(f *fleet.Fleet, pool int) (*Compiled, error) {
 		return nil, refuse(problems)
 	}
 	m := newMarkers(layers, c.vars)
-	built, problems := c.assemble(m.value, m.opaque)
+	built, problems := c.assemble(m.value, valuesOf{opaque: m.opaque, show: m.show})
 	if len(problems) == 0 && len(m.holes) > maxHoles {
 		problems = []fleet.Problem{{Path: "spec.config", Message: fmt.Sprintf("%d different placeholders; the most is %d", len(m.holes), maxHoles)}}
 	}
@@ -237,10 +237,23 @@ func (m *markers) value(p fleet.Placeholder) (string, error) {
 		m.index[p] = i
 		m.holes = append(m.holes, hole{Placeholder: p})
 	}
-	return fmt.Sprintf("%s%c%04dz", m.prefix, kindRaw, i), nil
+	return m.marker(i), nil
 }
 
 func (m *markers) opaque(s string) bool { return strings.Contains(s, m.prefix) }
+
+// show writes the placeholders back in place of their markers.
+func (m *markers) show(s string) string {
+	for i, h := range m.holes {
+		if !m.opaque(s) {
+			break
+		}
+		s = strings.ReplaceAll(s, m.marker(i), h.String())
+	}
+	return s
+}
+
+func (m *markers) marker(i int) string { return fmt.Sprintf("%s%c%04dz", m.prefix, kindRaw, i) }
 
 // classify renames the markers that stand where any value can be put in
 // later, and reports whether these were all.
@@ -303,7 +316,7 @@ func (m *markers) text(content **string) bool {
 		}
 	}
 	for i := range m.holes {
-		if strings.Contains(**content, fmt.Sprintf("%s%c%04dz", m.prefix, kindRaw, i)) {
+		if strings.Contains(**content, m.marker(i)) {
 			m.holes[i].unit = true
 		}
 	}

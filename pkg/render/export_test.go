@@ -6,7 +6,7 @@ func (c *Compiled) SlowIgnition(n Node) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, _, err := c.slow(values, never)
+	text, _, err := c.slow(values, valuesOf{opaque: never, show: n.hide})
 	return text, err
 }
 

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -134,18 +135,21 @@ func (n *Node) phoneHomeURL() (string, error) {
 	return base + "/v1/nodes/" + name + "/phone-home", nil
 }
 
+// ErrSecret says that a secret is not there or cannot be used as it is.
+var ErrSecret = errors.New("secret cannot be used")
+
 // secret returns a secret's value; its errors never quote it.
 func (n *Node) secret(name string) (string, error) {
 	value, ok := n.Secrets[name]
 	switch {
 	case !ok:
-		return "", fmt.Errorf("secrets.%s: its value is not there", name)
+		return "", fmt.Errorf("%w: secrets.%s is not there", ErrSecret, name)
 	case value == "":
-		return "", fmt.Errorf("secrets.%s: its value is empty", name)
+		return "", fmt.Errorf("%w: secrets.%s is empty", ErrSecret, name)
 	case len(value) > maxSecret:
-		return "", fmt.Errorf("secrets.%s: its value is larger than %d KiB", name, maxSecret>>10)
+		return "", fmt.Errorf("%w: secrets.%s is larger than %d KiB", ErrSecret, name, maxSecret>>10)
 	case !isText(value):
-		return "", fmt.Errorf("secrets.%s: its value is not text; keep it as base64 and decode it on the node", name)
+		return "", fmt.Errorf("%w: secrets.%s is not text; keep it as base64 and decode it on the node", ErrSecret, name)
 	}
 	return value, nil
 }

@@ -95,7 +95,7 @@ func (c *Compiled) render(n *Node) (*Config, error) {
 	opaque := func(s string) bool {
 		return slices.ContainsFunc(shown, func(m string) bool { return strings.Contains(s, m) })
 	}
-	if cfg.Ignition, cfg.Provenance, err = c.slow(values, opaque); err != nil {
+	if cfg.Ignition, cfg.Provenance, err = c.slow(values, valuesOf{opaque: opaque, show: n.hide}); err != nil {
 		return nil, err
 	}
 	return cfg, c.finish(cfg, n)

@@ -16,17 +16,24 @@ import (
 // through ends in a node that does not boot, or in one that runs more than
 // its writer meant.
 type rules struct {
-	// opaque says that a text holds a value that is not known yet; its
-	// form is then checked when it is.
-	opaque func(string) bool
+	values valuesOf
 	// line finds a text in the layer.
 	line func(string) int
 	out  []finding
 }
 
+// valuesOf tells the rules about the values that stand in a config.
+type valuesOf struct {
+	// opaque says that a text holds a value that is not known yet; its form
+	// is checked when it is.
+	opaque func(string) bool
+	// show takes secrets and markers out of a text for a message.
+	show func(string) string
+}
+
 // checkRules returns every violation of a layer's config.
-func checkRules(cfg *types.Config, opaque func(string) bool, line func(string) int) []finding {
-	r := &rules{opaque: opaque, line: line}
+func checkRules(cfg *types.Config, values valuesOf, line func(string) int) []finding {
+	r := &rules{values: values, line: line}
 	r.ignition(&cfg.Ignition)
 	r.storage(&cfg.Storage)
 	for _, u := range cfg.Systemd.Units {
@@ -39,14 +46,18 @@ func checkRules(cfg *types.Config, opaque func(string) bool, line func(string) i
 	return r.out
 }
 
+// shown is a value as it may stand in a message. Secrets are taken out
+// before it is cut, or a part of one would stay.
+func (r *rules) shown(value string) string { return short(r.values.show(value)) }
+
 func (r *rules) add(value, message, hint string) {
 	r.out = append(r.out, finding{line: r.line(value), message: message, hint: hint})
 }
 
 // form checks a value against a form; the message has one %q for the value.
 func (r *rules) form(value string, form *regexp.Regexp, message, hint string) {
-	if !r.opaque(value) && !form.MatchString(value) {
-		r.add(value, fmt.Sprintf(message, value), hint)
+	if !r.values.opaque(value) && !form.MatchString(value) {
+		r.add(value, fmt.Sprintf(message, r.shown(value)), hint)
 	}
 }
 
@@ -120,7 +131,7 @@ func (r *rules) node(n types.Node) {
 	r.form(n.Path, printable, "path %q has control characters", "")
 	for _, h := range hidden {
 		if n.Path == h.dir || strings.HasPrefix(n.Path, h.dir+"/") {
-			r.add(n.Path, fmt.Sprintf("%s: %s", n.Path, h.why), "use a place below /etc, /opt, /srv or /var")
+			r.add(n.Path, fmt.Sprintf("%s: %s", r.shown(n.Path), h.why), "use a place below /etc, /opt, /srv or /var")
 		}
 	}
 	for _, name := range []*string{n.User.Name, n.Group.Name} {
@@ -136,8 +147,8 @@ func (r *rules) hostname(f types.File) {
 	}
 	if text, ok := plainText(*f.Contents.Source); ok {
 		text = strings.TrimSpace(text)
-		if !r.opaque(text) && (len(text) > maxHostname || !hostnameForm.MatchString(text)) {
-			r.add(f.Path, fmt.Sprintf("%q is not a host name", text), "letters, digits and - in labels of at most 63 characters")
+		if !r.values.opaque(text) && (len(text) > maxHostname || !hostnameForm.MatchString(text)) {
+			r.add(f.Path, fmt.Sprintf("%q is not a host name", r.shown(text)), "letters, digits and - in labels of at most 63 characters")
 		}
 	}
 }
@@ -164,10 +175,10 @@ func (r *rules) resource(res types.Resource) {
 	case "https":
 	case "http", "tftp":
 		if util.NilOrEmpty(res.Verification.Hash) {
-			r.add(source, u.Redacted()+": "+u.Scheme+" without a hash: whoever sits between decides what the node runs", "use https, or add verification.hash: sha256-...")
+			r.add(source, r.shown(u.Redacted())+": "+u.Scheme+" without a hash: whoever sits between decides what the node runs", "use https, or add verification.hash: sha256-...")
 		}
 	default:
-		r.add(source, fmt.Sprintf("source scheme %q is not allowed", u.Scheme), "use https, or http with verification.hash")
+		r.add(source, fmt.Sprintf("source scheme %q is not allowed", r.shown(u.Scheme)), "use https, or http with verification.hash")
 	}
 	r.credentials(source)
 	r.form(source, printable, "source %q has control characters", "")
@@ -175,7 +186,7 @@ func (r *rules) resource(res types.Resource) {
 
 func (r *rules) credentials(address string) {
 	if u, err := url.Parse(address); err == nil && u.User != nil {
-		r.add(address, u.Redacted()+": credentials in a URL end up in logs", "send them in an HTTP header with a value from .secrets")
+		r.add(address, r.shown(u.Redacted())+": credentials in a URL end up in logs", "send them in an HTTP header with a value from .secrets")
 	}
 }
 
@@ -193,13 +204,13 @@ func (r *rules) unit(u types.Unit) {
 }
 
 func (r *rules) unitText(name, text string) {
-	if why := notUnit(text); why != "" {
-		r.add(text, fmt.Sprintf("the contents of %s are not a systemd unit: %s", name, why), "a unit is [Sections] of Key=value lines")
+	if why := notUnit(text, r.shown); why != "" {
+		r.add(text, fmt.Sprintf("the contents of %s are not a systemd unit: %s", r.shown(name), why), "a unit is [Sections] of Key=value lines")
 	}
 }
 
 // notUnit says why a text is not a systemd unit, "" if it is.
-func notUnit(text string) string {
+func notUnit(text string, shown func(string) string) string {
 	section, continued := false, false
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
@@ -212,7 +223,7 @@ func notUnit(text string) string {
 		case !section:
 			return "it does not begin with a [Section]"
 		case !strings.Contains(line, "="):
-			return fmt.Sprintf("the line %q is not Key=value", short(line))
+			return fmt.Sprintf("the line %q is not Key=value", shown(line))
 		}
 	}
 	if !section {
@@ -222,7 +233,7 @@ func notUnit(text string) string {
 }
 
 func short(s string) string {
-	const most = 40
+	const most = 64
 	if r := []rune(s); len(r) > most {
 		return string(r[:most]) + "..."
 	}
@@ -247,7 +258,7 @@ func (r *rules) passwd(p *types.Passwd) {
 func (r *rules) account(u types.PasswdUser) {
 	for _, path := range []*string{u.HomeDir, u.Shell} {
 		if !util.NilOrEmpty(path) && !strings.HasPrefix(*path, "/") {
-			r.add(*path, fmt.Sprintf("%q of user %s is not an absolute path", *path, u.Name), "")
+			r.add(*path, fmt.Sprintf("%q of user %s is not an absolute path", r.shown(*path), r.shown(u.Name)), "")
 		}
 	}
 	for _, field := range []*string{u.Gecos, u.HomeDir, u.Shell} {
@@ -266,17 +277,17 @@ func (r *rules) account(u types.PasswdUser) {
 
 // password never quotes the value: what is there may be the password.
 func (r *rules) password(hash *string) {
-	if !util.NilOrEmpty(hash) && !r.opaque(*hash) && !passwordHash.MatchString(*hash) {
+	if !util.NilOrEmpty(hash) && !r.values.opaque(*hash) && !passwordHash.MatchString(*hash) {
 		r.add(*hash, "passwordHash is not a crypt(5) hash", "make one with: openssl passwd -6")
 	}
 }
 
 func (r *rules) sshKey(key string) {
-	if r.opaque(key) {
+	if r.values.opaque(key) {
 		return
 	}
 	_, _, _, rest, err := ssh.ParseAuthorizedKey([]byte(key))
 	if err != nil || len(rest) > 0 || strings.ContainsAny(strings.TrimSpace(key), "\r\n") {
-		r.add(key, fmt.Sprintf("%q is not one SSH public key", short(strings.ReplaceAll(key, "\n", " "))), "paste one line of a .pub file")
+		r.add(key, fmt.Sprintf("%q is not one SSH public key", r.shown(strings.ReplaceAll(key, "\n", " "))), "paste one line of a .pub file")
 	}
 }

@@ -3,7 +3,11 @@ package render
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"yardmaster.dev/pkg/fleet"
@@ -32,7 +36,7 @@ func (c *Compiled) Stamp(n Node) (*Config, error) {
 	cfg := &Config{Provenance: c.provenance}
 	if c.pieces != nil {
 		cfg.Ignition = c.stamp(values)
-	} else if cfg.Ignition, cfg.Provenance, err = c.slow(values, never); err != nil {
+	} else if cfg.Ignition, cfg.Provenance, err = c.slow(values, valuesOf{opaque: never, show: n.hide}); err != nil {
 		return nil, err
 	}
 	return cfg, c.finish(cfg, &n)
@@ -52,6 +56,19 @@ func (c *Compiled) finish(cfg *Config, n *Node) (err error) {
 
 func never(string) bool { return false }
 
+// hide puts a placeholder in place of every secret in a text.
+func (n *Node) hide(s string) string {
+	for _, name := range slices.Sorted(maps.Keys(n.Secrets)) {
+		if value := n.Secrets[name]; value != "" {
+			s = strings.ReplaceAll(s, value, "{{ .secrets."+name+" }}")
+		}
+	}
+	return s
+}
+
+// ErrValue says that a node's value is not of the form that it must have.
+var ErrValue = errors.New("value refused")
+
 // values returns a node's value for each hole, checked by type and by where
 // it will stand. That check is what lets a stamped config go unparsed.
 func (c *Compiled) values(n *Node) ([]string, error) {
@@ -65,7 +82,7 @@ func (c *Compiled) values(n *Node) ([]string, error) {
 			err = checkUnitValue(h.Name, value)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("node %s: %w", n.Name, err)
+			return nil, fmt.Errorf("node %s: %w: %w", n.Name, ErrValue, err)
 		}
 		values[i] = value
 	}
@@ -96,12 +113,12 @@ func (c *Compiled) stamp(values []string) []byte {
 }
 
 // slow translates and merges every layer for this node alone.
-func (c *Compiled) slow(values []string, opaque func(string) bool) ([]byte, []Source, error) {
+func (c *Compiled) slow(values []string, of valuesOf) ([]byte, []Source, error) {
 	index := make(map[fleet.Placeholder]string, len(c.holes))
 	for i, h := range c.holes {
 		index[h.Placeholder] = values[i]
 	}
-	built, problems := c.assemble(func(p fleet.Placeholder) (string, error) { return index[p], nil }, opaque)
+	built, problems := c.assemble(func(p fleet.Placeholder) (string, error) { return index[p], nil }, of)
 	if len(problems) > 0 {
 		return nil, nil, refuse(problems)
 	}
