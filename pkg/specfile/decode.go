@@ -19,6 +19,8 @@ import (
 type decoder struct {
 	places   *places
 	problems []Problem
+	// missing are required fields that were not written.
+	missing []fleet.Problem
 	// broken are the paths that have a problem or were probably meant by a
 	// mistyped name.
 	broken []string
@@ -82,6 +84,10 @@ func (d *decoder) value(n ast.Node, v reflect.Value, path string) {
 
 // structure decodes a mapping into a struct, strictly.
 func (d *decoder) structure(n ast.Node, v reflect.Value, path string) {
+	if _, ok := mappingValues(n); !ok {
+		d.wrongType(n, v.Type(), path)
+		return
+	}
 	known := fieldsOf(v.Type())
 	given := map[string]bool{}
 	for _, f := range d.mapping(n, path) {
@@ -94,14 +100,10 @@ func (d *decoder) structure(n ast.Node, v reflect.Value, path string) {
 		}
 		d.unknown(at, f.name, known.names)
 	}
-	if _, ok := mappingValues(n); !ok {
-		return
-	}
 	for _, name := range known.names {
 		at := child(path, name)
 		if known.byName[name].required && !given[name] && !d.explained(at) {
-			d.broken = append(d.broken, at)
-			d.problems = append(d.problems, d.places.keyed(fleet.Problem{Path: at, Message: "is missing"}))
+			d.missing = append(d.missing, fleet.Problem{Path: at, Message: "is missing"})
 		}
 	}
 }
@@ -169,6 +171,9 @@ func (d *decoder) scalar(n ast.Node, v reflect.Value, path string) {
 			v.SetString(s)
 			return
 		}
+		if isNumber(n) {
+			v.SetString(n.GetToken().Value) // so that the rules do not call it missing
+		}
 	case reflect.Int:
 		if _, ok := n.(*ast.IntegerNode); ok {
 			// Base 10 only: 010 and 0x10 are somebody's mistake.
@@ -194,7 +199,15 @@ func canonical(s string) bool {
 
 // wrongType reports a value of the wrong type with what to write instead.
 func (d *decoder) wrongType(n ast.Node, t reflect.Type, path string) {
-	wrong := fleet.Problem{Path: path, Message: described(n) + " is not " + wanted(t), Hint: ""}
+	if t == reflect.TypeFor[fleet.Secret]() {
+		// Not even the message repeats it.
+		d.report(fleet.Problem{
+			Path: path, Message: "a secret's value never stands in a document",
+			Hint: "write {file: /run/secrets/name} or {env: NAME}",
+		})
+		return
+	}
+	wrong := fleet.Problem{Path: path, Message: described(n) + " is not " + wanted(t)}
 	text := n.GetToken().Value
 	number := isNumber(n)
 	_, boolean := n.(*ast.BoolNode)
@@ -207,6 +220,8 @@ func (d *decoder) wrongType(n ast.Node, t reflect.Type, path string) {
 		wrong.Hint = fmt.Sprintf("write %q", text)
 	case t.Kind() == reflect.Bool:
 		wrong.Hint = "write true or false"
+	case t.Kind() == reflect.Struct || t.Kind() == reflect.Map:
+		wrong.Hint = "write fields: name: value"
 	}
 	d.report(wrong)
 }
@@ -216,7 +231,7 @@ func (d *decoder) wrongType(n ast.Node, t reflect.Type, path string) {
 func (d *decoder) mapping(n ast.Node, path string) []field {
 	values, ok := mappingValues(n)
 	if !ok {
-		d.report(fleet.Problem{Path: path, Message: described(n) + " is not a mapping", Hint: "write fields: name: value"})
+		d.wrongType(n, reflect.TypeFor[map[string]string](), path)
 		return nil
 	}
 	out := make([]field, 0, len(values))

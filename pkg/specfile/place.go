@@ -55,9 +55,19 @@ func (p *places) put(path string, key, value ast.Node) {
 	}
 	if lit, ok := value.(*ast.LiteralNode); ok {
 		at.block = lit.Start.Position.Line + 1
-		at.indent = lit.Value.GetToken().Position.Column
+		at.indent = indentation(lit.Value.GetToken().Origin) + 1
 	}
 	p.byPath[path] = at
+}
+
+// indentation counts the blanks before a block's first text.
+func indentation(block string) int {
+	for line := range strings.Lines(block) {
+		if text := strings.TrimLeft(line, " "); strings.TrimSpace(text) != "" {
+			return len(line) - len(text)
+		}
+	}
+	return 0
 }
 
 // keyed makes the place of a field that of its name, for problems about a

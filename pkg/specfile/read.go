@@ -18,6 +18,11 @@ import (
 // the parser is recursive.
 const maxDepth = 32
 
+// maxTokens bounds the names, values and signs of a file, of which a pool
+// with everything has a hundred: the parser's work grows with their square.
+// A block of text is one, however long.
+const maxTokens = 20000
+
 // read returns the bodies of a file's documents.
 func read(filename string, content []byte) ([]ast.Node, []Problem) {
 	if wrong, ok := notText(content); !ok {
@@ -44,20 +49,21 @@ func read(filename string, content []byte) ([]ast.Node, []Problem) {
 func notText(content []byte) (Problem, bool) {
 	if len(content) > MaxSize {
 		return Problem{
-			Message: fmt.Sprintf("the file has %d KiB, the limit is %d KiB", len(content)>>10, MaxSize>>10),
+			Message: fmt.Sprintf("the file has %d bytes, %d are the most", len(content), MaxSize),
 			Hint:    "split it into several files",
 		}, false
 	}
-	line, start := 1, 0
+	line, column := 1, 0
 	for i := 0; i < len(content); {
 		r, size := utf8.DecodeRune(content[i:])
-		here := Problem{Line: line, Column: utf8.RuneCount(content[start:i]) + 1}
+		column++
+		here := Problem{Line: line, Column: column}
 		switch {
 		case r == utf8.RuneError && size <= 1:
 			here.Message, here.Hint = "this is not UTF-8 text", "save the file as UTF-8"
 			return here, false
 		case r == '\n':
-			line, start = line+1, i+1
+			line, column = line+1, 0
 		case r < ' ' && r != '\t' && r != '\r', r == 0x7f:
 			here.Message = fmt.Sprintf("the file holds the control character %U", r)
 			here.Hint = "is it text?"
@@ -129,6 +135,13 @@ var refusals = map[token.Type]struct{ message, hint string }{
 
 // refused finds tokens that documents may not use, and too deep nesting.
 func refused(filename string, tokens token.Tokens) []Problem {
+	if len(tokens) > maxTokens {
+		at := tokens[maxTokens].Position
+		return []Problem{{
+			File: filename, Line: at.Line, Column: at.Column,
+			Message: fmt.Sprintf("the file has more than %d names and values", maxTokens), Hint: "split it into several files",
+		}}
+	}
 	var problems []Problem
 	depth, line, dashes := 0, 0, 0
 	for _, tk := range tokens {

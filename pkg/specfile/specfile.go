@@ -106,6 +106,12 @@ func parseDocument(filename string, body ast.Node) (*Parsed, []Problem) {
 	// What could not be decoded reads as not set; the rules' complaints
 	// about it would only repeat the problem.
 	rules := slices.DeleteFunc(doc.Validate(), func(p fleet.Problem) bool { return d.explained(p.Path) })
+	for _, m := range d.missing {
+		// A rule about the same field knows better what to write.
+		if !slices.ContainsFunc(rules, func(p fleet.Problem) bool { return p.Path == m.Path }) {
+			rules = append(rules, m)
+		}
+	}
 	return parsed, append(d.problems, parsed.Locate(rules)...)
 }
 

@@ -1,0 +1,200 @@
+package fleet
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The bounds of a VM. The upper ones are vSphere's own.
+const (
+	maxCPUs   = 768
+	minMemory = 256 << 20
+	maxMemory = 24 << 40
+	minDisk   = 1 << 30
+	maxDisk   = 62 << 40
+)
+
+func (c *checker) pools(f *Fleet) {
+	if len(f.Spec.Pools) == 0 {
+		c.add("spec.pools", "the fleet has no pool", "write one; replicas may be 0")
+		return
+	}
+	first := map[string]int{}
+	for i := range f.Spec.Pools {
+		path, pool := fmt.Sprintf("spec.pools[%d]", i), &f.Spec.Pools[i]
+		if before, ok := first[pool.Name]; ok && pool.Name != "" {
+			c.add(path+".name", shown(pool.Name)+" is the name of another pool", fmt.Sprintf("spec.pools[%d] has it, too", before))
+		} else {
+			first[pool.Name] = i
+		}
+		c.pool(path, f, pool)
+	}
+}
+
+func (c *checker) pool(path string, f *Fleet, pool *Pool) {
+	c.name(path+".name", pool.Name)
+	if all := len(f.Metadata.Name) + len(pool.Name) + ordinalDigits + 2; all > maxHostname && len(pool.Name) <= MaxNameLength {
+		c.add(path+".name", fmt.Sprintf("node names %s-%s-N would have more than %d characters", short(f.Metadata.Name), short(pool.Name), maxHostname),
+			fmt.Sprintf("shorten the fleet's or the pool's name by %d", all-maxHostname))
+	}
+	c.between(path+".replicas", pool.Replicas, 0, MaxReplicas)
+	c.hostname(path+".hostname", f, pool)
+	c.networks(path+".networks", pool.Networks)
+	c.layers(path+".config", pool.Config)
+	c.vars(path+".vars", pool.Vars)
+	c.references(path, f, pool)
+	c.ready(path+".ready", f, pool)
+	c.vsphere(path+".vsphere", f, pool.VSphere)
+}
+
+func (c *checker) networks(path string, networks []PoolNetwork) {
+	seen := map[string]bool{}
+	for i, n := range networks {
+		at := path + "[" + strconv.Itoa(i) + "]"
+		switch {
+		case n.Ref != "" && n.DHCP:
+			c.add(at, "has both ref and dhcp", "keep one")
+		case n.Ref == "" && !n.DHCP:
+			c.add(at, "says not where the address comes from", "write {ref: NETWORK} or {dhcp: true}")
+		case n.DHCP:
+		case seen[n.Ref]:
+			c.add(at+".ref", "a node has one address of a Network; "+shown(n.Ref)+" is here twice", "")
+		default:
+			seen[n.Ref] = true
+			c.reference(at+".ref", n.Ref, "Network")
+		}
+	}
+}
+
+func (c *checker) ready(path string, f *Fleet, pool *Pool) {
+	if pool.Ready.By != "" {
+		c.oneOf(path+".by", pool.Ready.By, []string{ReadyByPhoneHome, ReadyByGuestAddress})
+	}
+	c.duration(path+".timeout", pool.Ready.Timeout, 10*time.Second, 24*time.Hour)
+	byPhone := pool.Ready.By == ReadyByPhoneHome || pool.Ready.By == ""
+	if byPhone && !hasRole(f.Spec.Config, RoleBase) && !hasRole(pool.Config, RoleBase) {
+		c.add(path, "no layer makes the nodes phone home", "add - role: base to spec.config, or write ready: {by: guest-address}")
+	}
+}
+
+func (c *checker) vsphere(path string, f *Fleet, v *VSphere) {
+	if v == nil {
+		c.add(path, "is missing", "write vsphere: {site: ..., ...}: it says what makes the pool's machines")
+		return
+	}
+	c.reference(path+".site", v.Site, "Site")
+	c.template(path, f.Spec.OS, v.Source)
+	for _, object := range []struct{ name, value string }{
+		{"datacenter", v.Datacenter}, {"cluster", v.Cluster}, {"datastore", v.Datastore}, {"network", v.Network},
+	} {
+		c.inventoryName(path+"."+object.name, object.value)
+	}
+	c.folder(path+".folder", v.Folder)
+	if v.CPUs != 0 {
+		c.between(path+".cpus", v.CPUs, 1, maxCPUs)
+	}
+	c.quantity(path+".memory", v.Memory, minMemory, maxMemory)
+	c.quantity(path+".disk", v.Disk, minDisk, maxDisk)
+	if v.Clone != "" {
+		c.oneOf(path+".clone", v.Clone, []string{CloneFull, CloneLinked})
+	}
+}
+
+// template checks that it is said, and said once, what VMs are made from.
+func (c *checker) template(path string, os OS, source VSphereSource) {
+	byVersion := "flatcar-" + os.Version
+	switch {
+	case os.Version == "" && source.Template == "":
+		c.add(path+".source.template", "there is no telling what to clone", "set spec.os.version, or source: {template: ...} here")
+	case os.Version != "" && source.Template != "" && source.Template != byVersion:
+		c.add(path+".source.template", fmt.Sprintf("%s is not %s, which spec.os.version asks for", shown(source.Template), byVersion), "keep one of the two")
+	}
+	c.inventoryName(path+".source.template", source.Template)
+}
+
+// inventoryName checks the name of an object in vCenter.
+func (c *checker) inventoryName(path, name string) {
+	if len(name) > 80 {
+		c.add(path, fmt.Sprintf("has %d characters", len(name)), "vCenter allows 80")
+	} else if !printable(name) {
+		c.add(path, shown(name)+" has unprintable characters or blanks at an end", "")
+	}
+}
+
+func (c *checker) folder(path, folder string) {
+	if folder == "" {
+		return
+	}
+	for part := range strings.SplitSeq(folder, "/") {
+		if part == "" || part == "." || part == ".." {
+			c.add(path, shown(folder)+" is not a folder below the datacenter's vm folder", "write web or web/edge")
+			return
+		}
+		c.inventoryName(path, part)
+	}
+}
+
+// quantity checks a number of bytes that may be left out.
+func (c *checker) quantity(path string, q Quantity, least, most int64) {
+	n, err := q.Bytes()
+	switch {
+	case err != nil:
+		message, hint, _ := strings.Cut(err.Error(), "; ")
+		if better := quantityHint(string(q)); better != "" {
+			hint = better
+		}
+		c.add(path, message, hint)
+	case q != "" && (n < least || n > most):
+		c.add(path, shown(string(q))+" is out of range", fmt.Sprintf("from %s to %s", bytesText(least), bytesText(most)))
+	}
+}
+
+// looseUnits are what people write for the units of a quantity.
+var looseUnits = map[string]string{
+	"k": "k", "kb": "k", "kib": "k", "ki": "k", "m": "M", "mb": "M", "mib": "M", "mi": "M",
+	"g": "G", "gb": "G", "gib": "G", "gi": "G", "t": "T", "tb": "T", "tib": "T", "ti": "T",
+}
+
+// quantityHint guesses what a wrong quantity was meant to be: 4GB, 1.5Gi,
+// 4 gib.
+func quantityHint(q string) string {
+	digits := strings.TrimRightFunc(q, func(r rune) bool { return r == ' ' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' })
+	unit := looseUnits[strings.ToLower(strings.TrimSpace(q[len(digits):]))]
+	n, err := strconv.ParseFloat(digits, 64)
+	if err != nil || unit == "" || n <= 0 || n > 1<<20 {
+		return ""
+	}
+	scale := map[string]float64{"k": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}[unit]
+	mebibytes := int64(n * scale / (1 << 20))
+	if mebibytes == 0 {
+		return ""
+	}
+	if n != float64(int64(n)) {
+		return fmt.Sprintf("write %dMi", mebibytes)
+	}
+	whole := strconv.FormatInt(int64(n), 10)
+	return fmt.Sprintf("write %s%si (%d MiB) or %s%s", whole, strings.ToUpper(unit), mebibytes, whole, unit)
+}
+
+// bytesText is a bound as it would be written.
+func bytesText(n int64) string {
+	for _, u := range []struct {
+		suffix string
+		bytes  int64
+	}{{"Ti", 1 << 40}, {"Gi", 1 << 30}, {"Mi", 1 << 20}} {
+		if n%u.bytes == 0 {
+			return strconv.FormatInt(n/u.bytes, 10) + u.suffix
+		}
+	}
+	return strconv.FormatInt(n, 10)
+}
+
+// short cuts a name that is too long for a message.
+func short(s string) string {
+	if len(s) > MaxNameLength {
+		return s[:MaxNameLength] + "..."
+	}
+	return s
+}
