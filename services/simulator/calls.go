@@ -106,7 +106,7 @@ func (c *machineCall) CloneVMTask(ctx *simulator.Context, req *types.CloneVM_Tas
 			return refuse(&types.ManagedObjectNotFound{Obj: *ref})
 		}
 	}
-	op := operation{verb: OnClone, vm: req.Name, clone: req, takes: c.w.cfg.CloneDelay, alone: alone}
+	op := operation{verb: OnClone, vm: req.Name, clone: req, takes: c.w.cfg.CloneDelay, alone: true}
 	if linked(req) {
 		if snap := req.Spec.Snapshot; snap == nil || c.w.reg.Get(*snap) == nil {
 			op.refuse = &types.InvalidArgument{InvalidProperty: "spec.snapshot"}
@@ -146,13 +146,13 @@ func (c *machineCall) ReconfigVMTask(ctx *simulator.Context, req *types.Reconfig
 // RenameTask goes through dispatch, alone: it looks for the name in the
 // folder.
 func (c *machineCall) RenameTask(ctx *simulator.Context, req *types.Rename_Task) soap.HasFault {
-	op := operation{verb: OnRename, alone: alone}
+	op := operation{verb: OnRename, alone: true}
 	return c.w.dispatch(ctx, c.VirtualMachine, op, func() soap.HasFault { return c.VirtualMachine.RenameTask(ctx, req) })
 }
 
 // DestroyTask goes through dispatch, alone: it changes the folder.
 func (c *machineCall) DestroyTask(ctx *simulator.Context, req *types.Destroy_Task) soap.HasFault {
-	op := operation{verb: OnDestroy, alone: alone}
+	op := operation{verb: OnDestroy, alone: true}
 	return c.w.dispatch(ctx, c.VirtualMachine, op, func() soap.HasFault { return c.VirtualMachine.DestroyTask(ctx, req) })
 }
 
@@ -197,7 +197,7 @@ func (c *folderCall) CreateFolder(ctx *simulator.Context, req *types.CreateFolde
 // this way.
 func (c *folderCall) CreateVMTask(ctx *simulator.Context, req *types.CreateVM_Task) soap.HasFault {
 	// The simulator would make a second VM of the same name.
-	op := operation{verb: OnCreate, vm: req.Config.Name, takes: c.w.cfg.CloneDelay, alone: alone}
+	op := operation{verb: OnCreate, vm: req.Config.Name, takes: c.w.cfg.CloneDelay, alone: true}
 	c.w.gate.RLock()
 	defer c.w.gate.RUnlock()
 	return c.w.dispatch(ctx, c.Folder, op, func() soap.HasFault {
@@ -211,14 +211,14 @@ func (c *folderCall) CreateVMTask(ctx *simulator.Context, req *types.CreateVM_Ta
 
 // RenameTask goes through dispatch, alone.
 func (c *folderCall) RenameTask(ctx *simulator.Context, req *types.Rename_Task) soap.HasFault {
-	op := operation{verb: OnRename, alone: alone}
+	op := operation{verb: OnRename, alone: true}
 	return c.w.dispatch(ctx, c.Folder, op, func() soap.HasFault { return c.Folder.RenameTask(ctx, req) })
 }
 
 // DestroyTask goes through dispatch, alone. A vCenter destroys what is in the
 // folder too; the simulator would lose it, so that we refuse.
 func (c *folderCall) DestroyTask(ctx *simulator.Context, req *types.Destroy_Task) soap.HasFault {
-	op := operation{verb: OnDestroy, alone: alone}
+	op := operation{verb: OnDestroy, alone: true}
 	c.w.reg.WithLock(ctx, c.Folder, func() {
 		if len(c.ChildEntity) > 0 {
 			op.refuse = &types.ResourceInUse{Type: "Folder", Name: c.Name}
@@ -242,6 +242,8 @@ func (c *searchCall) FindByInventoryPath(ctx *simulator.Context, req *types.Find
 }
 
 // FindByUuid reads a config that a clone may be writing.
+//
+//nolint:revive // the simulator finds the method by the API's name
 func (c *searchCall) FindByUuid(ctx *simulator.Context, req *types.FindByUuid) soap.HasFault {
 	c.w.gate.RLock()
 	defer c.w.gate.RUnlock()
@@ -249,6 +251,8 @@ func (c *searchCall) FindByUuid(ctx *simulator.Context, req *types.FindByUuid) s
 }
 
 // FindAllByUuid reads a config that a clone may be writing.
+//
+//nolint:revive // the simulator finds the method by the API's name
 func (c *searchCall) FindAllByUuid(ctx *simulator.Context, req *types.FindAllByUuid) soap.HasFault {
 	c.w.gate.RLock()
 	defer c.w.gate.RUnlock()

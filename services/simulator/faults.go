@@ -71,22 +71,35 @@ func (r Rule) Validate() error {
 	if !slices.Contains(verbs, r.On) && !r.isMethod() {
 		return fmt.Errorf("on %q is neither a method of the API nor one of %v", r.On, verbs)
 	}
-	if r.Fault != "" && vimFault(r.Fault) == nil {
-		return fmt.Errorf("fault %q is not a fault of the vSphere API", r.Fault)
+	if r.On == OnBoot || r.On == OnPhoneHome {
+		return r.validateGuest()
 	}
-	if r.Address != "" {
-		if _, err := netip.ParseAddr(r.Address); err != nil {
-			return fmt.Errorf("address %q: %w", r.Address, err)
-		}
+	return r.validateCall()
+}
+
+func (r Rule) validateGuest() error {
+	if r.Fault != "" || r.Ghost {
+		return fmt.Errorf("%s has no fault to choose", r.On)
 	}
-	guest := r.On == OnBoot || r.On == OnPhoneHome
+	if r.Address == "" {
+		return nil
+	}
+	if _, err := netip.ParseAddr(r.Address); err != nil {
+		return fmt.Errorf("address %q: %w", r.Address, err)
+	}
+	return nil
+}
+
+func (r Rule) validateCall() error {
 	switch {
+	case r.Never || r.Address != "":
+		return fmt.Errorf("never and address are for %s and %s, not for %s", OnBoot, OnPhoneHome, r.On)
 	case r.Ghost && r.Fault == "":
 		return errors.New("ghost needs a fault to report")
-	case (r.Never || r.Address != "") && !guest:
-		return fmt.Errorf("never and address are for %s and %s, not for %s", OnBoot, OnPhoneHome, r.On)
-	case r.Fault != "" && (guest || r.On == OnLogin):
+	case r.Fault != "" && r.On == OnLogin:
 		return fmt.Errorf("%s has no fault to choose", r.On)
+	case r.Fault != "" && vimFault(r.Fault) == nil:
+		return fmt.Errorf("fault %q is not a fault of the vSphere API", r.Fault)
 	}
 	return nil
 }
@@ -153,7 +166,7 @@ func (b *faultBook) strike(on Verb, vm string) Rule {
 	return Rule{}
 }
 
-// wanted reports whether any rule names a method, so that the common case
+// spoilsCalls reports whether any rule names a method, so that the common case
 // costs nothing.
 func (b *faultBook) spoilsCalls() bool {
 	b.mu.Lock()
@@ -196,10 +209,7 @@ func vimFault(name string) types.BaseMethodFault {
 	if !ok || kind.Kind() != reflect.Struct {
 		return nil
 	}
-	fault, ok := reflect.New(kind).Interface().(types.BaseMethodFault)
-	if !ok {
-		return nil
-	}
+	fault, _ := reflect.TypeAssert[types.BaseMethodFault](reflect.New(kind))
 	return fault
 }
 

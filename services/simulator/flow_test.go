@@ -15,7 +15,7 @@ func TestCloneBootsAndPhonesHome(t *testing.T) {
 	g := newGateway(t)
 	const node, mac, address = "web-edge-0", "02:00:00:00:00:01", "10.20.30.41"
 	vm, err := r.clone(t.Context(), r.template(t, "flatcar-4593.2.5"), cloneSpec{
-		name: node, folder: r.folder(t, "web"), mac: mac,
+		name: node, folder: r.folder(t), mac: mac,
 		extra: guestinfo(ignitionConfig(node, g.URL, mac, address)),
 	})
 	if err != nil {
@@ -32,25 +32,7 @@ func TestCloneBootsAndPhonesHome(t *testing.T) {
 	if d := cmp.Diff(want, m); d != "" {
 		t.Errorf("machine differs (-want +got):\n%s", d)
 	}
-	calls := g.of(node)
-	if len(calls) != 1 {
-		t.Fatalf("%d phone-home calls; want 1", len(calls))
-	}
-	if got := calls[0].header.Get("Authorization"); calls[0].method != "POST" || got != "Bearer token-of-"+node {
-		t.Errorf("phone-home = %s with Authorization %q", calls[0].method, got)
-	}
-	var said struct {
-		MachineID string `json:"machine_id"`
-		BootID    string `json:"boot_id"`
-		Hostname  string `json:"hostname"`
-		OSVersion string `json:"os_version"`
-	}
-	if err := json.Unmarshal([]byte(calls[0].body), &said); err != nil {
-		t.Fatalf("phone-home body %q: %v", calls[0].body, err)
-	}
-	if said.MachineID != m.MachineID || len(said.BootID) != 32 || said.Hostname != node+".example" || said.OSVersion != "4593.2.5" {
-		t.Errorf("phone-home said %+v", said)
-	}
+	checkPhoneHome(t, g, m)
 	p := r.properties(t, vm)
 	extra := extraConfig(p)
 	if extra[keyData] != deletedData || extra[keyEncoding] != deletedEncoding {
@@ -64,6 +46,30 @@ func TestCloneBootsAndPhonesHome(t *testing.T) {
 	}
 }
 
+// checkPhoneHome wants one call, just as the unit says it.
+func checkPhoneHome(t *testing.T, g *gateway, m Machine) {
+	t.Helper()
+	calls := g.of(m.Name)
+	if len(calls) != 1 {
+		t.Fatalf("%d phone-home calls; want 1", len(calls))
+	}
+	if got := calls[0].header.Get("Authorization"); calls[0].method != "POST" || got != "Bearer token-of-"+m.Name {
+		t.Errorf("phone-home = %s with Authorization %q", calls[0].method, got)
+	}
+	var said struct {
+		MachineID string `json:"machine_id"`
+		BootID    string `json:"boot_id"`
+		Hostname  string `json:"hostname"`
+		OSVersion string `json:"os_version"`
+	}
+	if err := json.Unmarshal([]byte(calls[0].body), &said); err != nil {
+		t.Fatalf("phone-home body %q: %v", calls[0].body, err)
+	}
+	if said.MachineID != m.MachineID || len(said.BootID) != 32 || said.Hostname != m.Hostname || said.OSVersion != "4593.2.5" {
+		t.Errorf("phone-home said %+v", said)
+	}
+}
+
 func TestPhoneHomeIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	cfg := Config{}
@@ -73,7 +79,7 @@ func TestPhoneHomeIsTriedAgain(t *testing.T) {
 	g.answer(503)
 	const node = "web-edge-0"
 	vm, err := r.clone(t.Context(), r.template(t, "flatcar-4593.2.5"), cloneSpec{
-		name: node, folder: r.folder(t, "web"), extra: guestinfo(ignitionConfig(node, g.URL, "02:00:00:00:00:01", "10.20.30.41")),
+		name: node, folder: r.folder(t), extra: guestinfo(ignitionConfig(node, g.URL, "02:00:00:00:00:01", "10.20.30.41")),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -108,7 +114,7 @@ func TestPhoneHomeIsTriedAgain(t *testing.T) {
 func TestFlatcarRefuses(t *testing.T) {
 	t.Parallel()
 	r := start(t, Config{})
-	folder := r.folder(t, "web")
+	folder := r.folder(t)
 	template := r.template(t, "flatcar-4593.2.5")
 	for name, c := range map[string]struct {
 		extra map[string]string
@@ -152,7 +158,7 @@ func TestFlatcarRefuses(t *testing.T) {
 func TestBootsWithoutConfig(t *testing.T) {
 	t.Parallel()
 	r := start(t, Config{})
-	folder := r.folder(t, "web")
+	folder := r.folder(t)
 	for i, extra := range []map[string]string{
 		nil,
 		{keyData: "#cloud-config\n"},

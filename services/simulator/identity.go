@@ -36,8 +36,8 @@ func identity(c Config) (tls.Certificate, error) {
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("certificate in %s: %w", c.Dir, err)
 	}
-	print := []byte(Thumbprint(cert.Certificate[0]) + "\n")
-	if err := os.WriteFile(c.ThumbprintFile(), print, 0o600); err != nil {
+	fingerprint := []byte(Thumbprint(cert.Certificate[0]) + "\n")
+	if err := os.WriteFile(c.ThumbprintFile(), fingerprint, 0o600); err != nil {
 		return tls.Certificate{}, fmt.Errorf("write the thumbprint: %w", err)
 	}
 	return cert, nil

@@ -55,6 +55,8 @@ type builder struct {
 
 // newService makes a vCenter with nothing in it.
 func newService() *simulator.Service {
+	building.Lock()
+	defer building.Unlock()
 	return simulator.New(simulator.NewServiceInstance(simulator.NewContext(), vpx.ServiceContent, vpx.RootFolder))
 }
 

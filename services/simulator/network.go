@@ -1,10 +1,10 @@
 package simulator
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -30,36 +30,40 @@ func checkKargs(kargs string) error {
 	return nil
 }
 
-// checkIP reads client:peer:gateway:netmask:hostname:device:method[:dns0[:dns1]].
+// unsupported are the methods that abort the boot.
+var unsupported = []string{"auto6", "ibft", "bootp", "rarp", "both"}
+
+// checkIP reads client:peer:gateway:netmask:hostname:device:method[:dns0[:dns1]];
+// the short forms, ip=dhcp and ip=ens192:dhcp, have nothing to check but the
+// method.
 func checkIP(value string) error {
+	const long = 7
 	parts := strings.Split(value, ":")
-	method := parts[0]
-	if len(parts) >= 7 {
-		method = parts[6]
+	method := parts[len(parts)-1]
+	if len(parts) >= long {
+		method = parts[long-1]
 	}
-	switch method {
-	case "auto6", "ibft", "bootp", "rarp", "both":
+	if slices.Contains(unsupported, method) {
 		return fmt.Errorf("method %q is not supported", method)
 	}
-	if len(parts) < 7 {
-		return nil // ip=dhcp, ip=ens192:dhcp
-	}
-	if parts[0] == "" && method != "none" && method != "off" {
+	if len(parts) < long || method == "dhcp" {
 		return nil
 	}
 	if _, err := netip.ParseAddr(parts[0]); err != nil {
 		return fmt.Errorf("address: %w", err)
 	}
-	if parts[2] != "" {
-		if _, err := netip.ParseAddr(parts[2]); err != nil {
-			return fmt.Errorf("gateway: %w", err)
-		}
+	if _, err := netip.ParseAddr(parts[2]); parts[2] != "" && err != nil {
+		return fmt.Errorf("gateway: %w", err)
 	}
-	if bits, err := strconv.Atoi(parts[3]); err == nil && bits >= 0 && bits <= 32 {
+	return checkMask(parts[3])
+}
+
+func checkMask(mask string) error {
+	if bits, err := strconv.Atoi(mask); err == nil && bits >= 0 && bits <= 32 {
 		return nil
 	}
-	if _, err := netip.ParseAddr(parts[3]); err != nil {
-		return errors.New("netmask is neither a mask nor a prefix length")
+	if _, err := netip.ParseAddr(mask); err != nil {
+		return fmt.Errorf("netmask %q is neither a mask nor a prefix length", mask)
 	}
 	return nil
 }

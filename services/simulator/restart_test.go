@@ -74,40 +74,22 @@ func TestRestartKeepsEverything(t *testing.T) {
 	t.Parallel()
 	r := start(t, Config{})
 	g := newGateway(t)
-	folder := r.folder(t, "web")
+	folder := r.folder(t)
 	inner, err := folder.CreateFolder(t.Context(), "inner")
 	if err != nil {
 		t.Fatal(err)
 	}
 	template := r.template(t, "flatcar-4593.2.5")
-	var want []seen
-	var vms []*object.VirtualMachine
-	for i, on := range []bool{true, false, true} {
-		node := fmt.Sprintf("web-edge-%d", i)
-		mac := fmt.Sprintf("02:00:00:00:00:0%d", i)
-		vm, err := r.clone(t.Context(), template, cloneSpec{
-			name: node, folder: inner, mac: mac, linked: i == 2,
-			extra: guestinfo(ignitionConfig(node, g.URL, mac, fmt.Sprintf("10.20.30.4%d", i))),
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if on {
-			if err := r.powerOn(t.Context(), vm); err != nil {
-				t.Fatal(err)
-			}
-			r.machine(t, node, reported)
-		}
-		vms = append(vms, vm)
-	}
+	vms := r.threeNodes(t, g, inner)
 	r.reconfigure(t, vms[1])
 	gone, err := r.clone(t.Context(), template, cloneSpec{name: "gone", folder: inner})
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.destroy(t, gone)
-	for _, vm := range vms {
-		want = append(want, r.see(t, vm))
+	want := make([]seen, len(vms))
+	for i, vm := range vms {
+		want[i] = r.see(t, vm)
 	}
 
 	// Killed: the folder as it is while the first world still runs.
@@ -131,6 +113,32 @@ func TestRestartKeepsEverything(t *testing.T) {
 		t.Errorf("template is %s after a restart; want %s", ref, template.Reference())
 	}
 	again.useRestored(t, inner, gone.Reference(), vms)
+}
+
+// threeNodes makes three nodes; the first and the last are on, the last is a
+// linked clone.
+func (r *running) threeNodes(t *testing.T, g *gateway, folder *object.Folder) []*object.VirtualMachine {
+	t.Helper()
+	var vms []*object.VirtualMachine
+	for i, on := range []bool{true, false, true} {
+		node, mac := fmt.Sprintf("web-edge-%d", i), fmt.Sprintf("02:00:00:00:00:0%d", i)
+		vm, err := r.clone(t.Context(), r.template(t, "flatcar-4593.2.5"), cloneSpec{
+			name: node, folder: folder, mac: mac, linked: i == 2,
+			extra: guestinfo(ignitionConfig(node, g.URL, mac, fmt.Sprintf("10.20.30.4%d", i))),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		vms = append(vms, vm)
+		if !on {
+			continue
+		}
+		if err := r.powerOn(t.Context(), vm); err != nil {
+			t.Fatal(err)
+		}
+		r.machine(t, node, reported)
+	}
+	return vms
 }
 
 // useRestored does with restored VMs what one does with VMs.
@@ -217,7 +225,7 @@ func TestRestartGoesOnWithTheBoot(t *testing.T) {
 	g.answer(503)
 	const node = "web-edge-0"
 	vm, err := r.clone(t.Context(), r.template(t, "flatcar-4593.2.5"), cloneSpec{
-		name: node, folder: r.folder(t, "web"), mac: "02:00:00:00:00:01",
+		name: node, folder: r.folder(t), mac: "02:00:00:00:00:01",
 		extra: guestinfo(ignitionConfig(node, g.URL, "02:00:00:00:00:01", "10.20.30.41")),
 	})
 	if err != nil {

@@ -13,16 +13,6 @@ import (
 	"yardmaster.dev/pkg/fleet"
 )
 
-// company says whether an operation may run beside others.
-type company uint8
-
-const (
-	// beside others, as far as the simulator's own locks allow.
-	beside company = iota
-	// alone: no other such operation and no look-up meanwhile.
-	alone
-)
-
 // operation is a call that begins a task, with all that the task needs to
 // know of it.
 type operation struct {
@@ -30,7 +20,8 @@ type operation struct {
 	vm    string
 	clone *types.CloneVM_Task
 	takes fleet.Duration
-	alone company
+	// alone: no other such operation and no look-up meanwhile.
+	alone bool
 	// refuse, if set, is the fault that the task ends with at once.
 	refuse types.BaseMethodFault
 	ctx    *simulator.Context
@@ -104,7 +95,7 @@ func (w *World) perform(op operation, target types.ManagedObjectReference, work 
 	if op.refuse != nil {
 		return nil, op.refuse
 	}
-	if op.alone == alone {
+	if op.alone {
 		w.gate.Lock()
 		defer w.gate.Unlock()
 	}

@@ -153,42 +153,59 @@ func expandVariables(w string, env map[string]string) string {
 	}
 }
 
+// splitter collects the words of a command line.
+type splitter struct {
+	words  []string
+	word   strings.Builder
+	inWord bool
+	quote  byte
+}
+
 func splitWords(line string) ([]string, error) {
-	var words []string
-	var word strings.Builder
-	quote, inWord := byte(0), false
+	var s splitter
 	for i := 0; i < len(line); i++ {
-		c := line[i]
-		switch {
-		case c == '\\':
-			i++
-			if i == len(line) {
-				return nil, errors.New("an escape is cut short")
-			}
-			word.WriteByte(unescape(line[i]))
-			inWord = true
-		case quote != 0 && c == quote:
-			quote = 0
-		case quote == 0 && (c == '"' || c == '\''):
-			quote, inWord = c, true
-		case quote == 0 && (c == ' ' || c == '\t'):
-			if inWord {
-				words = append(words, word.String())
-			}
-			word.Reset()
-			inWord = false
-		default:
-			word.WriteByte(c)
-			inWord = true
+		if line[i] != '\\' {
+			s.plain(line[i])
+			continue
 		}
+		if i++; i == len(line) {
+			return nil, errors.New("an escape is cut short")
+		}
+		s.add(unescape(line[i]))
 	}
-	if quote != 0 {
+	if s.quote != 0 {
 		return nil, errors.New("a quote is not closed")
 	}
-	if inWord {
-		words = append(words, word.String())
+	s.end()
+	return s.words, nil
+}
+
+func (s *splitter) plain(c byte) {
+	switch {
+	case c == s.quote:
+		s.quote = 0
+	case s.quote != 0:
+		s.add(c)
+	case c == '"' || c == '\'':
+		s.quote, s.inWord = c, true
+	case c == ' ' || c == '\t':
+		s.end()
+	default:
+		s.add(c)
 	}
-	return words, nil
+}
+
+func (s *splitter) add(c byte) {
+	s.word.WriteByte(c)
+	s.inWord = true
+}
+
+func (s *splitter) end() {
+	if s.inWord {
+		s.words = append(s.words, s.word.String())
+	}
+	s.word.Reset()
+	s.inWord = false
 }
 
 func unescape(c byte) byte {

@@ -131,13 +131,13 @@ func (r *running) template(t *testing.T, name string) *object.VirtualMachine {
 	return r.vm(r.find(t, "/dc1/vm/"+name))
 }
 
-// folder makes a folder below the datacenter's VM folder.
-func (r *running) folder(t *testing.T, name string) *object.Folder {
+// folder makes the folder web below the datacenter's VM folder.
+func (r *running) folder(t *testing.T) *object.Folder {
 	t.Helper()
 	root := object.NewFolder(r.client.Client, r.find(t, "/dc1/vm"))
-	f, err := root.CreateFolder(t.Context(), name)
+	f, err := root.CreateFolder(t.Context(), "web")
 	if err != nil {
-		t.Fatalf("CreateFolder(%s): %v", name, err)
+		t.Fatalf("CreateFolder(web): %v", err)
 	}
 	return f
 }
@@ -187,7 +187,7 @@ func (r *running) cloneRequest(ctx context.Context, template *object.VirtualMach
 		Location: types.VirtualMachineRelocateSpec{Pool: &pool, Datastore: &ds},
 		Config: &types.VirtualMachineConfigSpec{
 			NumCPUs: 4, MemoryMB: 8192, Annotation: "made by a test",
-			Flags: &types.VirtualMachineFlagInfo{DiskUuidEnabled: types.NewBool(true)},
+			Flags: &types.VirtualMachineFlagInfo{DiskUuidEnabled: new(true)},
 		},
 	}
 	for k, v := range c.extra {
