@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/vmware/govmomi/vim25/soap"
 
+	"yardmaster.dev/pkg/executor"
 	"yardmaster.dev/pkg/fault"
 )
 
@@ -61,7 +62,11 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		}, []string{"datacenter", "datastore"}),
 		operation: map[string]bool{},
 	}
-	r.MustRegister(m.requests, m.logins, m.tasks, m.free, m.capacity)
+	m.requests = executor.Register(r, m.requests)
+	m.logins = executor.Register(r, m.logins)
+	m.tasks = executor.Register(r, m.tasks)
+	m.free = executor.Register(r, m.free)
+	m.capacity = executor.Register(r, m.capacity)
 	for _, op := range operations {
 		m.operation[op] = true
 		for _, outcome := range []string{"succeeded", "failed"} {

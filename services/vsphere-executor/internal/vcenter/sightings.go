@@ -57,6 +57,15 @@ func (s *sightings) expect(t *executor.Task, id string) {
 	}
 }
 
+// retell has every address reported anew.
+func (s *sightings) retell() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, k := range s.known {
+		k.address = ""
+	}
+}
+
 // dismiss forgets a machine.
 func (s *sightings) dismiss(o executor.Owner) {
 	s.mu.Lock()

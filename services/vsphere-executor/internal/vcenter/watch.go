@@ -24,7 +24,11 @@ const (
 // Watch implements executor.Backend by looking again and again: vCenter's own
 // change feed over many VMs loses changes or hangs (and always hung on the
 // simulator), so that one would have to look as well.
+//
+// Whoever watches has the seat, so that the session ends with the watching.
 func (b *Backend) Watch(ctx context.Context, yard string, see func(executor.Sighting)) error {
+	defer b.Close(context.WithoutCancel(ctx))
+	b.sightings.retell()
 	ticks := time.NewTicker(glanceEvery)
 	defer ticks.Stop()
 	var next time.Time // of the sweeps

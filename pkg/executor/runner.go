@@ -1,0 +1,192 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nkeys"
+	"golang.org/x/sync/errgroup"
+
+	"yardmaster.dev/pkg/bus"
+	"yardmaster.dev/pkg/fault"
+	"yardmaster.dev/pkg/plan"
+	"yardmaster.dev/pkg/render"
+	"yardmaster.dev/pkg/wire"
+	"yardmaster.dev/proto/subject"
+)
+
+// Runner drives the jobs of one site through a Backend while it holds the
+// site's seat; replicas of it stand by.
+type Runner struct {
+	Conn *bus.Conn
+	Site string
+	// Worker is whose jobs it takes.
+	Worker plan.Worker
+	// By is this replica's name, in the seat and in results.
+	By string
+	// Seal is the site's private curve key.
+	Seal    nkeys.KeyPair
+	Backend Backend
+	// Slots is how many jobs are done at once.
+	Slots int
+	// SeatTTL and BreakerPause are those of this package by default.
+	SeatTTL      time.Duration
+	BreakerPause time.Duration
+	Log          *slog.Logger
+	Metrics      *Metrics
+
+	seat    *Seat
+	breaker *breaker
+}
+
+// State is what a runner says in its heartbeat.
+func (r *Runner) State() wire.ServiceScope {
+	s := wire.ServiceScope{Name: r.Site}
+	_, s.Active = r.seat.Holding()
+	s.Breaker, s.BreakerMessage = r.breaker.state()
+	return s
+}
+
+// Prepare checks the keys; call it once, before Run and State.
+func (r *Runner) Prepare() error {
+	public, err := r.Seal.PublicKey()
+	if err != nil {
+		return fmt.Errorf("seal key of site %s: %w", r.Site, err)
+	}
+	r.seat = &Seat{Conn: r.Conn, Site: r.Site, Holder: r.By, SealKey: public, TTL: r.SeatTTL, Log: r.Log}
+	r.breaker = newBreaker(r.Site, r.BreakerPause, r.Metrics.up.WithLabelValues(string(r.Worker), r.Site).Set)
+	r.Metrics.slots.WithLabelValues(r.Metrics.service, "busy").Add(0)
+	r.Metrics.leader.WithLabelValues(r.Metrics.service, r.Site).Set(0)
+	return nil
+}
+
+// Run stands by and works, in turns, until ctx ends.
+func (r *Runner) Run(ctx context.Context) error {
+	leader := r.Metrics.leader.WithLabelValues(r.Metrics.service, r.Site)
+	for ctx.Err() == nil {
+		err := r.seat.Hold(ctx, func(ctx context.Context, epoch int64) error {
+			leader.Set(1)
+			defer leader.Set(0)
+			return r.active(ctx, epoch)
+		})
+		if err != nil && ctx.Err() == nil && !errors.Is(err, context.Canceled) {
+			return err
+		}
+	}
+	return nil
+}
+
+// active works with the seat until ctx ends, which is with the seat.
+func (r *Runner) active(ctx context.Context, epoch int64) error {
+	yard, err := r.Conn.Yard(ctx)
+	if err != nil {
+		return fmt.Errorf("begin to work for site %s: %w", r.Site, err)
+	}
+	work := &Work{Conn: r.Conn, Worker: r.Worker, Site: r.Site, Slots: r.Slots, By: r.By, Log: r.Log}
+	idle := r.Metrics.slots.WithLabelValues(r.Metrics.service, "idle")
+	idle.Add(float64(work.slots()))
+	defer idle.Sub(float64(work.slots()))
+	turn := &turn{Runner: r, work: work, yard: yard.UID, epoch: epoch}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return work.Run(ctx, turn.handle) })
+	group.Go(func() error { return turn.watch(ctx) })
+	return group.Wait()
+}
+
+// turn is one holding of the seat.
+type turn struct {
+	*Runner
+	work  *Work
+	yard  string
+	epoch int64
+}
+
+// errWithdrawn means that the planner called the job back.
+var errWithdrawn = errors.New("the job was withdrawn")
+
+// handle does a job. A job that we had to stop in the middle of is handed
+// back; who gets it begins with a look.
+func (t *turn) handle(ctx context.Context, job *plan.Job) *plan.Result {
+	t.Metrics.busy(1)
+	defer t.Metrics.busy(-1)
+	result := &plan.Result{}
+	err := t.breaker.through(func() error { return t.carryOut(ctx, job, result) })
+	if err == nil {
+		return result
+	}
+	f := fault.Of(err)
+	if f.Kind == fault.Cancelled && !errors.Is(err, errWithdrawn) {
+		return nil
+	}
+	t.Log.InfoContext(ctx, "job not done", "fleet", job.Fleet, "node", job.Node, "action", string(job.Action),
+		"attempt", job.Attempt, "reason", string(f.Reason), "err", err.Error())
+	return &plan.Result{Failure: &plan.Failure{
+		Kind: f.Kind, Reason: f.Reason, Message: err.Error(), Hint: f.Hint, RetryAfter: f.RetryAfter,
+	}}
+}
+
+func (t *turn) carryOut(ctx context.Context, job *plan.Job, result *plan.Result) error {
+	task := &Task{Job: job, Owner: OwnerOf(t.yard, job), Epoch: t.epoch, Permit: t.permit(job.JobRef)}
+	switch job.Action {
+	case plan.ActionCreate:
+		var err error
+		if task.Config, err = t.config(ctx, job.ConfigDigest); err != nil {
+			return err
+		}
+		m, err := t.Backend.Create(ctx, task)
+		result.MachineID, result.MachineUUID, result.Adopted = m.ID, m.UUID, m.Adopted
+		return err
+	case plan.ActionBlank:
+		return t.Backend.Blank(ctx, task)
+	case plan.ActionDelete:
+		return t.Backend.Delete(ctx, task)
+	case plan.ActionRender, plan.ActionForget:
+	}
+	return fault.Newf(fault.Permanent, fault.SpecUnsupported, "an executor cannot %s", job.Action)
+}
+
+// permit makes the question that is asked before each step that makes or
+// destroys something: is the seat still ours, is the job still wanted?
+func (t *turn) permit(ref plan.JobRef) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if err := t.seat.Confirm(ctx, t.epoch); err != nil {
+			return err
+		}
+		wanted, err := t.work.Wanted(ctx, ref)
+		if err != nil {
+			return fault.New(fault.Cancelled, fault.Stopped, fmt.Errorf("read the job anew: %w", err))
+		}
+		if !wanted {
+			return fault.New(fault.Cancelled, fault.Stopped, errWithdrawn)
+		}
+		return nil
+	}
+}
+
+// config fetches and opens a sealed config.
+func (t *turn) config(ctx context.Context, digest string) (*Config, error) {
+	m, err := t.Conn.Last(ctx, subject.ConfigStream(t.Site), subject.Config(t.Site, digest))
+	if errors.Is(err, bus.ErrNotFound) || err == nil && len(m.Data) == 0 {
+		return nil, fault.Newf(fault.Transient, fault.ConfigMissing, "the sealed config %s is no longer there", digest)
+	}
+	if err != nil {
+		// Our own trouble, not the node's: hand the job back.
+		return nil, fault.New(fault.Cancelled, fault.Stopped, fmt.Errorf("fetch the sealed config: %w", err))
+	}
+	opened, err := render.Open(m.Data, t.Seal, digest)
+	if err != nil {
+		return nil, fault.WithHint(fault.New(fault.Transient, fault.ConfigMissing, err),
+			"renderers seal to the key that the site's executor announces; all replicas of a site must have the same seal file")
+	}
+	c := &Config{Digest: digest, GuestInfo: map[string]string{
+		render.GuestInfoData:     opened.GetGuestinfoData(),
+		render.GuestInfoEncoding: opened.GetGuestinfoEncoding(),
+	}}
+	if kargs := opened.GetNetworkKargs(); kargs != "" {
+		c.GuestInfo[render.GuestInfoNetworkKargs] = kargs
+	}
+	return c, nil
+}

@@ -1,0 +1,131 @@
+package vsphereexecutor
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/nats-io/nkeys"
+	"golang.org/x/sync/errgroup"
+
+	"yardmaster.dev/pkg/bus"
+	"yardmaster.dev/pkg/executor"
+	"yardmaster.dev/pkg/plan"
+	"yardmaster.dev/pkg/service"
+	"yardmaster.dev/pkg/wire"
+	"yardmaster.dev/proto/subject"
+	"yardmaster.dev/services/vsphere-executor/internal/vcenter"
+)
+
+// Config is the executor's configuration.
+type Config struct {
+	Bus bus.Config `json:"bus"`
+	// Site is the vCenter's Site document, default dc1.
+	Site string `json:"site"`
+	// SealSeedFile holds the site's private curve key, the same for all
+	// replicas. Without one a key is made up at each start: configs that
+	// were sealed before it are then rendered anew.
+	SealSeedFile string `json:"sealSeedFile"`
+	// SecretsDir, if set, is the only folder whose files a Site may name for
+	// its login: set it where others than the executor's own operators may
+	// apply Sites.
+	SecretsDir string `json:"secretsDir"`
+	// Slots is how many jobs are in work at once, default 32; how many of
+	// them vCenter sees at once is in the Site's limits.
+	Slots int `json:"slots"`
+}
+
+// The defaults of Config.
+const (
+	defaultSite  = "dc1"
+	defaultSlots = 32
+)
+
+// healthBus is the executor's only check: a stand-by is ready too, and a
+// vCenter that is away is the breaker's business.
+const healthBus = "bus"
+
+var (
+	errStarting = errors.New("starting")
+	errCut      = errors.New("not connected")
+)
+
+// Run works for the site while it has the seat, and stands by otherwise,
+// until ctx ends. What it holds then is handed back.
+func Run(ctx context.Context, cfg Config, env service.Env) error {
+	site := cmp.Or(cfg.Site, defaultSite)
+	seal, err := sealKey(cfg.SealSeedFile)
+	if err != nil {
+		return err
+	}
+	if cfg.SealSeedFile == "" {
+		env.Log.WarnContext(ctx, "seal key made up, since no sealSeedFile is set", service.KeySite, site)
+	}
+	metrics, backendMetrics := executor.NewMetrics(env.Metrics, env.Name), vcenter.NewMetrics(env.Metrics)
+	env.Health.Set(healthBus, errStarting)
+	conn, err := bus.Connect(ctx, cfg.Bus, env.Name+"-"+env.Instance, env.Log)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if _, err := bus.Check(ctx, conn, subject.ConfigStream(site)); err != nil {
+		return err
+	}
+	backend := vcenter.New(vcenter.Options{
+		Site: site, Agent: "yardmaster/" + service.Build().Version, Log: env.Log, Metrics: backendMetrics,
+		Secret: secrets{dir: cfg.SecretsDir, env: service.LookupEnv}.read,
+	})
+	defer backend.Close(context.WithoutCancel(ctx))
+	runner := &executor.Runner{
+		Conn: conn, Site: site, Worker: plan.WorkerVSphere, By: env.Instance, Seal: seal, Backend: backend,
+		Slots: cmp.Or(cfg.Slots, defaultSlots), Log: env.Log, Metrics: metrics,
+	}
+	if err := runner.Prepare(); err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return follow(ctx, conn, site, backend.Use, env.Log) })
+	group.Go(func() error { return runner.Run(ctx) })
+	group.Go(func() error {
+		bus.Heartbeat(ctx, conn, func() wire.ServiceState {
+			env.Health.Set(healthBus, connected(conn))
+			return state(runner, env)
+		})
+		return nil
+	})
+	return group.Wait()
+}
+
+func state(r *executor.Runner, env service.Env) wire.ServiceState {
+	scope := r.State()
+	return wire.ServiceState{
+		Service: env.Name, Instance: env.Instance, Version: service.Build().Version,
+		Scopes: []wire.ServiceScope{scope}, Trouble: scope.BreakerMessage,
+	}
+}
+
+func connected(conn *bus.Conn) error {
+	if !conn.NATS().IsConnected() {
+		return errCut
+	}
+	return nil
+}
+
+// sealKey reads the site's curve key, or makes one up.
+func sealKey(file string) (nkeys.KeyPair, error) {
+	if file == "" {
+		return nkeys.CreateCurveKeys()
+	}
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read the site's seal key: %w; bus init makes it", err)
+	}
+	key, err := nkeys.FromCurveSeed([]byte(strings.TrimSpace(string(content))))
+	if err != nil {
+		return nil, fmt.Errorf("%s holds no curve seed: %w", file, err)
+	}
+	return key, nil
+}
