@@ -102,9 +102,18 @@ type leaderAnswer struct {
 // LeaderLast reads the newest message of a subject, which may hold
 // wildcards, from the stream's leader.
 func (c *Conn) LeaderLast(ctx context.Context, stream, of string) (*Message, error) {
+	return c.leader(ctx, stream, of, map[string]any{"last_by_subj": of})
+}
+
+// LeaderAt reads the message at a sequence from the stream's leader.
+func (c *Conn) LeaderAt(ctx context.Context, stream string, sequence uint64) (*Message, error) {
+	return c.leader(ctx, stream, fmt.Sprintf("%s at %d", stream, sequence), map[string]any{"seq": sequence})
+}
+
+func (c *Conn) leader(ctx context.Context, stream, of string, request map[string]any) (*Message, error) {
 	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
 	defer cancel()
-	body, err := json.Marshal(map[string]string{"last_by_subj": of})
+	body, err := json.Marshal(request)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", of, err)
 	}
