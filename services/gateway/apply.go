@@ -29,47 +29,52 @@ func (g *Gateway) Apply(ctx context.Context, req *connect.Request[v1.ApplyReques
 	if len(problems) > 0 {
 		return connect.NewResponse(&v1.ApplyResponse{Problems: problems}), nil
 	}
-	id, err := newID(req.Msg.GetCommandId())
+	ids, err := commandIDs(req.Msg.GetCommandId(), len(docs))
 	if err != nil {
 		return nil, err
 	}
-	if len(docs) > 1 && len(id) > 64-maxSuffix {
-		return nil, connect.NewError(connect.CodeInvalidArgument,
-			fmt.Errorf("command_id: at most %d characters when there are several documents", 64-maxSuffix))
-	}
 	out := &v1.ApplyResponse{}
-	stopped := ""
+	stopped := "" // why what follows is not sent
 	for i, d := range docs {
-		own := id
-		if len(docs) > 1 {
-			own = fmt.Sprintf("%s-%d", id, i+1)
-		}
-		var result *v1.CommandResponse
+		result := notSent(ids[i], stopped)
 		if stopped == "" {
-			result, err = g.applyDocument(ctx, own, d, req.Msg)
+			result, err = g.applyDocument(ctx, ids[i], d, req.Msg)
 			if err != nil && i == 0 {
 				return nil, err // nothing was sent
 			}
-		}
-		if stopped != "" || err != nil {
-			result = notSent(own, stopped, err)
+			if err != nil {
+				result = notSent(ids[i], reasonOf(err))
+			}
+			if !result.GetAccepted() && !result.GetPending() {
+				stopped = fmt.Sprintf("%s %s was not accepted", d.DocumentKind(), d.DocumentName())
+			}
 		}
 		result.Kind, result.Name = string(d.DocumentKind()), d.DocumentName()
-		if stopped == "" && !result.GetAccepted() && !result.GetPending() {
-			stopped = result.GetKind() + " " + result.GetName()
-		}
 		out.Results = append(out.Results, result)
 	}
 	return connect.NewResponse(out), nil
 }
 
-// notSent is the result of a document that was not sent.
-func notSent(id, stopped string, err error) *v1.CommandResponse {
-	why := "not sent, because " + stopped + " was not accepted"
-	if err != nil {
-		why = "not sent: " + reasonOf(err)
+// commandIDs returns an id for each document, derived from the client's.
+func commandIDs(asked string, documents int) ([]string, error) {
+	id, err := newID(asked)
+	if err != nil || documents == 1 {
+		return []string{id}, err
 	}
-	return &v1.CommandResponse{Code: codeNotSent, Refusal: []string{why}, CommandId: id}
+	if len(id) > maxID-maxSuffix {
+		return nil, connect.NewError(connect.CodeInvalidArgument,
+			fmt.Errorf("command_id: at most %d characters when there are several documents", maxID-maxSuffix))
+	}
+	var out []string
+	for i := range documents {
+		out = append(out, fmt.Sprintf("%s-%d", id, i+1))
+	}
+	return out, nil
+}
+
+// notSent is the result of a document that was not sent.
+func notSent(id, why string) *v1.CommandResponse {
+	return &v1.CommandResponse{Code: codeNotSent, Refusal: []string{"not sent: " + why}, CommandId: id}
 }
 
 // reasonOf is an error's text without connect's code.

@@ -31,7 +31,9 @@ const (
 	storeWait = 4 * time.Second
 	// retryAfter is what clients are asked to wait when we are in trouble.
 	retryAfter = 2 * time.Second
-	// maxSuffix is the room that a client's id leaves for -<n>.
+	// maxID is the longest command id; maxSuffix is the room that a client's
+	// id leaves for -<n>.
+	maxID     = 64
 	maxSuffix = 4
 )
 

@@ -55,4 +55,3 @@ func describeMachine(w *plan.World, n *plan.Node, out *v1.DescribeNodeResponse) 
 		}
 	}
 }
-

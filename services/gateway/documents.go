@@ -21,6 +21,9 @@ var rank = map[fleet.Kind]int{fleet.KindSite: 0, fleet.KindNetwork: 1, fleet.Kin
 // readSources parses and checks sources; every problem of every file is
 // reported at once, in file order.
 func readSources(sources []*v1.Source) (documents, []*v1.Problem) {
+	if len(sources) == 0 {
+		return nil, []*v1.Problem{{Message: "nothing was sent", Hint: "send at least one source"}}
+	}
 	var docs documents
 	var problems []specfile.Problem
 	first := map[string]*specfile.Parsed{}

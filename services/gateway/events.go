@@ -148,14 +148,11 @@ func (g *Gateway) tail(ctx context.Context, t tail, limit int) ([]*v1.EventView,
 	var out []*v1.EventView
 	for {
 		part, last, err := readFrom(ctx, conn, t, from)
-		if err != nil {
-			return nil, err
+		if err != nil || len(part) == 0 {
+			return out, err
 		}
 		out = append(out, part...)
 		out = out[max(0, len(out)-limit):]
-		if len(part) < maxEvents {
-			return out, nil
-		}
 		from = last + 1
 	}
 }
@@ -175,9 +172,9 @@ func newestFrom(first, last uint64, limit int, count func(from uint64) (int, err
 	if last == 0 {
 		return 0, nil
 	}
-	tooFew, from := last+1, last+1
+	tooFew := last + 1
 	for window := uint64(firstWindow); ; window *= 4 {
-		from = first
+		from := first
 		if last > first+window {
 			from = last - window
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -63,12 +64,18 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	if cfg.Listen == "" {
 		cfg.Listen = DefaultListen
 	}
-	entrance, err := cfg.door()
+	l, err := listen(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	l, err := listen(ctx, cfg)
+	return runOn(ctx, l, cfg, env)
+}
+
+// runOn is Run on a listener that is open already.
+func runOn(ctx context.Context, l net.Listener, cfg Config, env service.Env) error {
+	entrance, err := cfg.door()
 	if err != nil {
+		_ = l.Close() // nothing was served on it
 		return err
 	}
 	m := newMetrics(env.Metrics)
@@ -188,7 +195,9 @@ func (f *front) stop() {
 }
 
 // ServeHTTP serves with the present handler.
-func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) { (*f.handler.Load()).ServeHTTP(w, r) }
+func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	(*f.handler.Load()).ServeHTTP(w, r)
+}
 
 // starting answers while there is no bus yet.
 func starting(w http.ResponseWriter, _ *http.Request) {

@@ -93,22 +93,29 @@ var stateWords = map[plan.State]string{
 
 // waitingFor says in words what must happen next; empty when all is done.
 func waitingFor(n *plan.Node, spec poolSpec) string {
-	switch {
-	case n.State == plan.Failed:
+	if n.State == plan.Failed {
 		return "a person: yardctl retry " + n.Name()
-	case n.Job != nil && n.Job.Withdrawn:
-		return dueWords[plan.DueGrace]
-	case n.Job != nil && n.Job.Action == plan.ActionCreate && spec.template != "":
-		return "cloning " + spec.template
-	case n.Job != nil:
-		return jobWords[n.Job.Action]
-	case n.State == plan.Booting && spec.pool != nil && spec.pool.Ready.By == fleet.ReadyByGuestAddress:
+	}
+	if n.Job != nil {
+		return waitingForJob(n.Job, spec)
+	}
+	if n.State == plan.Booting && spec.pool != nil && spec.pool.Ready.By == fleet.ReadyByGuestAddress {
 		return "its guest address"
 	}
 	if words := dueWords[n.DueFor]; words != "" && !n.Due.IsZero() {
 		return words
 	}
 	return stateWords[n.State]
+}
+
+func waitingForJob(j *plan.OpenJob, spec poolSpec) string {
+	if j.Withdrawn {
+		return dueWords[plan.DueGrace]
+	}
+	if j.Action == plan.ActionCreate && spec.template != "" {
+		return "cloning " + spec.template
+	}
+	return jobWords[j.Action]
 }
 
 // viewEvent shows an entry of the audit log.
