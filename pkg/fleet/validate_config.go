@@ -22,24 +22,11 @@ var Roles = []string{RoleBase, RoleStaticNet}
 // maxLayer bounds the text of a layer; guestinfo carries far less.
 const maxLayer = 256 << 10
 
-// NodePlaceholders are the names that are known of every node.
-var NodePlaceholders = []string{
-	"fleet", "pool", "ordinal",
-	"node.hostname", "node.name", "node.fleet", "node.pool", "node.ordinal", "node.address", "node.mac", "node.uuid",
-}
+// hostnamePlaceholders are those that the planner fills into hostnames; the
+// first ones tell the nodes of a pool apart.
+var hostnamePlaceholders = []string{"ordinal", "node.ordinal", "node.name", "fleet", "pool", "node.fleet", "node.pool"}
 
-// hostnamePlaceholders are those that do not depend on the hostname itself;
-// the first ones tell nodes of a pool apart.
-var hostnamePlaceholders = []string{
-	"ordinal", "node.ordinal", "node.name", "node.address", "node.mac", "node.uuid",
-	"fleet", "pool", "node.fleet", "node.pool",
-}
-
-const distinctPlaceholders = 6
-
-func hasRole(layers []Layer, role string) bool {
-	return slices.ContainsFunc(layers, func(l Layer) bool { return l.Role == role })
-}
+const distinctPlaceholders = 3
 
 // layers checks everything about layers that can be seen without compiling
 // them.
@@ -141,18 +128,12 @@ func (c *checker) hostname(path string, f *Fleet, pool *Pool) {
 		c.add(path, message, hint)
 		return
 	}
-	known := slices.Clone(hostnamePlaceholders)
-	for _, name := range f.known(pool) {
-		if strings.HasPrefix(name, "vars.") {
-			known = append(known, name)
-		}
-	}
 	distinct, ok := false, true
 	for _, name := range t.Names() {
 		distinct = distinct || slices.Contains(hostnamePlaceholders[:distinctPlaceholders], name)
-		if !slices.Contains(known, name) {
+		if !slices.Contains(hostnamePlaceholders, name) {
 			ok = false
-			c.add(path, "{{ ."+short(name)+" }} is not known here", didYouMean(name, known))
+			c.add(path, "{{ ."+short(name)+" }} is not known here", didYouMean(name, hostnamePlaceholders))
 		}
 	}
 	if !ok {
@@ -171,17 +152,8 @@ func (c *checker) resulting(path string, t Template, f *Fleet, pool *Pool) {
 		"fleet": f.Metadata.Name, "node.fleet": f.Metadata.Name,
 		"pool": pool.Name, "node.pool": pool.Name,
 		"ordinal": strconv.Itoa(MaxReplicas), "node.ordinal": strconv.Itoa(MaxReplicas), "node.name": node,
-		"node.address": "255.255.255.255", "node.mac": "00:00:00:00:00:00", "node.uuid": "00000000-0000-0000-0000-000000000000",
 	}
-	hostname, err := t.Expand(func(name string) (string, bool) {
-		if v, ok := strings.CutPrefix(name, "vars."); ok {
-			if value, ok := pool.Vars[v]; ok {
-				return value, true
-			}
-			return f.Spec.Vars[v], true
-		}
-		return values[name], true
-	})
+	hostname, err := t.Expand(func(name string) (string, bool) { return values[name], true })
 	if err != nil {
 		message, hint, _ := strings.Cut(err.Error(), "; ")
 		c.add(path, message, hint)

@@ -45,7 +45,7 @@ func (c *checker) pool(path string, f *Fleet, pool *Pool) {
 	c.layers(path+".config", pool.Config)
 	c.vars(path+".vars", pool.Vars)
 	c.references(path, f, pool)
-	c.ready(path+".ready", f, pool)
+	c.ready(path+".ready", pool.Ready)
 	c.vsphere(path+".vsphere", f, pool.VSphere)
 }
 
@@ -68,15 +68,13 @@ func (c *checker) networks(path string, networks []PoolNetwork) {
 	}
 }
 
-func (c *checker) ready(path string, f *Fleet, pool *Pool) {
-	if pool.Ready.By != "" {
-		c.oneOf(path+".by", pool.Ready.By, []string{ReadyByPhoneHome, ReadyByGuestAddress})
+// ready checks the readiness rule by itself; whether a role makes the nodes
+// phone home is the renderer's to say, who knows the roles.
+func (c *checker) ready(path string, r Ready) {
+	if r.By != "" {
+		c.oneOf(path+".by", r.By, []string{ReadyByPhoneHome, ReadyByGuestAddress})
 	}
-	c.duration(path+".timeout", pool.Ready.Timeout, 10*time.Second, 24*time.Hour)
-	byPhone := pool.Ready.By == ReadyByPhoneHome || pool.Ready.By == ""
-	if byPhone && !hasRole(f.Spec.Config, RoleBase) && !hasRole(pool.Config, RoleBase) {
-		c.add(path, "no layer makes the nodes phone home", "add - role: base to spec.config, or write ready: {by: guest-address}")
-	}
+	c.duration(path+".timeout", r.Timeout, 10*time.Second, 24*time.Hour)
 }
 
 func (c *checker) vsphere(path string, f *Fleet, v *VSphere) {

@@ -66,7 +66,7 @@ func (d *decoder) value(n ast.Node, v reflect.Value, path string) {
 		d.value(n, v.Elem(), path)
 		return
 	}
-	if _, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	if _, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr()); ok {
 		d.text(n, v, path)
 		return
 	}
@@ -157,7 +157,7 @@ func (d *decoder) text(n ast.Node, v reflect.Value, path string) {
 		d.wrongType(n, v.Type(), path)
 		return
 	}
-	into, _ := v.Addr().Interface().(encoding.TextUnmarshaler) //nolint:errcheck // value looked before
+	into, _ := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr())
 	if err := into.UnmarshalText([]byte(s)); err != nil {
 		message, hint, _ := strings.Cut(err.Error(), "; ")
 		d.report(fleet.Problem{Path: path, Message: message, Hint: hint})

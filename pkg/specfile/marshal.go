@@ -61,7 +61,7 @@ func (w *writer) value(v reflect.Value, depth int) {
 		}
 		v = v.Elem()
 	}
-	if m, ok := v.Interface().(json.Marshaler); ok {
+	if m, ok := reflect.TypeAssert[json.Marshaler](v); ok {
 		w.marshaled(m)
 		return
 	}

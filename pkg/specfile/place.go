@@ -84,7 +84,7 @@ func (p *places) locate(wrong fleet.Problem) Problem {
 	}
 	out := p.at(at.value, wrong)
 	if m := innerLine.FindStringSubmatch(wrong.Message); m != nil && at.block > 0 {
-		line, _ := strconv.Atoi(m[1]) //nolint:errcheck // the pattern holds digits only
+		line, _ := strconv.Atoi(m[1]) // the pattern holds digits only
 		out.Line, out.Column = at.block+line-1, at.indent
 	}
 	return out
