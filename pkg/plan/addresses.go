@@ -63,7 +63,7 @@ func (n *network) setRecord(r *Network) {
 		}
 	}
 	for i := range n.size {
-		if a := first + uint32(i); n.held[a] == nil && !never[a] { //nolint:gosec // i is below the size of an IPv4 range
+		if a := first + uint32(i); n.held[a] == nil && !never[a] {
 			n.free.add(i)
 		}
 	}
@@ -72,7 +72,7 @@ func (n *network) setRecord(r *Network) {
 // lowest returns the lowest free address that taken does not hold.
 func (n *network) lowest(taken map[uint32]bool) (uint32, bool) {
 	for i := range n.free.all {
-		if a := n.base + uint32(i); !taken[a] { //nolint:gosec // i is below the size of an IPv4 range
+		if a := n.base + uint32(i); !taken[a] {
 			return a, true
 		}
 	}

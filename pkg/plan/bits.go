@@ -1,6 +1,9 @@
 package plan
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+)
 
 // bitset is a set of small numbers with a lowest and a highest member found
 // in a few word operations: ordinals of a pool, addresses of a range. Each
@@ -84,8 +87,8 @@ func (s *bitset) last() (int, bool) {
 		return 0, false
 	}
 	i := 0
-	for l := len(s.levels) - 1; l >= 0; l-- {
-		i = i<<6 | (63 - bits.LeadingZeros64(s.levels[l][i]))
+	for _, words := range slices.Backward(s.levels) {
+		i = i<<6 | (63 - bits.LeadingZeros64(words[i]))
 	}
 	return i, true
 }
@@ -105,8 +108,8 @@ func (s *bitset) from(i int) (int, bool) {
 }
 
 func (s *bitset) descend(level, i int) int {
-	for l := level - 1; l >= 0; l-- {
-		i = i<<6 | bits.TrailingZeros64(s.levels[l][i])
+	for _, words := range slices.Backward(s.levels[:level]) {
+		i = i<<6 | bits.TrailingZeros64(words[i])
 	}
 	return i
 }

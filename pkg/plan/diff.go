@@ -187,7 +187,7 @@ func (d *differ) pick(name string) (string, bool) {
 		return "", false
 	}
 	d.picks[name] = i + 1
-	return formatAddress(n.base + uint32(i)), true //nolint:gosec // i is below the size of an IPv4 range
+	return formatAddress(n.base + uint32(i)), true
 }
 
 // targetCause says why a pool's number of nodes changes.

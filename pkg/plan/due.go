@@ -27,7 +27,7 @@ func (h dueHeap) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
 func (h dueHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
 
 // Push is for container/heap.
-func (h *dueHeap) Push(x any) { *h = append(*h, x.(dueEntry)) } //nolint:errcheck // only push calls it
+func (h *dueHeap) Push(x any) { *h = append(*h, x.(dueEntry)) } //nolint:errcheck // only pushDue calls it
 
 // Pop is for container/heap.
 func (h *dueHeap) Pop() any {
@@ -89,7 +89,7 @@ func (w *World) Overdue(now time.Time, limit int) []Input {
 	}
 	taken := map[dueEntry]bool{} // an undo may have pushed an entry twice
 	for len(w.due) > 0 && len(out) < limit && !w.due[0].at.After(now) {
-		e, _ := heap.Pop(&w.due).(dueEntry) //nolint:errcheck // the heap holds nothing else
+		e, _ := heap.Pop(&w.due).(dueEntry)
 		if n := e.node(); n != nil && !taken[e] {
 			taken[e] = true
 			out = append(out, dueInput(n))

@@ -1,7 +1,7 @@
 package plan
 
 import (
-	"crypto/sha1" //nolint:gosec // RFC 9562 defines version 5 by SHA-1; it names, it does not protect
+	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -13,7 +13,7 @@ import (
 // uuid5 is the name-based UUID (RFC 9562, section 5.5) of name in the
 // namespace of another UUID.
 func uuid5(namespace, name string) string {
-	h := sha1.New() //nolint:gosec // see the import
+	h := sha1.New()
 	h.Write(uuidBytes(namespace))
 	h.Write([]byte(name))
 	u := h.Sum(nil)[:16]

@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"errors"
 	"strconv"
 	"time"
 
@@ -165,8 +164,8 @@ func (d *decision) withdraw(n *Node) {
 		d.out.Withdrawn = append(d.out.Withdrawn, JobRef{
 			Worker: j.Worker, Site: j.Site, Fleet: n.Fleet, Node: n.Key(), Number: j.Number,
 		})
-		n.Due, n.DueFor = d.now.Add(d.w.Policy.Grace), DueGrace
 	}
+	n.Due, n.DueFor = d.now.Add(d.w.Policy.Grace), DueGrace
 	j.Withdrawn = true
 	n.Job = &j
 }
@@ -204,5 +203,3 @@ func (n *Node) on(networkName string) bool {
 	}
 	return false
 }
-
-var errNoRevision = errors.New("the revision that the node is made from is not known")

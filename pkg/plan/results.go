@@ -107,15 +107,15 @@ func (d *decision) removed(n *Node, _ *Result) { d.gone(n) }
 
 // arrived goes on after the first sign of life: both ways of being ready that
 // exist are shown by that very sign.
-func (d *decision) arrived(n *Node) *Node {
+func (d *decision) arrived(n *Node) {
 	n = d.move(n, FactReported, func(n *Node) {
 		n.Reported = true
 		d.clearTrouble(n)
 	})
 	if n.State != Joining {
-		return n
+		return
 	}
-	return d.move(n, FactCheckPassed, func(n *Node) {
+	d.move(n, FactCheckPassed, func(n *Node) {
 		n.ReadyAt, n.Boots, n.Attempt = d.now, 0, 1
 		n.Chore = ActionBlank
 		d.begin(n)
@@ -141,7 +141,7 @@ func (d *decision) observe(o *Observation) error {
 // asked; the removal comes first all the same, because "not there" may mean
 // "not seen".
 func (d *decision) lost(n *Node, o *Observation) {
-	if n.Goal != Present || n.MachineID == "" {
+	if _, ok := Move(n.State, FactMachineLost); !ok || n.Goal != Present || n.MachineID == "" {
 		return
 	}
 	f := &Failure{Kind: fault.Transient, Reason: fault.MachineLost, Message: "the machine is gone"}

@@ -1,0 +1,263 @@
+package simulate
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"yardmaster.dev/pkg/fault"
+	"yardmaster.dev/pkg/plan"
+)
+
+// datacenter is the workers and what they work on.
+type datacenter struct {
+	*run
+	machines []*machine
+	// busy nodes have a job in work: the work loop serializes them.
+	busy map[string]bool
+	// configs are the sealed configs: their tokens by digest.
+	configs map[string]string
+	drawn   int
+}
+
+// machine is a VM.
+type machine struct {
+	fleet, node string
+	uuid        string
+	incarnation int
+	token       string
+	address     string
+	booted      bool
+	gone        bool
+	blank       bool
+}
+
+func newDatacenter(r *run) *datacenter {
+	return &datacenter{run: r, busy: map[string]bool{}, configs: map[string]string{}}
+}
+
+// give puts a job where a worker finds it, some time.
+func (s *datacenter) give(j *job) {
+	s.in(s.between(time.Millisecond, 2*time.Second), func() { s.take(j) })
+	if s.chance(s.faults.twice) {
+		s.in(s.between(time.Second, 5*time.Minute), func() { s.take(j) })
+	}
+}
+
+// take is a worker that got a job.
+func (s *datacenter) take(j *job) {
+	if j.withdrawn || j.answered != nil {
+		return // acknowledged unread
+	}
+	name := j.Fleet + "-" + j.Node
+	if s.busy[name] {
+		s.in(s.between(time.Second, 3*time.Second), func() { s.take(j) })
+		return
+	}
+	if s.chance(s.faults.lost) {
+		s.in(s.between(ackWait, 3*ackWait), func() { s.take(j) })
+		return
+	}
+	s.busy[name] = true
+	s.in(s.takes(j.Action), func() {
+		delete(s.busy, name)
+		s.finish(j)
+	})
+}
+
+// takes is how long an action needs.
+func (s *datacenter) takes(a plan.Action) time.Duration {
+	if s.chance(s.faults.stuck) {
+		return s.between(10*time.Minute, 40*time.Minute)
+	}
+	if a == plan.ActionCreate {
+		return s.between(2*time.Second, time.Minute)
+	}
+	if a == plan.ActionDelete {
+		return s.between(time.Second, 20*time.Second)
+	}
+	return s.between(10*time.Millisecond, time.Second)
+}
+
+// finish does the effect, or dies before or after it.
+func (s *datacenter) finish(j *job) {
+	dies := s.chance(s.faults.dies)
+	if dies && s.rng.IntN(2) == 0 {
+		s.tell("worker    dies before %s of %s-%s", j.Action, j.Fleet, j.Node)
+		s.in(3*ackWait, func() { s.take(j) })
+		return
+	}
+	res := &plan.Result{
+		Node: j.Node, Job: j.Number, Attempt: j.Attempt, Incarnation: j.Incarnation,
+		Worker: j.Worker, Action: j.Action, By: string(j.Worker), Started: s.now, Finished: s.now,
+	}
+	if res.Failure = s.trouble(); res.Failure == nil || s.rng.IntN(4) == 0 {
+		s.effect(j, res) // some that fail have done it all the same
+	}
+	if dies {
+		s.tell("worker    dies after %s of %s-%s", j.Action, j.Fleet, j.Node)
+		s.in(3*ackWait, func() { s.take(j) })
+		return
+	}
+	s.answer(j, res)
+}
+
+// answer stores the first result of a job.
+func (s *datacenter) answer(j *job, res *plan.Result) {
+	if j.answered != nil {
+		return
+	}
+	j.answered = res
+	outcome := "done"
+	if res.Failure != nil {
+		outcome = fmt.Sprintf("%s (%s)", res.Failure.Reason, res.Failure.Kind)
+	}
+	s.tell("worker    %s of %s-%s, job %d: %s", j.Action, j.Fleet, j.Node, j.Number, outcome)
+	s.post(plan.Input{ID: fmt.Sprintf("res.%s.%s.%d", j.Fleet, j.Node, j.Number), Fleet: j.Fleet, Result: res})
+}
+
+func (s *datacenter) trouble() *plan.Failure {
+	switch {
+	case s.chance(s.faults.permanent):
+		return &plan.Failure{Kind: fault.Permanent, Reason: fault.ConfigRefused, Message: "simulated"}
+	case s.chance(s.faults.busy):
+		return &plan.Failure{Kind: fault.Busy, Reason: fault.BackendBusy, Message: "simulated", RetryAfter: s.between(0, 20*time.Second)}
+	case s.chance(s.faults.transient):
+		return &plan.Failure{Kind: fault.Transient, Reason: fault.NoSpace, Message: "simulated"}
+	}
+	return nil
+}
+
+func (s *datacenter) effect(j *job, res *plan.Result) {
+	s.report.Effects++
+	switch j.Action {
+	case plan.ActionRender:
+		s.drawn++ // a token is drawn anew each time
+		res.ConfigDigest = fmt.Sprintf("digest-%d", s.drawn)
+		res.TokenSHA256 = fmt.Sprintf("token-%d", s.drawn)
+		s.configs[res.ConfigDigest] = res.TokenSHA256
+		if s.chance(s.faults.expired) {
+			delete(s.configs, res.ConfigDigest)
+		}
+	case plan.ActionForget:
+		delete(s.configs, j.ConfigDigest)
+	case plan.ActionCreate:
+		s.create(j, res)
+	case plan.ActionBlank:
+		s.blank(j)
+	case plan.ActionDelete:
+		s.destroy(j)
+	}
+}
+
+// create adopts the machine of this incarnation or makes it.
+func (s *datacenter) create(j *job, res *plan.Result) {
+	for _, m := range s.machines {
+		if m.uuid == j.MachineUUID && !s.opt.Careless {
+			res.MachineID, res.MachineUUID, res.Adopted = "vm-"+m.uuid, m.uuid, true
+			return
+		}
+	}
+	token, ok := s.configs[j.ConfigDigest]
+	if !ok {
+		res.Failure = &plan.Failure{Kind: fault.Permanent, Reason: fault.ConfigMissing, Message: "simulated"}
+		return
+	}
+	m := &machine{fleet: j.Fleet, node: j.Node, uuid: j.MachineUUID, incarnation: j.Incarnation, token: token}
+	if len(j.Networks) > 0 {
+		m.address = j.Networks[0].Addr
+	}
+	s.machines = append(s.machines, m)
+	s.check.made(m)
+	s.tell("machine   %s-%s incarnation %d is on, %s", m.fleet, m.node, m.incarnation, m.address)
+	res.MachineID, res.MachineUUID = "vm-"+m.uuid, m.uuid
+	if s.chance(s.faults.noBoot) {
+		s.tell("machine   %s-%s will never boot", m.fleet, m.node)
+		return
+	}
+	s.in(s.between(5*time.Second, 2*time.Minute), func() { s.boot(m) })
+}
+
+// boot lets a machine phone home.
+func (s *datacenter) boot(m *machine) {
+	if m.gone {
+		return
+	}
+	m.booted = true
+	s.tell("machine   %s-%s phones home", m.fleet, m.node)
+	s.post(plan.Input{ID: "ph-" + m.token, Fleet: m.fleet, Command: &plan.Command{
+		ID:        "ph-" + m.token,
+		PhoneHome: &plan.PhoneHome{Node: m.node, Incarnation: m.incarnation, TokenSHA256: m.token, Address: m.address},
+	}})
+}
+
+func (s *datacenter) blank(j *job) {
+	for _, m := range s.machines {
+		if m.uuid == j.MachineUUID {
+			m.blank = true
+		}
+	}
+}
+
+// destroy removes a machine by its identity.
+func (s *datacenter) destroy(j *job) {
+	for _, m := range slices.Clone(s.machines) {
+		if m.uuid == j.MachineUUID {
+			s.check.destroyed(j, m)
+			s.vanish(m)
+		}
+	}
+}
+
+func (s *datacenter) vanish(m *machine) {
+	m.gone = true
+	s.machines = slices.DeleteFunc(s.machines, func(o *machine) bool { return o == m })
+	s.tell("machine   %s-%s incarnation %d is gone", m.fleet, m.node, m.incarnation)
+}
+
+// survey is the executor's look at all machines, every minute: it sees guest
+// addresses and misses what has vanished. It is no durable message.
+func (s *datacenter) survey() {
+	for _, m := range slices.Clone(s.machines) {
+		if s.chance(s.faults.vanish) {
+			s.tell("somebody  deletes the machine of %s-%s behind our back", m.fleet, m.node)
+			s.vanish(m)
+		}
+	}
+	for _, m := range s.machines {
+		if n := s.ledger.node(m.fleet, m.node); m.booted && n != nil && n.State == plan.Booting {
+			s.observe(m.fleet, plan.Observation{Node: m.node, Incarnation: m.incarnation, Address: m.address})
+		}
+	}
+	for n := range s.ledger.nodes {
+		if n.MachineID != "" && (n.State == plan.Ready || n.State == plan.Booting) && !s.there(n.MachineUUID) {
+			s.observe(n.Fleet, plan.Observation{Node: n.Key(), Incarnation: n.Incarnation, Lost: true})
+		}
+	}
+	if s.world != nil {
+		s.free(plan.Audit(s.world, s.now))
+	}
+	if len(s.agenda) > 0 || s.due() {
+		s.in(time.Minute, s.survey)
+	}
+}
+
+func (s *datacenter) due() bool {
+	if s.world == nil {
+		return true
+	}
+	_, ok := s.world.NextDue()
+	return ok
+}
+
+func (s *datacenter) there(uuid string) bool {
+	return slices.ContainsFunc(s.machines, func(m *machine) bool { return m.uuid == uuid })
+}
+
+func (s *datacenter) observe(fleetName string, o plan.Observation) {
+	if s.world == nil || s.chance(s.faults.lost) {
+		return
+	}
+	s.ledger.changed = false
+	s.decide(plan.Input{ID: "obs." + fleetName + "." + o.Node, Fleet: fleetName, Observation: &o})
+}

@@ -1,0 +1,230 @@
+package simulate
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"yardmaster.dev/pkg/fleet"
+	"yardmaster.dev/pkg/plan"
+)
+
+// script is the people and autoscalers that use the yard.
+type script struct {
+	*run
+	names []string
+	// wanted is what each fleet's owner has in the file, accepted what the
+	// planner took.
+	wanted   map[string]*fleet.Fleet
+	accepted map[string]*fleet.Fleet
+	commands int
+	last     int // the range's last address
+}
+
+const networkName = "lan"
+
+func newScript(r *run) *script {
+	s := &script{run: r, names: []string{"web"}, wanted: map[string]*fleet.Fleet{}, accepted: map[string]*fleet.Fleet{}}
+	if r.rng.IntN(3) == 0 {
+		s.names = append(s.names, "db")
+	}
+	s.last = 12 + r.rng.IntN(20)
+	r.ledger.write(&plan.Yard{UID: "6ba7b810-9dad-11d1-80b4-00c04fd430c8", Format: 1, Shards: 1})
+	r.ledger.write(&plan.Site{Document: fleet.Site{Metadata: fleet.Metadata{Name: "dc1"}}})
+	r.ledger.write(&plan.Network{Document: s.network()})
+	return s
+}
+
+func (s *script) network() fleet.Network {
+	return fleet.Network{
+		APIVersion: fleet.APIVersion, Kind: fleet.KindNetwork, Metadata: fleet.Metadata{Name: networkName},
+		Spec: fleet.NetworkSpec{
+			Subnet: "10.0.0.0/24", Range: fmt.Sprintf("10.0.0.10-10.0.0.%d", s.last), Gateway: "10.0.0.11",
+			Exclude: []string{"10.0.0.12"},
+		},
+	}
+}
+
+// begin plans the afternoon: applies, changes, mishaps, and at its end a
+// person who clears up.
+func (s *script) begin() {
+	for _, name := range s.names {
+		s.wanted[name] = s.draw(name)
+		s.in(0, func() { s.apply(name) })
+	}
+	for range 2 + s.rng.IntN(8) {
+		s.in(s.between(time.Minute, quiet), s.something)
+	}
+	for i := range 2 { // the second time, what failed because of the first
+		s.in(quiet+time.Duration(i+1)*time.Hour, s.clearUp)
+	}
+}
+
+// draw makes up a fleet.
+func (s *script) draw(name string) *fleet.Fleet {
+	f := &fleet.Fleet{APIVersion: fleet.APIVersion, Kind: fleet.KindFleet, Metadata: fleet.Metadata{Name: name}}
+	f.Spec.Config = []fleet.Layer{{Role: "base"}}
+	f.Spec.Retry = fleet.Retry{Attempts: 1 + s.rng.IntN(5)}
+	s.drawRollout(f)
+	if s.rng.IntN(4) > 0 {
+		f.Spec.Protect.MaxDestroyPercent = new(100)
+	}
+	f.Spec.Pools = []fleet.Pool{s.pool("a")}
+	if s.rng.IntN(2) == 0 {
+		f.Spec.Pools = append(f.Spec.Pools, s.pool("b"))
+	}
+	return f
+}
+
+func (s *script) drawRollout(f *fleet.Fleet) {
+	f.Spec.Rollout = fleet.Rollout{MaxUnavailable: new(s.rng.IntN(3)), MaxSurge: new(s.rng.IntN(3))}
+	if *f.Spec.Rollout.MaxUnavailable+*f.Spec.Rollout.MaxSurge == 0 {
+		f.Spec.Rollout = fleet.Rollout{}
+	}
+}
+
+func (s *script) pool(name string) fleet.Pool {
+	p := fleet.Pool{
+		Name: name, Replicas: s.rng.IntN(7), Stable: s.rng.IntN(4) == 0,
+		VSphere: &fleet.VSphere{Site: "dc1", Source: fleet.VSphereSource{Template: "t"}, CPUs: 1},
+	}
+	if s.rng.IntN(3) > 0 {
+		p.Networks = []fleet.PoolNetwork{{Ref: networkName}}
+	} else {
+		p.Networks = []fleet.PoolNetwork{{DHCP: true}}
+	}
+	if s.rng.IntN(3) == 0 {
+		p.Ready.By = fleet.ReadyByGuestAddress
+	}
+	return p
+}
+
+// something is what one person does.
+func (s *script) something() {
+	name := s.names[s.rng.IntN(len(s.names))]
+	acts := []func(string){
+		s.change, s.change, s.resize, s.scale, s.scale, s.pools, s.rebudget, s.remove, s.retry, s.apply, s.planned,
+		s.rewire, s.widen,
+	}
+	acts[s.rng.IntN(len(acts))](name)
+}
+
+func (s *script) edit(name string, change func(*fleet.Fleet)) {
+	f := *s.wanted[name]
+	f.Spec.Pools = slices.Clone(f.Spec.Pools)
+	change(&f)
+	s.wanted[name] = &f
+	s.apply(name)
+}
+
+func (s *script) anyPool(f *fleet.Fleet) *fleet.Pool {
+	return &f.Spec.Pools[s.rng.IntN(len(f.Spec.Pools))]
+}
+
+// change makes a pool's machines outdated.
+func (s *script) change(name string) {
+	s.edit(name, func(f *fleet.Fleet) {
+		p := s.anyPool(f)
+		v := *p.VSphere
+		v.CPUs++
+		p.VSphere = &v
+	})
+}
+
+func (s *script) resize(name string) {
+	s.edit(name, func(f *fleet.Fleet) { s.anyPool(f).Replicas = s.rng.IntN(8) })
+}
+
+func (s *script) rebudget(name string) { s.edit(name, s.drawRollout) }
+
+func (s *script) rewire(name string) {
+	s.edit(name, func(f *fleet.Fleet) {
+		p := s.anyPool(f)
+		if len(p.Networks) > 0 && p.Networks[0].DHCP {
+			p.Networks = []fleet.PoolNetwork{{Ref: networkName}}
+		} else {
+			p.Networks = []fleet.PoolNetwork{{DHCP: true}}
+		}
+	})
+}
+
+func (s *script) pools(name string) {
+	s.edit(name, func(f *fleet.Fleet) {
+		if len(f.Spec.Pools) > 1 {
+			f.Spec.Pools = f.Spec.Pools[:1]
+		} else {
+			f.Spec.Pools = append(f.Spec.Pools, s.pool("b"))
+		}
+	})
+}
+
+func (s *script) command(scope string, c plan.Command) {
+	s.commands++
+	c.ID = fmt.Sprintf("c%d", s.commands)
+	s.post(plan.Input{ID: "cmd." + c.ID, Fleet: scope, Command: &c})
+}
+
+func (s *script) apply(name string) {
+	a := &plan.ApplyFleet{Document: *s.wanted[name]}
+	if s.rng.IntN(4) == 0 {
+		a.MaxDestroyPercent = new(100)
+	}
+	s.command(name, plan.Command{ApplyFleet: a})
+}
+
+// planned applies a change with the plan that was shown for it.
+func (s *script) planned(name string) {
+	if s.world == nil {
+		return
+	}
+	f := *s.wanted[name]
+	p := plan.Preview(s.world, &f, s.now)
+	s.command(name, plan.Command{ApplyFleet: &plan.ApplyFleet{Document: f, PlanBasis: p.Basis}})
+}
+
+func (s *script) scale(name string) {
+	pool := s.anyPool(s.wanted[name]).Name
+	s.command(name, plan.Command{Scale: &plan.Scale{Pool: pool, Target: s.rng.IntN(8)}})
+}
+
+// remove deletes a fleet; some make it again.
+func (s *script) remove(name string) {
+	s.command(name, plan.Command{DeleteFleet: &plan.DeleteFleet{Name: name}})
+	if s.rng.IntN(2) == 0 {
+		s.in(s.between(time.Second, time.Hour), func() { s.apply(name) })
+	}
+}
+
+func (s *script) retry(name string) { s.command(name, plan.Command{Retry: &plan.RetryNodes{}}) }
+
+func (s *script) widen(string) {
+	s.last = min(s.last+s.rng.IntN(6), 250)
+	doc := s.network()
+	s.command(plan.YardScope, plan.Command{ApplyNetwork: &doc})
+}
+
+func (s *script) clearUp() {
+	for _, name := range s.names {
+		for range 6 { // a command takes a chunk of them
+			s.retry(name)
+		}
+	}
+}
+
+// took notes what the planner accepted.
+func (s *script) took(in plan.Input, records []plan.Record) {
+	for _, rec := range records {
+		receipt, ok := rec.(*plan.Receipt)
+		if !ok {
+			continue
+		}
+		if !receipt.Accepted {
+			s.tell("planner   refuses %s: %s %v", in.ID, receipt.Code, receipt.Refusal)
+			continue
+		}
+		s.tell("planner   accepts %s: %s", in.ID, receipt.Summary)
+		if a := in.Command.ApplyFleet; a != nil {
+			s.accepted[in.Fleet] = &a.Document
+		}
+	}
+}
