@@ -198,7 +198,7 @@ func initYard(ctx context.Context, c *Conn, shards int) error {
 func Check(ctx context.Context, c *Conn, streams ...string) (*plan.Yard, error) {
 	yard, err := c.Yard(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("this bus holds no yard: %w; run bus init", err)
+		return nil, fmt.Errorf("this bus holds no yard, or does not answer; yardctl bus init makes one: %w", err)
 	}
 	var sites []string
 	for _, s := range streams {
@@ -218,9 +218,31 @@ func Check(ctx context.Context, c *Conn, streams ...string) (*plan.Yard, error) 
 		wrong = append(wrong, problems...)
 	}
 	if len(wrong) > 0 {
-		return nil, fmt.Errorf("the bus is not as this release needs it; run bus upgrade:\n  %s", strings.Join(wrong, "\n  "))
+		return nil, fmt.Errorf("%w; run yardctl bus upgrade:\n  %s", ErrTopology, strings.Join(wrong, "\n  "))
 	}
 	return yard, nil
+}
+
+// ErrTopology means that streams are not what this release rests on.
+var ErrTopology = errors.New("the bus is not as this release needs it")
+
+// Await is Check that waits while there is no yard yet; report is told why.
+// A yard that is not as it should be is an error at once.
+func Await(ctx context.Context, c *Conn, report func(error), streams ...string) (*plan.Yard, error) {
+	for {
+		yard, err := Check(ctx, c, streams...)
+		if err == nil || errors.Is(err, ErrTopology) || ctx.Err() != nil {
+			return yard, err
+		}
+		report(err)
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case fatal := <-c.Failed():
+			return nil, fatal
+		case <-time.After(CallTimeout):
+		}
+	}
 }
 
 func checkStream(ctx context.Context, c *Conn, want subject.Stream) ([]string, error) {

@@ -281,9 +281,11 @@ func (p *Planner) done(r *round, took time.Duration) {
 		}
 	}
 	if p.cfg.OnCommit != nil && !r.empty() {
-		p.cfg.OnCommit(Commit{
-			Shard: p.cfg.Shard, Events: r.events, Inputs: len(r.items), Messages: r.size(), Poison: r.poison, Took: took,
-		})
+		c := Commit{Shard: p.cfg.Shard, Events: r.events, Jobs: r.made, Messages: r.size(), Poison: r.poison, Took: took}
+		for _, i := range r.items {
+			c.Inputs = append(c.Inputs, i.input)
+		}
+		p.cfg.OnCommit(c)
 	}
 }
 

@@ -34,7 +34,8 @@ type PlannerConfig struct {
 type Commit struct {
 	Shard    int
 	Events   []*plan.Event
-	Inputs   int
+	Jobs     []*plan.Job
+	Inputs   []plan.Input
 	Messages int
 	// Poison counts inputs that were dead-lettered.
 	Poison int

@@ -26,6 +26,7 @@ type round struct {
 	undo  []func()
 
 	events  []*plan.Event
+	made    []*plan.Job
 	jobs    []string // subjects, in order
 	job     map[string]wire.Message
 	records []string // subjects, in order
@@ -170,6 +171,7 @@ func (r *round) take(fleet string, out *plan.Outcome) error {
 		r.steps[fleet] = true
 	}
 	r.events = append(r.events, out.Events...)
+	r.made = append(r.made, out.Jobs...)
 	r.release = append(r.release, out.Releases...)
 	return nil
 }

@@ -70,7 +70,7 @@ func (t Topology) planner() User {
 		u.DenyPublish = append(u.DenyPublish, t.durables(k, ConsumerPlanner)...)
 	}
 	u.DenyPublish = append(u.DenyPublish, Seat(">"), Yard())
-	u.Publish = append(u.Publish, info(StreamObservations), heartbeats)
+	u.Publish = append(u.Publish, directGet(ShardStream(0), Yard()), info(StreamObservations), heartbeats)
 	u.Publish = append(u.Publish, follow(StreamObservations)...)
 	return u
 }
