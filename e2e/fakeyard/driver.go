@@ -87,6 +87,10 @@ func (d *driver) again(ctx context.Context, shard int, scope string, c *plan.Com
 
 // receipt waits for the answer to a command.
 func (d *driver) receipt(ctx context.Context, shard int, scope, id string) (*plan.Receipt, error) {
+	// Under faults an answer may take a while; one that never comes is a
+	// lost command.
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
 	at := subject.Receipt(shard, scope, id)
 	for {
 		m, err := d.conn.Last(ctx, subject.ShardStream(shard), at)
