@@ -191,7 +191,7 @@ func NewFleet(name string, nodes, unavailable, surge int) *Fleet {
 			Retry:   fleet.Retry{Attempts: 50},
 		},
 	}}
-	f.Doc.Spec.Retry.Backoff.Duration = 200 * time.Millisecond
+	f.Doc.Spec.Retry.Backoff.Duration = time.Second
 	f.Doc.Spec.Retry.MaxBackoff.Duration = 2 * time.Second
 	return f
 }
