@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/url"
 	"os"
@@ -107,11 +108,7 @@ func (a *acknowledged) set(name, power string) {
 func (a *acknowledged) copy() map[string]string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	out := map[string]string{}
-	for k, v := range a.vms {
-		out[k] = v
-	}
-	return out
+	return maps.Clone(a.vms)
 }
 
 // work clones and powers on until the world is gone.

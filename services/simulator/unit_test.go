@@ -61,24 +61,34 @@ func TestParseCurl(t *testing.T) {
 func TestFindPhoneHome(t *testing.T) {
 	t.Parallel()
 	const name = "yardmaster-phone-home.service"
-	env := map[string]string{"/etc/yardmaster/phone-home.env": "# a comment\nPHONE_HOME_URL=\"http://a\"\n"}
-	got, err := findPhoneHome(map[string]string{name: phoneHomeUnit}, env, "1.2.3")
-	if err != nil || got == nil || got.Retry != 15*time.Second || got.Env["PHONE_HOME_URL"] != "http://a" || got.Env["VERSION_ID"] != "1.2.3" {
-		t.Errorf("findPhoneHome = %+v, %v", got, err)
+	const envFile = "/etc/yardmaster/phone-home.env"
+	written := map[string]string{envFile: "# a comment\nPHONE_HOME_URL=\"http://a\"\n"}
+	exec := last(section(phoneHomeUnit, "Service", "ExecStart"))
+	found := func(retry time.Duration) *phoneHome {
+		env := map[string]string{"PHONE_HOME_URL": "http://a", "ID": "flatcar", "VERSION_ID": "1.2.3"}
+		return &phoneHome{Unit: name, Exec: exec, Env: env, Retry: retry}
 	}
-	if got, err := findPhoneHome(map[string]string{"other.service": "[Service]\nExecStart=/usr/bin/true\n"}, env, ""); got != nil || err != nil {
-		t.Errorf("findPhoneHome of another unit = %+v, %v; want nothing", got, err)
-	}
-	if _, err := findPhoneHome(map[string]string{name: phoneHomeUnit}, nil, ""); err == nil || !strings.Contains(err.Error(), "is not met") {
-		t.Errorf("findPhoneHome without the condition's file = %v", err)
-	}
-	without := strings.ReplaceAll(phoneHomeUnit, "ConditionPathExists=", "Documentation=")
-	if _, err := findPhoneHome(map[string]string{name: without}, nil, ""); err == nil || !strings.Contains(err.Error(), "is missing") {
-		t.Errorf("findPhoneHome without the environment file = %v", err)
-	}
-	odd := strings.ReplaceAll(phoneHomeUnit, "RestartSec=15", "RestartSec=1min 30s")
-	if got, err := findPhoneHome(map[string]string{name: odd}, env, ""); err != nil || got.Retry != 90*time.Second {
-		t.Errorf("findPhoneHome with RestartSec=1min 30s = %+v, %v", got, err)
+	for title, c := range map[string]struct {
+		unit    string
+		written map[string]string
+		want    *phoneHome
+		err     string
+	}{
+		"as shipped":     {phoneHomeUnit, written, found(15 * time.Second), ""},
+		"other delay":    {strings.ReplaceAll(phoneHomeUnit, "RestartSec=15", "RestartSec=1min 30s"), written, found(90 * time.Second), ""},
+		"no delay":       {strings.ReplaceAll(phoneHomeUnit, "RestartSec=15", ""), written, found(defaultRetry), ""},
+		"wrong delay":    {strings.ReplaceAll(phoneHomeUnit, "RestartSec=15", "RestartSec=soon"), written, nil, "RestartSec"},
+		"another unit":   {"[Service]\nExecStart=/usr/bin/true\n", written, nil, ""},
+		"condition":      {phoneHomeUnit, nil, nil, "is not met"},
+		"no environment": {strings.ReplaceAll(phoneHomeUnit, "ConditionPathExists=", "Documentation="), nil, nil, "is missing"},
+	} {
+		got, err := findPhoneHome(map[string]string{name: c.unit}, c.written, "1.2.3")
+		if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+			t.Errorf("%s: findPhoneHome: %v; want %q", title, err, c.err)
+		}
+		if d := cmp.Diff(c.want, got); d != "" {
+			t.Errorf("%s: findPhoneHome differs (-want +got):\n%s", title, d)
+		}
 	}
 }
 
