@@ -29,16 +29,16 @@ func (c *Compiled) assemble(value filler, values valuesOf) (assembled, []fleet.P
 	merged := types.Config{Ignition: types.Ignition{Version: specNewest}}
 	for i := range c.layers {
 		l := &c.layers[i]
-		cfg, wrong := l.body.translate(c.filler(l, value))
+		read, wrong := l.body.translate(c.filler(l, value))
 		if len(wrong) == 0 {
-			wrong = checkRules(&cfg, values, l.body.line)
+			wrong = checkRules(&read.config, values, read.line)
 		}
 		if len(wrong) > 0 {
 			problems = append(problems, place(l.path, wrong)...)
 			continue
 		}
-		sources.add(&cfg, l.label)
-		merged = ignition.Merge(merged, cfg)
+		sources.add(&read.config, l.label)
+		merged = ignition.Merge(merged, read.config)
 	}
 	if len(problems) > 0 {
 		return assembled{}, shown(problems, values.show)

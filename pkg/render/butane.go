@@ -13,7 +13,6 @@ import (
 	butane11 "github.com/coreos/butane/config/flatcar/v1_1"
 	"github.com/coreos/go-semver/semver"
 	ignition "github.com/coreos/ignition/v2/config/v3_4"
-	"github.com/coreos/ignition/v2/config/v3_4/types"
 	"github.com/coreos/vcontext/report"
 	"gopkg.in/yaml.v3"
 )
@@ -175,24 +174,18 @@ func (b *butane) texts(visit func(string)) {
 	walk(b.root, func(n *yaml.Node, _ bool) { visit(n.Value) })
 }
 
-func (b *butane) line(value string) int {
-	line := 0
-	walk(b.root, func(n *yaml.Node, key bool) {
-		if line == 0 && !key && n.Kind == yaml.ScalarNode && n.Value == value {
-			line = n.Line
-		}
-	})
-	return line
-}
-
 // translate writes the filled tree as YAML, lets Butane translate it, and
 // finds its way back from the lines of that YAML to those of the layer.
-func (b *butane) translate(fill filler) (types.Config, []finding) {
+func (b *butane) translate(fill filler) (translated, []finding) {
 	var wrong []finding
+	lines := map[string]int{}
 	text, err := yaml.Marshal(filled(b.root, func(n *yaml.Node) string {
 		value, err := fillText(n.Value, fill)
 		if err != nil {
 			wrong = append(wrong, finding{line: n.Line, column: n.Column, message: err.Error()})
+		}
+		if lines[value] == 0 {
+			lines[value] = n.Line
 		}
 		return value
 	}))
@@ -200,11 +193,11 @@ func (b *butane) translate(fill filler) (types.Config, []finding) {
 		wrong = append(wrong, finding{message: err.Error()})
 	}
 	if len(wrong) > 0 {
-		return types.Config{}, wrong
+		return translated{}, wrong
 	}
 	var written yaml.Node
 	if err := yaml.Unmarshal(text, &written); err != nil {
-		return types.Config{}, []finding{{message: err.Error()}}
+		return translated{}, []finding{{message: err.Error()}}
 	}
 	places := map[position]position{}
 	relate(written.Content[0], b.root, places)
@@ -212,16 +205,16 @@ func (b *butane) translate(fill filler) (types.Config, []finding) {
 	options := common.TranslateBytesOptions{TranslateOptions: common.TranslateOptions{NoResourceAutoCompression: true}}
 	out, rep, err := translators[b.version].run(text, options)
 	if wrong = reportFindings(rep, places); len(wrong) > 0 {
-		return types.Config{}, wrong
+		return translated{}, wrong
 	}
 	if err != nil {
-		return types.Config{}, yamlFindings(err, func(line int) int { return originLine(places, line) })
+		return translated{}, yamlFindings(err, func(line int) int { return originLine(places, line) })
 	}
 	cfg, _, err := ignition.ParseCompatibleVersion(out)
 	if err != nil {
-		return types.Config{}, []finding{{message: fmt.Sprintf("Butane wrote an Ignition config that Ignition refuses: %v", err)}}
+		return translated{}, []finding{{message: fmt.Sprintf("Butane wrote an Ignition config that Ignition refuses: %v", err)}}
 	}
-	return cfg, nil
+	return translated{config: cfg, line: func(value string) int { return lines[value] }}, nil
 }
 
 // filled copies the tree with its text values filled. Text is written in
@@ -294,7 +287,7 @@ var reportHints = []struct{ in, hint string }{
 	{"files-dir", "inline the content: the renderer reads no files for a fleet"},
 	{"unused key", "check the spelling and the indentation"},
 	{"unreasonable mode", "write the mode in octal: 0644"},
-	{"Install section", "add [Install] with WantedBy=multi-user.target"},
+	{"install section", "add [Install] with WantedBy=multi-user.target"},
 }
 
 func reportHint(message string) string {

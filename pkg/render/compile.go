@@ -309,15 +309,15 @@ func (m *markers) text(content **string) bool {
 	if *content == nil || !m.opaque(**content) {
 		return true
 	}
+	for i := range m.holes {
+		if strings.Contains(**content, m.marker(i)) {
+			m.holes[i].unit = true
+		}
+	}
 	for line := range strings.Lines(**content) {
 		// A longer line would be cut for some nodes only.
 		if n := strings.Count(line, m.prefix); n > 0 && len(line)+n*maxUnitValue > maxUnitLine {
 			return false
-		}
-	}
-	for i := range m.holes {
-		if strings.Contains(**content, m.marker(i)) {
-			m.holes[i].unit = true
 		}
 	}
 	*content = m.rename(**content, kindText)

@@ -18,3 +18,6 @@ func (c *Compiled) StampIgnition(n *Node) ([]byte, error) {
 	}
 	return c.stamp(values), nil
 }
+
+// PlainText is the content of a data: URL that is text.
+func PlainText(source string) (string, bool) { return plainText(source) }

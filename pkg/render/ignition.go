@@ -87,12 +87,13 @@ func (r *rawIgnition) spec() semver.Version { return r.version }
 
 func (r *rawIgnition) texts(visit func(string)) { visit(r.text) }
 
-func (r *rawIgnition) line(value string) int {
-	quoted, err := json.Marshal(value)
+// jsonLine returns the line of a text on which a string value stands.
+func jsonLine(text, value string) int {
+	quoted, err := quoteJSON(value)
 	if err != nil {
 		return 0
 	}
-	before, _, ok := strings.Cut(r.text, string(quoted))
+	before, _, ok := strings.Cut(text, quoted)
 	if !ok {
 		return 0
 	}
@@ -102,22 +103,22 @@ func (r *rawIgnition) line(value string) int {
 // translate fills the string values in place, so that lines stay lines, and
 // has Ignition parse and validate the result. Unknown keys are warnings
 // there and refused here.
-func (r *rawIgnition) translate(fill filler) (types.Config, []finding) {
+func (r *rawIgnition) translate(fill filler) (translated, []finding) {
 	text, wrong := fillJSON(r.text, fill)
 	if len(wrong) > 0 {
-		return types.Config{}, wrong
+		return translated{}, wrong
 	}
 	cfg, rep, err := ignition.ParseCompatibleVersion([]byte(text))
 	if wrong = reportFindings(rep, nil); len(wrong) > 0 {
-		return types.Config{}, wrong
+		return translated{}, wrong
 	}
 	if errors.Is(err, igntypes.ErrUnknownVersion) || errors.Is(err, igntypes.ErrInvalidVersion) {
-		return types.Config{}, []finding{{message: "ignition.version must be 3.0.0 to 3.4.0"}}
+		return translated{}, []finding{{message: "ignition.version must be 3.0.0 to 3.4.0"}}
 	}
 	if err != nil {
-		return types.Config{}, []finding{{message: err.Error()}}
+		return translated{}, []finding{{message: err.Error()}}
 	}
-	return cfg, nil
+	return translated{config: cfg, line: func(value string) int { return jsonLine(text, value) }}, nil
 }
 
 // fillJSON fills every string value of a JSON text that has placeholders and
@@ -180,6 +181,11 @@ func fillLiteral(literal string, key bool, fill filler) (string, error) { //noli
 	if err != nil {
 		return "", err
 	}
+	return quoteJSON(value)
+}
+
+// quoteJSON writes a string literal with nothing escaped that need not be.
+func quoteJSON(value string) (string, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)

@@ -2,6 +2,7 @@ package render
 
 import (
 	"embed"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -27,13 +28,18 @@ type layer struct {
 // body is a layer's text in one of its languages.
 type body interface {
 	// translate fills the placeholders and returns the Ignition config.
-	translate(fill filler) (types.Config, []finding)
-	// line returns the line on which a value stands, 0 if it is not known.
-	line(value string) int
+	translate(fill filler) (translated, []finding)
 	// spec returns the Ignition version that the layer is written for.
 	spec() semver.Version
 	// texts visits all that is written in the layer.
 	texts(visit func(string))
+}
+
+// translated is a layer as Ignition.
+type translated struct {
+	config types.Config
+	// line returns the line on which a filled value stands, 0 if unknown.
+	line func(value string) int
 }
 
 // filler returns what stands for a placeholder.
@@ -165,6 +171,8 @@ func place(path string, findings []finding) []fleet.Problem {
 	return slices.Compact(out)
 }
 
+var errBase64 = errors.New("a placeholder cannot stand in base64; write data:,{{ ... }}, in which values are escaped as they must be")
+
 // fillText fills the placeholders of one string value. In a data: URL the
 // value is escaped, so that it arrives as it is.
 func fillText(text string, fill filler) (string, error) {
@@ -175,7 +183,10 @@ func fillText(text string, fill filler) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if header, ok := dataHeader(text); ok && !strings.HasSuffix(header, ";base64") {
+	if header, ok := dataHeader(text); ok {
+		if strings.HasSuffix(header, ";base64") && !t.Static() {
+			return "", errBase64
+		}
 		return t.Fill(func(p fleet.Placeholder) (string, error) {
 			value, err := fill(p)
 			return dataurl.EscapeString(value), err
