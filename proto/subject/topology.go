@@ -123,8 +123,10 @@ func (t Topology) Streams() []Stream {
 		out = append(out, t.shard(k))
 		history.Sources = append(history.Sources, Source{Stream: ShardStream(k), Filter: KindFilter(k, KindEvent)})
 	}
+	// Observations lie in a file too: a single server that is killed forgets
+	// its streams in memory, and the services only check, never make them.
 	out = append(out, history, Stream{
-		Name: StreamObservations, Subjects: []string{"obs.>"}, Replicas: t.Replicas, Memory: true,
+		Name: StreamObservations, Subjects: []string{"obs.>"}, Replicas: t.Replicas,
 		MaxBytes: observeBytes, MaxAge: observedAge, MaxMsgsPerSubject: 1, Direct: true,
 	})
 	for _, site := range t.Sites {
