@@ -144,7 +144,7 @@ func (d *differ) collisions() []string {
 	for i := range d.doc.Spec.Pools {
 		name := fleetPool(d.doc, i)
 		c := d.w.Claim(ClaimName, name)
-		if c != nil && c.Fleet != d.doc.Metadata.Name {
+		if c != nil && c.Fleet != d.doc.Metadata.Name && !d.w.left(c) {
 			out = append(out, fmt.Sprintf("spec.pools[%d].name: nodes %s-<n> are fleet %s's already; choose another name",
 				i, name, c.Fleet))
 		}

@@ -71,13 +71,10 @@ func (d *decision) findAddress(n *Node, networkName string) (string, bool) {
 }
 
 // fresh tells a claim that was just made for this very decision from one that
-// an earlier life of the node gave up and that is about to be released.
+// an earlier life of the node left behind and that is about to be freed.
 func (d *decision) fresh(n *Node, c *Claim) bool {
-	since, ok := d.origin[n.Fleet+"/"+n.Key()]
-	if !ok {
-		since = n.Since
-	}
-	return c.FleetUID == n.FleetUID && !c.Since.Before(since) && d.now.Sub(c.Since) < d.w.Policy.ClaimGrace/2
+	return c.FleetUID == n.FleetUID && c.Incarnation == n.Incarnation &&
+		d.now.Sub(c.Since) < d.w.Policy.ClaimGrace/2
 }
 
 // ask asks for an address unless the node holds its claim already.
@@ -93,7 +90,7 @@ func (d *decision) ask(n *Node, a Address) {
 	d.taken[a.Network][v] = true
 	d.claims = append(d.claims, &Claim{
 		Kind: ClaimAddress, Thing: name, Fleet: n.Fleet, FleetUID: n.FleetUID, Node: n.Key(),
-		Shard: d.w.homeShard(), Since: d.now,
+		Shard: d.w.homeShard(), Since: d.now, Incarnation: n.Incarnation,
 	})
 }
 
@@ -114,11 +111,13 @@ func (d *decision) starve(n *Node, networkName string) *Node {
 }
 
 // nameClaims are the claims on node names and documents that a fleet needs
-// and does not hold yet. Those that another fleet holds were refused before.
+// and does not hold yet. They go by the fleet's name: a fleet made again under
+// it goes on with what its predecessor held. One whose fleet is gone may be
+// taken over; those that another fleet holds were refused before.
 func (d *decision) nameClaims(r *Fleet, wanted []thing) []*Claim {
 	var out []*Claim
 	for _, t := range wanted {
-		if c := d.w.claims[t]; c != nil && c.FleetUID == r.UID {
+		if c := d.w.claims[t]; c != nil && c.Fleet == r.Name {
 			continue
 		}
 		out = append(out, &Claim{
@@ -126,6 +125,14 @@ func (d *decision) nameClaims(r *Fleet, wanted []thing) []*Claim {
 		})
 	}
 	return out
+}
+
+// left reports whether a claim's fleet is known to be gone. Claims on names
+// and documents are freed by the audit alone, never by a decision: a release
+// still under way could hit the claim of a fleet that came after.
+func (w *World) left(c *Claim) bool {
+	f := w.fleets[c.Fleet]
+	return f != nil && f.record != nil && f.record.Deleted
 }
 
 // Audit returns the claims whose owner does not exist (any more) and that are

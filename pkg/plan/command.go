@@ -161,11 +161,6 @@ func (d *decision) deleteFleet(c *DeleteFleet) *Receipt {
 // events and revisions of a later fleet of that name go on counting.
 func (d *decision) bye(f *fleetState) {
 	r := d.fleet(f)
-	for _, t := range f.things() {
-		if c := d.w.claims[t]; c != nil && c.FleetUID == r.UID {
-			d.release(t.kind, t.thing)
-		}
-	}
 	r.Deleted, r.Deleting, r.Stepping = true, false, false
 	r.Disrupted, r.Surged = map[string]int{}, map[string]int{}
 	d.fleetEvent(r, FactFleetGone, "")

@@ -22,7 +22,6 @@ func Decide(w *World, in Input, now time.Time) (Outcome, error) {
 		w: w, in: in, now: now, by: "planner",
 		records: map[string]Record{},
 		fleets:  map[string]*Fleet{},
-		origin:  map[string]time.Time{},
 		taken:   map[string]map[uint32]bool{},
 	}
 	defer d.rollBack()
@@ -48,9 +47,6 @@ type decision struct {
 	took time.Duration
 	// fleets are the fleet records of this decision, copied on first use.
 	fleets map[string]*Fleet
-	// origin is when each node entered the state that this decision found
-	// it in.
-	origin map[string]time.Time
 	// claims are asked for, taken are the addresses among them.
 	claims []*Claim
 	taken  map[string]map[uint32]bool
@@ -132,9 +128,6 @@ func (d *decision) move(old *Node, fact Fact, change func(*Node)) *Node {
 		return old
 	}
 	key := old.Fleet + "/" + old.Key()
-	if _, ok := d.origin[key]; !ok {
-		d.origin[key] = old.Since
-	}
 	next := *old
 	n := &next
 	n.Event++

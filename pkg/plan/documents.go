@@ -92,6 +92,10 @@ func (d *decision) deleteNetwork(name string) *Receipt {
 
 func (w *World) inUse(kind, doc string) *Receipt {
 	users := slices.Sorted(maps.Keys(w.uses[doc]))
+	users = slices.DeleteFunc(users, func(user string) bool {
+		f := w.fleets[user] // a fleet of another shard is known by its claim alone
+		return f != nil && f.record != nil && !slices.Contains(f.things(), thing{ClaimUse, doc + "/" + user})
+	})
 	if len(users) == 0 {
 		return nil
 	}
@@ -107,7 +111,7 @@ func useThing(kind, name string) string { return kind + "/" + name }
 // pools whose nodes are not all gone.
 func (f *fleetState) things() []thing {
 	rev := f.spec()
-	if rev == nil {
+	if rev == nil || f.record.Deleted {
 		return nil
 	}
 	out := specThings(rev.spec)

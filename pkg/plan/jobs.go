@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -160,6 +161,14 @@ func (d *decision) withdraw(n *Node) {
 		return
 	}
 	j := *n.Job
+	made := slices.IndexFunc(d.out.Jobs, func(o *Job) bool {
+		return o.Number == j.Number && o.Fleet == n.Fleet && o.Node == n.Key()
+	})
+	if made >= 0 { // this very decision made it: nobody has seen it
+		d.out.Jobs = slices.Delete(d.out.Jobs, made, made+1)
+		n.Job = nil
+		return
+	}
 	if !j.Withdrawn {
 		d.out.Withdrawn = append(d.out.Withdrawn, JobRef{
 			Worker: j.Worker, Site: j.Site, Fleet: n.Fleet, Node: n.Key(), Number: j.Number,

@@ -101,6 +101,9 @@ type Claim struct {
 	Node     string // key; empty for a name
 	Shard    int
 	Since    time.Time
+	// Incarnation is the node's life that asked for an address; one that an
+	// earlier life left behind is not used again before it was freed.
+	Incarnation int
 }
 
 // The kinds of claims.

@@ -36,6 +36,7 @@ func (d *decision) removePending(n *Node, goal Goal, fact Fact) *Node {
 		})
 	}
 	n = d.move(n, FactOutdated, func(n *Node) {
+		n.Incarnation++
 		d.restamp(n)
 		n.Due, n.DueFor, n.Reason, n.Message, n.Hint = time.Time{}, "", "", "", ""
 	})

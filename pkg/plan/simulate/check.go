@@ -102,7 +102,7 @@ func (c *checker) budgets(e *plan.Event, n *shadow) {
 	if e.Fact == plan.FactUnwanted && e.From == plan.Ready && ready < target {
 		c.fail("%s-%s: removed as one too many, so %d of %d are ready", e.Fleet, e.Node, ready, target)
 	}
-	if e.Fact == plan.FactOutdated && e.Disrupted > unavailable {
+	if e.Fact == plan.FactOutdated && e.From == plan.Ready && e.Disrupted > unavailable {
 		c.fail("%s-%s: the event says %d disrupted, maxUnavailable is %d", e.Fleet, e.Node, e.Disrupted, unavailable)
 	}
 	if e.Fact == plan.FactCreated && e.Surged > surge {

@@ -54,13 +54,19 @@ func (r *run) decide(in plan.Input) {
 func (r *run) claim(claims []*plan.Claim) {
 	for _, c := range claims {
 		_, k := key(c)
-		if held := r.ledger.claims[k]; held != nil {
+		if held := r.ledger.claims[k]; held != nil && !r.dead(held.Fleet) {
 			r.fail("%s is claimed for %s-%s and held by %s-%s", c.Thing, c.Fleet, c.Node, held.Fleet, held.Node)
 		}
 		r.tell("planner   claims %s %s for %s %s", c.Kind, c.Thing, c.Fleet, c.Node)
 		r.ledger.write(c)
 		r.world.Put(c)
 	}
+}
+
+// dead reports whether a fleet is gone: its claims may be taken over.
+func (r *run) dead(fleetName string) bool {
+	f := r.ledger.fleet(fleetName)
+	return f != nil && f.Deleted
 }
 
 // commit writes an outcome as one atomic batch.
