@@ -21,3 +21,6 @@ func (c *Compiled) StampIgnition(n *Node) ([]byte, error) {
 
 // PlainText is the content of a data: URL that is text.
 func PlainText(source string) (string, bool) { return plainText(source) }
+
+// QuoteJSON is a JSON string literal.
+func QuoteJSON(s string) (string, error) { return quoteJSON(s) }

@@ -3,6 +3,7 @@ package render
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"yardmaster.dev/pkg/plan"
@@ -10,23 +11,26 @@ import (
 
 // checkNetwork checks every value of a static network by type.
 func checkNetwork(n plan.JobNetwork) error {
-	addr, err := netip.ParseAddr(n.Addr)
-	if err != nil || !addr.Is4() {
+	if !isIPv4(n.Addr) {
 		return fmt.Errorf("network %s: %q is not an IPv4 address", n.Network, n.Addr)
 	}
 	if n.Prefix < 1 || n.Prefix > 32 {
 		return fmt.Errorf("network %s: /%d is not a prefix length", n.Network, n.Prefix)
 	}
-	others := n.DNS
-	if n.Gateway != "" {
-		others = append([]string{n.Gateway}, others...)
+	if n.Gateway != "" && !isIPv4(n.Gateway) {
+		return fmt.Errorf("network %s: gateway %q is not an IPv4 address", n.Network, n.Gateway)
 	}
-	for _, other := range others {
-		if addr, err := netip.ParseAddr(other); err != nil || !addr.Is4() {
-			return fmt.Errorf("network %s: %q is not an IPv4 address", n.Network, other)
+	for _, dns := range n.DNS {
+		if !isIPv4(dns) {
+			return fmt.Errorf("network %s: DNS server %q is not an IPv4 address", n.Network, dns)
 		}
 	}
 	return nil
+}
+
+func isIPv4(s string) bool {
+	addr, err := netip.ParseAddr(s)
+	return err == nil && addr.Is4()
 }
 
 // networkFile is the node's systemd-networkd file. It matches by MAC: the
@@ -37,27 +41,36 @@ func (n *Node) networkFile() (string, error) {
 		return "", err
 	}
 	var b strings.Builder
-	b.WriteString("[Match]\nMACAddress=" + mac + "\n\n[Network]\n")
+	b.Grow(networkFileSize)
+	write := func(parts ...string) {
+		for _, p := range parts {
+			b.WriteString(p)
+		}
+	}
+	write("[Match]\nMACAddress=", mac, "\n\n[Network]\n")
 	gateway := false
 	for _, net := range n.Networks {
 		if net.DHCP {
-			b.WriteString("DHCP=ipv4\n")
+			write("DHCP=ipv4\n")
 			continue
 		}
 		if err := checkNetwork(net); err != nil {
 			return "", err
 		}
-		fmt.Fprintf(&b, "Address=%s/%d\n", net.Addr, net.Prefix)
+		write("Address=", net.Addr, "/", strconv.Itoa(net.Prefix), "\n")
 		if net.Gateway != "" && !gateway { // a second default route would compete
-			b.WriteString("Gateway=" + net.Gateway + "\n")
+			write("Gateway=", net.Gateway, "\n")
 			gateway = true
 		}
 		for _, dns := range net.DNS {
-			b.WriteString("DNS=" + dns + "\n")
+			write("DNS=", dns, "\n")
 		}
 	}
 	return b.String(), nil
 }
+
+// networkFileSize is room for a file with a few addresses.
+const networkFileSize = 256
 
 // maxKargDNS is how many name servers the ip= argument can carry.
 const maxKargDNS = 2

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -49,41 +47,23 @@ const (
 // A secret may be a key or a certificate chain, not a file system.
 const maxSecret = 32 << 10
 
-var (
-	labelForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-	// nameForm is a node's name: three labels joined, so it may be longer.
-	nameForm     = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,126}[a-z0-9])?$`)
-	hostnameForm = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*$`)
-	macForm      = regexp.MustCompile(`^[0-9a-f]{2}(:[0-9a-f]{2}){5}$`)
-	uuidForm     = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
-	tokenForm    = regexp.MustCompile(`^[A-Za-z0-9_-]{16,128}$`)
-	// urlForm leaves out whatever means something in an environment file.
-	urlForm = regexp.MustCompile(`^https?://[A-Za-z0-9.:_~%/\[\]-]+$`)
-)
-
-// maxHostname is what Linux's sethostname takes.
-const maxHostname = 64
-
 // value returns the node's value of a name, checked by its type.
 func (n *Node) value(name string) (string, error) {
 	switch name {
 	case "fleet", "node.fleet":
-		return formed(name, n.Fleet, labelForm)
+		return formed(name, n.Fleet, isPlain)
 	case "pool", "node.pool":
-		return formed(name, n.Pool, labelForm)
+		return formed(name, n.Pool, isPlain)
 	case "ordinal", "node.ordinal":
 		return strconv.Itoa(n.Ordinal), nil
 	case "node.name":
-		return formed(name, n.Name, nameForm)
+		return formed(name, n.Name, isName)
 	case "node.hostname":
-		if len(n.Hostname) > maxHostname {
-			return "", fmt.Errorf("node.hostname: %q is longer than %d characters", n.Hostname, maxHostname)
-		}
-		return formed(name, n.Hostname, hostnameForm)
+		return formed(name, n.Hostname, isHostname)
 	case "node.mac":
-		return formed(name, n.MAC, macForm)
+		return formed(name, n.MAC, isMAC)
 	case "node.uuid":
-		return formed(name, n.UUID, uuidForm)
+		return formed(name, n.UUID, isUUID)
 	case "node.address":
 		return n.address()
 	case nameNetworkFile:
@@ -91,7 +71,7 @@ func (n *Node) value(name string) (string, error) {
 	case namePhoneHomeURL:
 		return n.phoneHomeURL()
 	case namePhoneHomeToken:
-		if !tokenForm.MatchString(n.PhoneHomeToken) {
+		if !isToken(n.PhoneHomeToken) {
 			return "", fmt.Errorf("%s: the token is not 16 to 128 letters, digits, - and _", name) // never the token itself
 		}
 		return n.PhoneHomeToken, nil
@@ -102,8 +82,8 @@ func (n *Node) value(name string) (string, error) {
 	return "", fmt.Errorf("nothing is called %s", name)
 }
 
-func formed(name, value string, form *regexp.Regexp) (string, error) {
-	if !form.MatchString(value) {
+func formed(name, value string, is func(string) bool) (string, error) {
+	if !is(value) {
 		return "", fmt.Errorf("%s: %q is not of the form it must have", name, value)
 	}
 	return value, nil
@@ -124,8 +104,7 @@ func (n *Node) address() (string, error) {
 
 func (n *Node) phoneHomeURL() (string, error) {
 	base := strings.TrimRight(n.PhoneHomeURL, "/")
-	u, err := url.Parse(base)
-	if err != nil || u.Host == "" || u.User != nil || !urlForm.MatchString(base) {
+	if !isURL(base) {
 		return "", fmt.Errorf("%s: %q is not the http or https URL of a gateway", namePhoneHomeURL, n.PhoneHomeURL)
 	}
 	name, err := n.value("node.name")

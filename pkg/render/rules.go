@@ -147,7 +147,7 @@ func (r *rules) hostname(f types.File) {
 	}
 	if text, ok := plainText(*f.Contents.Source); ok {
 		text = strings.TrimSpace(text)
-		if !r.values.opaque(text) && (len(text) > maxHostname || !hostnameForm.MatchString(text)) {
+		if !r.values.opaque(text) && !isHostname(text) {
 			r.add(f.Path, fmt.Sprintf("%q is not a host name", r.shown(text)), "letters, digits and - in labels of at most 63 characters")
 		}
 	}
