@@ -32,7 +32,7 @@ type Config struct {
 	BootDelay  fleet.Duration `json:"bootDelay,omitzero"`
 	// PhoneHomeRetry overrides RestartSec of the guests' phone-home unit.
 	PhoneHomeRetry fleet.Duration `json:"phoneHomeRetry,omitzero"`
-	// Guests is how many guests do something at the same time.
+	// Guests is how many guests boot at the same time, and how many report.
 	Guests int `json:"guests,omitempty"`
 }
 

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -85,6 +87,19 @@ type count struct {
 }
 
 const bodyLimit = 1 << 20
+
+// loopback refuses an address that others could reach: whoever reaches the
+// control endpoint can switch the vCenter off.
+func loopback(addr string) error {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("control address: %w", err)
+	}
+	if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.IsLoopback()) {
+		return fmt.Errorf("control address %s is not a loopback address; use %s", addr, DefaultControl)
+	}
+	return nil
+}
 
 func (w *World) controlHandler(ctx context.Context, front *door, health *service.Health) http.Handler {
 	mux := http.NewServeMux()

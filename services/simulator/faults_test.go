@@ -3,6 +3,9 @@ package simulator
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -161,6 +164,32 @@ func TestGuestFaults(t *testing.T) {
 	r.machine(t, "mute-0", func(m Machine) bool { return strings.Contains(m.Reason, "could not connect") })
 	if n := len(g.of("mute-0")); n != 0 {
 		t.Errorf("mute-0 called %d times", n)
+	}
+}
+
+// TestSilentGatewayHoldsNoBootUp has more guests whose report hangs than may
+// report at the same time.
+func TestSilentGatewayHoldsNoBootUp(t *testing.T) {
+	t.Parallel()
+	r := start(t, Config{Guests: 2})
+	hang := make(chan struct{})
+	silent := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-hang }))
+	t.Cleanup(silent.Close)
+	t.Cleanup(func() { close(hang) })
+	folder := r.folder(t)
+	template := r.template(t, "flatcar-4593.2.5")
+	for i := range 5 {
+		node := fmt.Sprintf("web-%d", i)
+		vm, err := r.clone(t.Context(), template, cloneSpec{
+			name: node, folder: folder, extra: guestinfo(ignitionConfig(node, silent.URL, "02:00:00:00:00:01", "10.20.30.41")),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.powerOn(t.Context(), vm); err != nil {
+			t.Fatal(err)
+		}
+		r.machine(t, node, func(m Machine) bool { return m.Phase == PhaseUp })
 	}
 }
 

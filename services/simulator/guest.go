@@ -66,15 +66,24 @@ type step struct {
 	rule Rule
 }
 
-// guests runs all guests with few goroutines: one keeps the time, a bounded
-// number does what is due.
+// guests runs all guests with few goroutines. Reports have a queue of their
+// own: when nobody answers them, boots go on.
 type guests struct {
-	w    *World
-	wake chan struct{}
+	w       *World
+	machine queue
+	reports queue
 
 	mu    sync.Mutex
 	state map[string]*tracked
-	due   steps
+}
+
+// queue is steps in the order of their time: one goroutine keeps the time, a
+// bounded number does what is due.
+type queue struct {
+	wake chan struct{}
+
+	mu  sync.Mutex
+	due steps
 }
 
 // tracked is a guest and how often it was switched on or off.
@@ -84,37 +93,44 @@ type tracked struct {
 }
 
 func newGuests(w *World) *guests {
-	return &guests{w: w, wake: make(chan struct{}, 1), state: map[string]*tracked{}}
+	return &guests{
+		w:       w,
+		machine: queue{wake: make(chan struct{}, 1)},
+		reports: queue{wake: make(chan struct{}, 1)},
+		state:   map[string]*tracked{},
+	}
 }
 
 func (g *guests) run(ctx context.Context, workers int) error {
 	group, ctx := errgroup.WithContext(ctx)
-	todo := make(chan step)
-	group.Go(func() error {
-		defer close(todo)
-		g.keepTime(ctx, todo)
-		return nil
-	})
-	for range workers {
+	for _, q := range []*queue{&g.machine, &g.reports} {
+		todo := make(chan step)
 		group.Go(func() error {
-			for s := range todo {
-				g.w.live(ctx, s)
-			}
+			defer close(todo)
+			q.keepTime(ctx, todo)
 			return nil
 		})
+		for range workers {
+			group.Go(func() error {
+				for s := range todo {
+					g.w.live(ctx, s)
+				}
+				return nil
+			})
+		}
 	}
 	return group.Wait()
 }
 
-func (g *guests) keepTime(ctx context.Context, todo chan<- step) {
+func (q *queue) keepTime(ctx context.Context, todo chan<- step) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		next, wait := g.next()
+		next, wait := q.next()
 		if wait <= 0 {
 			select {
 			case todo <- next:
-				g.pop(next)
+				q.pop(next)
 				continue
 			case <-ctx.Done():
 				return
@@ -123,7 +139,7 @@ func (g *guests) keepTime(ctx context.Context, todo chan<- step) {
 		timer.Reset(wait)
 		select {
 		case <-timer.C:
-		case <-g.wake:
+		case <-q.wake:
 		case <-ctx.Done():
 			return
 		}
@@ -135,33 +151,42 @@ const idle = time.Hour
 
 // next looks at the first step. It stays in the heap until it was handed
 // over; an earlier one that comes meanwhile is only handed over after it.
-func (g *guests) next() (step, time.Duration) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if len(g.due) == 0 {
+func (q *queue) next() (step, time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.due) == 0 {
 		return step{}, idle
 	}
-	return g.due[0], time.Until(g.due[0].at)
+	return q.due[0], time.Until(q.due[0].at)
 }
 
-func (g *guests) pop(s step) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for i := range g.due {
-		if g.due[i].ref == s.ref && g.due[i].turn == s.turn && g.due[i].deed == s.deed {
-			heap.Remove(&g.due, i)
+func (q *queue) pop(s step) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i := range q.due {
+		if q.due[i].ref == s.ref && q.due[i].turn == s.turn && q.due[i].deed == s.deed {
+			heap.Remove(&q.due, i)
 			return
 		}
 	}
 }
 
-// plan puts a step into the heap; the caller holds the lock.
-func (g *guests) plan(s step) {
-	heap.Push(&g.due, s)
+func (q *queue) add(s step) {
+	q.mu.Lock()
+	heap.Push(&q.due, s)
+	q.mu.Unlock()
 	select {
-	case g.wake <- struct{}{}:
+	case q.wake <- struct{}{}:
 	default:
 	}
+}
+
+func (g *guests) plan(s step) {
+	if s.deed == deedReport {
+		g.reports.add(s)
+		return
+	}
+	g.machine.add(s)
 }
 
 // after plans a deed of a guest that is still in its turn.

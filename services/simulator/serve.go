@@ -76,7 +76,7 @@ func (w *World) Serve(ctx context.Context, health *service.Health) error {
 		}
 	})
 	health.Set("world", nil)
-	w.log.InfoContext(ctx, "simulated vcenter is ready", service.KeyAddress, front.Addr().String(), "control", back.Addr().String(),
+	w.log.InfoContext(ctx, "simulated vcenter is ready", service.KeyAddress, front.Addr().String(),
 		service.KeyCount, len(w.machines()))
 	return group.Wait()
 }

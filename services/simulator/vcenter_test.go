@@ -81,6 +81,18 @@ func TestTakenPortIsNamed(t *testing.T) {
 	}
 }
 
+func TestControlOnLoopbackOnly(t *testing.T) {
+	t.Parallel()
+	for addr, fine := range map[string]bool{
+		"127.0.0.1:0": true, "[::1]:0": true, "localhost:0": true,
+		"0.0.0.0:0": false, ":8990": false, "192.0.2.1:0": false, "host.example:0": false, "8990": false,
+	} {
+		if err := loopback(addr); (err == nil) != fine {
+			t.Errorf("loopback(%q) = %v; want fine %v", addr, err, fine)
+		}
+	}
+}
+
 func TestLinkedCloneNeedsSnapshot(t *testing.T) {
 	t.Parallel()
 	r := start(t, Config{})

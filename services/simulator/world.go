@@ -47,6 +47,9 @@ type World struct {
 // yet: [World.Serve] does.
 func New(ctx context.Context, cfg Config, log *slog.Logger) (*World, error) {
 	cfg = cfg.withDefaults()
+	if err := loopback(cfg.Control); err != nil {
+		return nil, err
+	}
 	w := &World{
 		cfg:     cfg,
 		log:     log,
