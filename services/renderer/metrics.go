@@ -39,7 +39,7 @@ type metrics struct {
 
 func newMetrics(r prometheus.Registerer, slots int) (*metrics, error) {
 	workers := prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "yardmaster_worker_slots", Help: "Jobs that a worker can do at once, by state.",
+		Name: "yardmaster_worker_slots", Help: "Jobs that a worker can do at once, by whether it does.",
 	}, []string{"service", "state"})
 	m := &metrics{
 		jobs: prometheus.NewCounterVec(prometheus.CounterOpts{

@@ -1,0 +1,165 @@
+package yardmaster
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// The yard starts its own program as the simulated world; here that is the
+// test's program.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "simulate" {
+		os.Exit(Simulate(os.Args[2:]))
+	}
+	os.Exit(m.Run())
+}
+
+// screenshot is what a person saw so far; it wakes whoever waits for a text.
+type screenshot struct {
+	mu   sync.Mutex
+	buf  bytes.Buffer
+	more chan struct{}
+}
+
+func (s *screenshot) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.more)
+	s.more = make(chan struct{})
+	return s.buf.Write(p)
+}
+
+func (s *screenshot) text() (string, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buf.String(), s.more
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
+// session runs a yard until the screen shows want, calls look and stops it.
+func session(t *testing.T, o Options, want string, look func()) string {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	shot := &screenshot{more: make(chan struct{})}
+	done := make(chan error, 1)
+	go func() { done <- Up(ctx, o, shot) }()
+	for {
+		text, more := shot.text()
+		if strings.Contains(text, want) {
+			break
+		}
+		select {
+		case <-more:
+		case err := <-done:
+			t.Fatalf("Up ended before %q was on the screen: %v\n%s", want, err, text)
+		}
+	}
+	look()
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("Up = %v; want a clean stop", err)
+	}
+	text, _ := shot.text()
+	return text
+}
+
+func TestUpBringsTheFirstFleetAndFindsItAgain(t *testing.T) {
+	t.Parallel()
+	o := DefaultOptions()
+	o.Dir = t.TempDir()
+	o.Example = "../../examples/first.yaml"
+	o.Gateway, o.NATS, o.VCenter, o.Control = freeAddr(t), freeAddr(t), freeAddr(t), freeAddr(t)
+
+	first := session(t, o, "stop   Ctrl-C", func() {
+		if metrics := get(t, "http://"+o.Gateway+"/metrics"); !strings.Contains(metrics, `yardmaster_pool_nodes{fleet="web",pool="edge",state="ready"} 3`) {
+			t.Errorf("/metrics does not count 3 ready nodes:\n%s", metrics)
+		}
+		if ready := get(t, "http://"+o.Gateway+"/readyz"); strings.Contains(ready, "not ") {
+			t.Errorf("/readyz = %q; want every check to be fine", ready)
+		}
+	})
+	for _, want := range []string{"applying", "web-edge-0", "web-edge-2", "first node ready after", "stopped; everything is kept"} {
+		if !strings.Contains(first, want) {
+			t.Errorf("the first screen lacks %q:\n%s", want, first)
+		}
+	}
+
+	var before string
+	again := session(t, o, "stop   Ctrl-C", func() {
+		before = get(t, "http://"+o.Control+"/machines")
+	})
+	if strings.Contains(again, "applying") {
+		t.Errorf("the second start applied the example again:\n%s", again)
+	}
+	if n := strings.Count(before, `"poweredOn"`); n != 3 {
+		t.Errorf("after the restart %d machines are on; want 3: %s", n, before)
+	}
+}
+
+func TestUpNamesTheOwnerOfATakenPort(t *testing.T) {
+	t.Parallel()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	o := DefaultOptions()
+	o.Dir = t.TempDir() + "/yard"
+	o.Gateway, o.NATS, o.VCenter, o.Control = l.Addr().String(), freeAddr(t), freeAddr(t), freeAddr(t)
+	err = Up(t.Context(), o, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "gateway: listen on "+l.Addr().String()) || !strings.Contains(err.Error(), "--gateway") {
+		t.Errorf("Up = %v; want the taken address and the flag to change it", err)
+	}
+	if _, err := os.Stat(o.Dir); err == nil {
+		t.Errorf("Up made %s although it could not start", o.Dir)
+	}
+}
+
+func TestResetRefusesAForeignFolder(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/precious", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := Reset(dir); err == nil {
+		t.Errorf("Reset(%s) = nil; want a refusal", dir)
+	}
+	if _, err := os.Stat(dir + "/precious"); err != nil {
+		t.Errorf("Reset removed what is not a yard: %v", err)
+	}
+}
+
+func get(t *testing.T, url string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
