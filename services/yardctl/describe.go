@@ -1,0 +1,203 @@
+package yardctl
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+
+	yardmasterv1 "yardmaster.dev/proto/yardmaster/v1"
+	"yardmaster.dev/services/yardctl/show"
+)
+
+func (a *app) describeCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "describe", GroupID: groupSee, Short: "Tell a node's story",
+		Example: "  yardctl describe node web-edge-0", Args: cobra.ArbitraryArgs,
+	}
+	return parent(cmd, &cobra.Command{
+		Use: "node NAME...", Aliases: []string{"nodes"}, Short: "Tell a node's story: how it is, why, what is next, and all that happened",
+		Example: "  yardctl describe node web-edge-0\n  yardctl describe node web-edge-0 -o json",
+		Args:    arguments(cobra.MinimumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			for i, name := range args {
+				answer, err := client.DescribeNode(cmd.Context(), connect.NewRequest(&yardmasterv1.DescribeNodeRequest{Node: name}))
+				if err != nil {
+					return err
+				}
+				if i > 0 && !a.machine() {
+					a.say("")
+				}
+				a.warn(answer.Msg.GetRead())
+				if err := a.emit(answer.Msg, func() error { a.story(answer.Msg); return nil }); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	})
+}
+
+// story prints how a node is and what happened to it.
+func (a *app) story(d *yardmasterv1.DescribeNodeResponse) {
+	n := d.GetNode()
+	a.say("%-14s %s", n.GetName(), a.headline(n))
+	if n.GetReason() != "" {
+		a.say("  why          %s", n.GetReason()+prefixed(": ", n.GetMessage()))
+	}
+	if next := a.next(n); next != "" {
+		a.say("  next         %s", next)
+	}
+	a.say("  where        %s", where(d))
+	if len(n.GetAddresses()) > 0 || n.GetGuestAddress() != "" {
+		a.say("  address      %s", addresses(n))
+	}
+	a.say("  config       %s", config(d))
+	if n.GetOsVersion() != "" {
+		a.say("  os           Flatcar %s", n.GetOsVersion())
+	}
+	if n.GetTrace() != "" {
+		a.say("  trace        %s", n.GetTrace())
+	}
+	a.say("")
+	a.events(d.GetEvents())
+}
+
+// headline says in a sentence how a node is: provisioning for 41 s, attempt
+// 2 of 5, next try in 12 s.
+func (a *app) headline(n *yardmasterv1.NodeView) string {
+	text := a.state(n.GetState())
+	if n.GetSince() != nil {
+		text += " for " + show.Duration(a.env.Now().Sub(n.GetSince().AsTime()))
+	}
+	if n.GetAttempt() > 1 {
+		text += fmt.Sprintf(", attempt %d", n.GetAttempt())
+		if n.GetAttemptsLimit() > 0 {
+			text += fmt.Sprintf(" of %d", n.GetAttemptsLimit())
+		}
+	}
+	if n.GetOutdated() {
+		text += ", outdated"
+	}
+	if n.GetGoal() != "" && n.GetGoal() != "present" {
+		text += ", wanted " + n.GetGoal()
+	}
+	if n.GetDue() != nil && n.GetJob() == nil && n.GetReason() != "" {
+		text += ", next try in " + show.Duration(n.GetDue().AsTime().Sub(a.env.Now()))
+	}
+	return text
+}
+
+// next is the hint, or else what the node waits for and until when.
+func (a *app) next(n *yardmasterv1.NodeView) string {
+	text := ""
+	if n.GetWaitingFor() != "" && n.GetState() != "deleted" {
+		text = "waits for " + strings.TrimPrefix(n.GetWaitingFor(), "waiting for ")
+		if n.GetDeadline() != nil && n.GetState() != "ready" && n.GetState() != "failed" {
+			text += ", at most " + show.Duration(n.GetDeadline().AsTime().Sub(a.env.Now())) + " more"
+		}
+	}
+	if n.GetHint() != "" && text != "" {
+		return n.GetHint() + "\n" + strings.Repeat(" ", 15) + text
+	}
+	return first(n.GetHint(), text)
+}
+
+func where(d *yardmasterv1.DescribeNodeResponse) string {
+	n, v := d.GetNode(), d.GetVsphere()
+	var parts []string
+	for _, p := range []string{first(v.GetSite(), n.GetSite()), v.GetCluster(), v.GetDatastore()} {
+		if p != "" {
+			parts = append(parts, p)
+		}
+	}
+	if v.GetFolder() != "" {
+		parts = append(parts, "folder "+v.GetFolder())
+	}
+	text := strings.Join(parts, " / ")
+	if v != nil {
+		text = "vsphere " + text
+	}
+	for _, more := range []struct{ name, value string }{
+		{"template", v.GetTemplate()}, {"machine", n.GetMachineId()}, {"uuid", n.GetMachineUuid()}, {"mac", n.GetMac()},
+	} {
+		if more.value != "" {
+			text += "\n               " + fmt.Sprintf("%-9s %s", more.name, more.value)
+		}
+	}
+	return text + fmt.Sprintf("\n               incarnation %d", n.GetIncarnation())
+}
+
+func addresses(n *yardmasterv1.NodeView) string {
+	text := strings.Join(n.GetAddresses(), " ")
+	switch guest := n.GetGuestAddress(); {
+	case guest == "":
+	case text == "":
+		text = guest + " (by DHCP, as the guest reports)"
+	case guest == text:
+		text += " (the guest reports the same)"
+	default:
+		text += " (the guest reports " + guest + ")"
+	}
+	return text
+}
+
+func config(d *yardmasterv1.DescribeNodeResponse) string {
+	n := d.GetNode()
+	text := fmt.Sprintf("revision %d, %s", n.GetRevision(), show.Count(int(d.GetLayers()), "layer"))
+	if n.GetConfigDigest() == "" {
+		return text
+	}
+	text += ", sha256 " + short(n.GetConfigDigest()) + ", " + show.Bytes(uint64(n.GetConfigSize()))
+	switch n.GetState() {
+	case "rendering", "provisioning", "booting":
+		text += "; sealed until booted"
+	}
+	return text
+}
+
+// events prints the story's lines: when, how long after its begin, what, by
+// whom, and the rest in words.
+func (a *app) events(events []*yardmasterv1.EventView) {
+	if len(events) == 0 {
+		return
+	}
+	begin := events[0].GetAt().AsTime()
+	incarnation := events[0].GetIncarnation()
+	for _, e := range events {
+		at := e.GetAt().AsTime()
+		if e.GetIncarnation() > incarnation {
+			incarnation, begin = e.GetIncarnation(), at
+			a.say("  incarnation %d", incarnation)
+		}
+		what := words(e.GetFact())
+		if e.GetFrom() != e.GetTo() && e.GetTo() != "" {
+			what += " → " + a.palette.State(e.GetTo(), e.GetTo())
+		}
+		a.say("  %s  %9s   %s %s %s", a.when(at), "+"+delta(at.Sub(begin)), pad(what, 28), pad(e.GetBy(), 20), eventWords(e))
+	}
+}
+
+// pad is %-*s for text that may hold colours.
+func pad(text string, width int) string {
+	plain := text
+	for strings.Contains(plain, "\x1b[") {
+		from := strings.Index(plain, "\x1b[")
+		to := strings.IndexByte(plain[from:], 'm')
+		plain = plain[:from] + plain[from+to+1:]
+	}
+	return text + strings.Repeat(" ", max(0, width-len([]rune(plain))))
+}
+
+func delta(d time.Duration) string {
+	if d < time.Hour {
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	}
+	return show.Age(d)
+}

@@ -1,0 +1,236 @@
+package yardctl
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+
+	yardmasterv1 "yardmaster.dev/proto/yardmaster/v1"
+	"yardmaster.dev/services/yardctl/show"
+)
+
+func (a *app) planCommand() *cobra.Command {
+	var files []string
+	var exitCode bool
+	cmd := &cobra.Command{
+		Use: "plan -f FILE", GroupID: groupSpec, Short: "Show what apply would do, node by node, and why",
+		Long: `plan asks the yard what applying the files would do now: which nodes are
+created, kept, replaced and deleted, and which field causes it. Nothing changes.
+The plan is remembered here under its number; apply --plan does exactly this
+plan, or refuses when something moved since.`,
+		Example: `  yardctl plan -f web.yaml
+  yardctl plan -f web.yaml --exit-code    # 6 when something would change
+  yardctl apply --plan 7f3c`,
+		Args: arguments(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			p, err := a.plan(cmd.Context(), files)
+			if err != nil {
+				return err
+			}
+			if err := a.emit(p.answer, func() error { a.planScreen(p); return nil }); err != nil {
+				return err
+			}
+			a.warn(p.answer.GetRead())
+			switch {
+			case len(p.refusals()) > 0:
+				return silent(exitRefused)
+			case exitCode && p.changes():
+				return silent(exitPending)
+			}
+			return nil
+		},
+	}
+	filesFlag(cmd, &files)
+	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "end with 6 when something would change")
+	return cmd
+}
+
+// shownPlan is a plan and what it was made from.
+type shownPlan struct {
+	id      string
+	sources []*yardmasterv1.Source
+	answer  *yardmasterv1.PlanResponse
+}
+
+// plan checks files on the spot, then asks the gateway.
+func (a *app) plan(ctx context.Context, files []string) (*shownPlan, error) {
+	sources, err := a.read(files)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := a.check(sources); err != nil {
+		return nil, err
+	}
+	client, err := a.client()
+	if err != nil {
+		return nil, err
+	}
+	answer, err := client.Plan(ctx, connect.NewRequest(&yardmasterv1.PlanRequest{Sources: sources}))
+	if err != nil {
+		return nil, err
+	}
+	if err := a.complainOf(answered(answer.Msg.GetProblems())); err != nil {
+		return nil, err
+	}
+	p := &shownPlan{sources: sources, answer: answer.Msg}
+	p.id = planID(p)
+	return p, a.keep(p)
+}
+
+// changes reports whether the plan changes anything.
+func (p *shownPlan) changes() bool {
+	for _, f := range p.answer.GetFleets() {
+		if len(f.GetNodes()) > 0 || f.GetRevisionFrom() != f.GetRevisionTo() {
+			return true
+		}
+	}
+	return slices.ContainsFunc(p.answer.GetDocuments(), func(d *yardmasterv1.DocumentPlan) bool { return d.GetAction() != actionKeep })
+}
+
+// refusals are the reasons why an apply would be refused.
+func (p *shownPlan) refusals() []string {
+	var out []string
+	for _, f := range p.answer.GetFleets() {
+		out = append(out, f.GetRefusals()...)
+	}
+	return out
+}
+
+// basis is what holds an apply to this plan.
+func (p *shownPlan) basis() map[string]string {
+	out := map[string]string{}
+	for _, f := range p.answer.GetFleets() {
+		if f.GetBasis() != "" {
+			out[f.GetFleet()] = f.GetBasis()
+		}
+	}
+	return out
+}
+
+// The actions of a plan.
+const (
+	actionCreate  = "create"
+	actionReplace = "replace"
+	actionDelete  = "delete"
+	actionKeep    = "keep"
+)
+
+var actionSigns = map[string]struct {
+	sign   string
+	colour show.Colour
+}{
+	actionCreate: {"+", show.Green}, actionReplace: {"±", show.Yellow}, actionDelete: {"-", show.Red}, actionKeep: {"=", show.Grey}, "change": {"~", show.Yellow},
+}
+
+// planScreen prints a plan for people.
+func (a *app) planScreen(p *shownPlan) {
+	for _, d := range p.answer.GetDocuments() {
+		a.documentPlan(d)
+	}
+	for i, f := range p.answer.GetFleets() {
+		if i > 0 || len(p.answer.GetDocuments()) > 0 {
+			a.say("")
+		}
+		a.fleetPlan(p, f)
+	}
+	if p.changes() && len(p.refusals()) == 0 {
+		a.say("")
+		a.say("apply this plan?  yardctl apply --plan %s", short(p.id))
+	}
+}
+
+func (a *app) documentPlan(d *yardmasterv1.DocumentPlan) {
+	a.say("%s %s %-8s %s", a.actionSign(d.GetAction()), d.GetAction(), d.GetKind(), d.GetName())
+	for _, c := range d.GetCauses() {
+		a.say("                 %s", c)
+	}
+}
+
+func (a *app) actionSign(action string) string {
+	s := actionSigns[action]
+	return a.palette.Paint(s.colour, first(s.sign, "?"))
+}
+
+func (a *app) fleetPlan(p *shownPlan, f *yardmasterv1.FleetPlan) {
+	title := fmt.Sprintf("fleet %s, revision %d -> %d", f.GetFleet(), f.GetRevisionFrom(), f.GetRevisionTo())
+	switch {
+	case f.GetRevisionFrom() == 0:
+		title = fmt.Sprintf("fleet %s, new", f.GetFleet())
+	case f.GetRevisionFrom() == f.GetRevisionTo():
+		title = fmt.Sprintf("fleet %s, revision %d (the same document)", f.GetFleet(), f.GetRevisionTo())
+	}
+	a.say("%-56s  plan %s (valid until the fleet changes)", a.palette.Paint(show.Bold, title), short(p.id))
+	a.say("")
+	a.say("  %s keep     %s", a.actionSign(actionKeep), show.Count(int(f.GetKeep()), "node"))
+	for _, action := range []string{actionReplace, actionCreate, actionDelete} {
+		a.planned(f, action)
+	}
+	for i, n := range f.GetNotes() {
+		if i == 0 {
+			a.say("")
+		}
+		a.say("  note        %s", n)
+	}
+	if len(f.GetNodes()) > 0 {
+		a.say("")
+		a.say("  order       at most %d unavailable, at most %d extra", f.GetMaxUnavailable(), f.GetMaxSurge())
+		a.say("  brake       destroys %d of %s (%.1f %%), limit %d %%", f.GetDestroys(), show.Count(int(f.GetPresent()), "node"),
+			f.GetDestroyPercent(), f.GetDestroyLimitPercent())
+	}
+	for _, r := range f.GetRefusals() {
+		a.say("  %s     %s", a.palette.Paint(show.Red, "refused"), r)
+	}
+}
+
+// planned prints the nodes of one action, those of one cause together.
+func (a *app) planned(f *yardmasterv1.FleetPlan, action string) {
+	type group struct {
+		causes           []string
+		nodes, addresses []string
+	}
+	var groups []*group
+	total := 0
+	for _, n := range f.GetNodes() {
+		if n.GetAction() != action {
+			continue
+		}
+		total++
+		i := slices.IndexFunc(groups, func(g *group) bool { return slices.Equal(g.causes, n.GetCauses()) })
+		if i < 0 {
+			i = len(groups)
+			groups = append(groups, &group{causes: n.GetCauses()})
+		}
+		groups[i].nodes = append(groups[i].nodes, strings.TrimPrefix(n.GetNode(), f.GetFleet()+"-"))
+		groups[i].addresses = append(groups[i].addresses, n.GetAddresses()...)
+	}
+	if total == 0 {
+		a.say("  %s %-8s 0", a.actionSign(action), action)
+		return
+	}
+	for _, g := range groups {
+		a.say("  %s %-8s %-8s %s", a.actionSign(action), action, show.Count(len(g.nodes), "node"), some(g.nodes))
+		for _, c := range g.causes {
+			a.say("               %s", c)
+		}
+		if len(g.addresses) > 0 {
+			a.say("               %s", some(g.addresses))
+		}
+	}
+}
+
+// some lists as many names as fit on a line.
+func some(names []string) string {
+	const width = 70
+	line := ""
+	for i, n := range names {
+		if len(line)+len(n) > width {
+			return fmt.Sprintf("%s and %d more", line, len(names)-i)
+		}
+		line = strings.TrimPrefix(line+" "+n, " ")
+	}
+	return line
+}
