@@ -274,3 +274,16 @@ func yardYAML(name string, replicas int) string {
 	// The fleet comes first on purpose: the gateway puts them in order.
 	return strings.Join([]string{fleetYAML(name, replicas), network, site}, "---")
 }
+
+// headerOf is a stamp as HeaderAfter wants it.
+func headerOf(s *v1.Stamp) string {
+	return fmt.Sprintf("%d/%d/%d", s.GetShard(), s.GetEpoch(), s.GetSequence())
+}
+
+// grpcClient speaks gRPC over HTTP/2 without TLS.
+func grpcClient(url string) yardmasterv1connect.YardServiceClient {
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	client := &http.Client{Transport: &http.Transport{Protocols: protocols}}
+	return yardmasterv1connect.NewYardServiceClient(client, url, connect.WithGRPC())
+}
