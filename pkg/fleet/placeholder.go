@@ -117,13 +117,13 @@ func parsePlaceholder(inner string) (Placeholder, error) {
 	return Placeholder{Name: name, Filter: filter}, nil
 }
 
+const nameCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
+
 // validName reports whether name is made of dotted words of letters, digits,
 // _ and -.
 func validName(name string) bool {
 	for word := range strings.SplitSeq(name, ".") {
-		if word == "" || strings.ContainsFunc(word, func(r rune) bool {
-			return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '-')
-		}) {
+		if word == "" || strings.Trim(word, nameCharacters) != "" {
 			return false
 		}
 	}

@@ -80,42 +80,47 @@ func otherLanguage(text string) string {
 	return ""
 }
 
-// check walks the tree once: no anchors, no placeholders outside of values,
-// the right variant and version, not too many items.
+// check refuses what must not reach Butane: anchors, placeholders outside of
+// values, a wrong variant or version, too many items.
 func (b *butane) check() []finding {
-	var out []finding
-	at := func(n *yaml.Node, message, hint string) {
-		out = append(out, finding{line: n.Line, column: n.Column, message: message, hint: hint})
-	}
-	walk(b.root, func(n *yaml.Node, key bool) {
-		switch {
-		case n.Kind == yaml.AliasNode || n.Anchor != "":
-			at(n, "YAML anchors and aliases are not allowed", "write the value out; a few aliases can expand to gigabytes")
-		case key && n.Kind != yaml.ScalarNode:
-			at(n, "a mapping where a name is expected", `a placeholder must be quoted: "{{ .node.hostname }}"`)
-		case key && strings.Contains(n.Value, "{{"):
-			at(n, "a placeholder in the name of a field", "placeholders stand in values only")
-		}
-	})
-	if len(out) > 0 {
+	if out := checkTree(b.root); len(out) > 0 {
 		return out
 	}
 	if b.root.Kind != yaml.MappingNode {
-		at(b.root, "this is not a Butane document", "it begins with variant: flatcar and version: 1.0.0")
-		return out
+		return []finding{at(b.root, "this is not a Butane document", "it begins with variant: flatcar and version: 1.0.0")}
 	}
+	var out []finding
 	if got := lookup(b.root, "variant"); got == nil || got.Value != variant {
-		at(orRoot(got, b.root), "variant must be flatcar", "other variants translate to configs for other systems")
+		out = append(out, at(orRoot(got, b.root), "variant must be flatcar", "other variants translate to configs for other systems"))
 	}
 	got := lookup(b.root, "version")
 	if got == nil || translators[got.Value].run == nil {
-		at(orRoot(got, b.root), "version must be 1.0.0 or 1.1.0", "newer versions need an Ignition that released Flatcars do not have")
+		out = append(out, at(orRoot(got, b.root), "version must be 1.0.0 or 1.1.0", "newer versions need an Ignition that released Flatcars do not have"))
 	} else {
 		b.version = got.Value
 	}
 	if n := countItems(b.root); n > maxItems {
-		at(b.root, fmt.Sprintf("%d files, links, directories and units; the most is %d", n, maxItems), "put many files into one archive and unpack it with a unit")
+		out = append(out, at(b.root, fmt.Sprintf("%d files, links, directories and units; the most is %d", n, maxItems), "put many files into one archive and unpack it with a unit"))
 	}
+	return out
+}
+
+func at(n *yaml.Node, message, hint string) finding {
+	return finding{line: n.Line, column: n.Column, message: message, hint: hint}
+}
+
+func checkTree(root *yaml.Node) []finding {
+	var out []finding
+	walk(root, func(n *yaml.Node, key bool) {
+		switch {
+		case n.Kind == yaml.AliasNode || n.Anchor != "":
+			out = append(out, at(n, "YAML anchors and aliases are not allowed", "write the value out; a few aliases can expand to gigabytes"))
+		case key && n.Kind != yaml.ScalarNode:
+			out = append(out, at(n, "a mapping where a name is expected", `a placeholder must be quoted: "{{ .node.hostname }}"`))
+		case key && strings.Contains(n.Value, "{{"):
+			out = append(out, at(n, "a placeholder in the name of a field", "placeholders stand in values only"))
+		}
+	})
 	return out
 }
 

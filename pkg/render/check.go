@@ -25,7 +25,7 @@ func Check(f *fleet.Fleet) []fleet.Problem {
 
 func checkPool(f *fleet.Fleet, i int) []fleet.Problem {
 	c, err := compile(f, i)
-	if refusal, ok := errors.AsType[*Refusal](err); ok {
+	if refusal, ok := errors.AsType[*RefusedError](err); ok {
 		return refusal.Problems
 	}
 	path := fmt.Sprintf("spec.pools[%d].config", i)
@@ -38,7 +38,7 @@ func checkPool(f *fleet.Fleet, i int) []fleet.Problem {
 	// A sample node shows what only values can: sizes, and what the slow
 	// path says.
 	_, err = c.sample(f, i)
-	if refusal, ok := errors.AsType[*Refusal](err); ok {
+	if refusal, ok := errors.AsType[*RefusedError](err); ok {
 		return refusal.Problems
 	}
 	if err != nil {

@@ -56,11 +56,11 @@ const (
 // maxHoles bounds the different placeholders of a pool.
 const maxHoles = 1000
 
-// Refusal is why a config cannot be rendered: every problem that was found.
-type Refusal struct{ Problems []fleet.Problem }
+// RefusedError is why a config cannot be rendered: every problem that was found.
+type RefusedError struct{ Problems []fleet.Problem }
 
 // Error joins the problems, one to a line.
-func (r *Refusal) Error() string {
+func (r *RefusedError) Error() string {
 	lines := make([]string, 0, len(r.Problems))
 	for _, p := range r.Problems {
 		line := p.Message
@@ -79,10 +79,10 @@ func refuse(problems []fleet.Problem) error {
 	if len(problems) == 0 {
 		return nil
 	}
-	return &Refusal{Problems: problems}
+	return &RefusedError{Problems: problems}
 }
 
-// Compile compiles the config of a pool. Its error is a *Refusal.
+// Compile compiles the config of a pool. Its error is a *RefusedError.
 func Compile(f *fleet.Fleet, pool string) (*Compiled, error) {
 	for i := range f.Spec.Pools {
 		if f.Spec.Pools[i].Name == pool {

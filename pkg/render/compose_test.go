@@ -158,7 +158,7 @@ func TestSlowPathRefusesWithoutTellingSecrets(t *testing.T) {
 			if strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("the message tells the secret: %v", err)
 			}
-			if _, ok := errors.AsType[*render.Refusal](err); !ok && !errors.Is(err, render.ErrValue) {
+			if _, ok := errors.AsType[*render.RefusedError](err); !ok && !errors.Is(err, render.ErrValue) {
 				t.Errorf("Stamp = %T; want a refusal", err)
 			}
 		})

@@ -51,20 +51,20 @@ func ignition(rest string) fleet.Layer {
 	return fleet.Layer{Ignition: `{"ignition": {"version": "3.3.0"}` + rest + `}`}
 }
 
-func compile(t testing.TB, f *fleet.Fleet) *render.Compiled {
-	t.Helper()
+func compile(tb testing.TB, f *fleet.Fleet) *render.Compiled {
+	tb.Helper()
 	c, err := render.Compile(f, "edge")
 	if err != nil {
-		t.Fatalf("Compile: %v", err)
+		tb.Fatalf("Compile: %v", err)
 	}
 	return c
 }
 
-func stamp(t testing.TB, c *render.Compiled, n render.Node) *render.Config {
-	t.Helper()
+func stamp(tb testing.TB, c *render.Compiled, n render.Node) *render.Config {
+	tb.Helper()
 	cfg, err := c.Stamp(n)
 	if err != nil {
-		t.Fatalf("Stamp(%s): %v", n.Name, err)
+		tb.Fatalf("Stamp(%s): %v", n.Name, err)
 	}
 	return cfg
 }

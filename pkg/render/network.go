@@ -36,7 +36,7 @@ func isIPv4(s string) bool {
 // networkFile is the node's systemd-networkd file. It matches by MAC: the
 // interface's name depends on the slot and has changed in updates.
 func (n *Node) networkFile() (string, error) {
-	mac, err := n.value("node.mac")
+	mac, err := formed("node.mac", n.MAC, isMAC)
 	if err != nil {
 		return "", err
 	}
@@ -86,15 +86,13 @@ func (n *Node) networkKargs() (string, error) {
 		if err := checkNetwork(net); err != nil {
 			return "", err
 		}
-		hostname, err := n.value("node.hostname")
+		hostname, err := formed("node.hostname", n.Hostname, isHostname)
 		if err != nil {
 			return "", err
 		}
-		kargs := "ip=" + net.Addr + "::" + net.Gateway + ":" + mask(net.Prefix) + ":" + hostname + "::none"
-		for _, dns := range net.DNS[:min(len(net.DNS), maxKargDNS)] {
-			kargs += ":" + dns
-		}
-		return kargs, nil
+		fields := []string{"ip=" + net.Addr, "", net.Gateway, mask(net.Prefix), hostname, "", "none"}
+		fields = append(fields, net.DNS[:min(len(net.DNS), maxKargDNS)]...)
+		return strings.Join(fields, ":"), nil
 	}
 	return "", nil
 }

@@ -47,40 +47,49 @@ const (
 // A secret may be a key or a certificate chain, not a file system.
 const maxSecret = 32 << 10
 
+// nodeValues are a node's values by name.
+var nodeValues = map[string]func(*Node) (string, error){
+	"fleet":            (*Node).fleet,
+	"node.fleet":       (*Node).fleet,
+	"pool":             (*Node).pool,
+	"node.pool":        (*Node).pool,
+	"ordinal":          (*Node).ordinal,
+	"node.ordinal":     (*Node).ordinal,
+	"node.name":        func(n *Node) (string, error) { return formed("node.name", n.Name, isName) },
+	"node.hostname":    func(n *Node) (string, error) { return formed("node.hostname", n.Hostname, isHostname) },
+	"node.mac":         func(n *Node) (string, error) { return formed("node.mac", n.MAC, isMAC) },
+	"node.uuid":        func(n *Node) (string, error) { return formed("node.uuid", n.UUID, isUUID) },
+	"node.address":     (*Node).address,
+	nameNetworkFile:    (*Node).networkFile,
+	namePhoneHomeURL:   (*Node).phoneHomeURL,
+	namePhoneHomeToken: (*Node).phoneHomeToken,
+}
+
 // value returns the node's value of a name, checked by its type.
 func (n *Node) value(name string) (string, error) {
-	switch name {
-	case "fleet", "node.fleet":
-		return formed(name, n.Fleet, isPlain)
-	case "pool", "node.pool":
-		return formed(name, n.Pool, isPlain)
-	case "ordinal", "node.ordinal":
-		return strconv.Itoa(n.Ordinal), nil
-	case "node.name":
-		return formed(name, n.Name, isName)
-	case "node.hostname":
-		return formed(name, n.Hostname, isHostname)
-	case "node.mac":
-		return formed(name, n.MAC, isMAC)
-	case "node.uuid":
-		return formed(name, n.UUID, isUUID)
-	case "node.address":
-		return n.address()
-	case nameNetworkFile:
-		return n.networkFile()
-	case namePhoneHomeURL:
-		return n.phoneHomeURL()
-	case namePhoneHomeToken:
-		if !isToken(n.PhoneHomeToken) {
-			return "", fmt.Errorf("%s: the token is not 16 to 128 letters, digits, - and _", name) // never the token itself
-		}
-		return n.PhoneHomeToken, nil
-	}
 	if secret, ok := strings.CutPrefix(name, "secrets."); ok {
 		return n.secret(secret)
 	}
-	return "", fmt.Errorf("nothing is called %s", name)
+	value, ok := nodeValues[name]
+	if !ok {
+		return "", fmt.Errorf("nothing is called %s", name)
+	}
+	return value(n)
 }
+
+func (n *Node) fleet() (string, error)   { return formed("node.fleet", n.Fleet, isPlain) }
+func (n *Node) pool() (string, error)    { return formed("node.pool", n.Pool, isPlain) }
+func (n *Node) ordinal() (string, error) { return strconv.Itoa(n.Ordinal), nil }
+
+func (n *Node) phoneHomeToken() (string, error) {
+	if !isToken(n.PhoneHomeToken) {
+		return "", errToken
+	}
+	return n.PhoneHomeToken, nil
+}
+
+// errToken does not quote the token.
+var errToken = errors.New(namePhoneHomeToken + ": the token is not 16 to 128 letters, digits, - and _")
 
 func formed(name, value string, is func(string) bool) (string, error) {
 	if !is(value) {
@@ -107,7 +116,7 @@ func (n *Node) phoneHomeURL() (string, error) {
 	if !isURL(base) {
 		return "", fmt.Errorf("%s: %q is not the http or https URL of a gateway", namePhoneHomeURL, n.PhoneHomeURL)
 	}
-	name, err := n.value("node.name")
+	name, err := formed("node.name", n.Name, isName)
 	if err != nil {
 		return "", err
 	}

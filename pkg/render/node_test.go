@@ -10,10 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	ignition33 "github.com/coreos/ignition/v2/config/v3_3"
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nkeys"
-
-	ignition33 "github.com/coreos/ignition/v2/config/v3_3"
 
 	"yardmaster.dev/pkg/fleet"
 	"yardmaster.dev/pkg/plan"
@@ -159,6 +158,20 @@ func TestSealedForOneSite(t *testing.T) {
 	}
 	if _, err := render.Open(sealed, site, strings.Repeat("0", 64)); err == nil {
 		t.Error("a config passes for one of another digest")
+	}
+}
+
+func TestSealRefusesDamage(t *testing.T) {
+	t.Parallel()
+	cfg := stamp(t, compile(t, withRoles()), newNode(7))
+	site := curveKeys(t)
+	public, err := site.PublicKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := render.Seal(cfg, public)
+	if err != nil {
+		t.Fatal(err)
 	}
 	sealed[len(sealed)-1] ^= 1
 	if _, err := render.Open(sealed, site, cfg.Digest); err == nil {

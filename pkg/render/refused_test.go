@@ -132,11 +132,11 @@ func TestRefusedLayers(t *testing.T) {
 func refused(t *testing.T, f *fleet.Fleet, says ...string) {
 	t.Helper()
 	_, err := render.Compile(f, "edge")
-	refusal, ok := errors.AsType[*render.Refusal](err)
+	refusal, ok := errors.AsType[*render.RefusedError](err)
 	if !ok {
 		t.Fatalf("Compile = %v; want a refusal", err)
 	}
-	if got := (&render.Refusal{Problems: render.Check(f)}).Error(); got != refusal.Error() {
+	if got := (&render.RefusedError{Problems: render.Check(f)}).Error(); got != refusal.Error() {
 		t.Errorf("Check says %s\nCompile says %s", got, refusal)
 	}
 	for _, want := range says {
@@ -200,7 +200,7 @@ func TestPoolsThatCouldNotWork(t *testing.T) {
 	t.Parallel()
 	says := func(f *fleet.Fleet, want string) {
 		t.Helper()
-		if got := (&render.Refusal{Problems: render.Check(f)}).Error(); !strings.Contains(got, want) || strings.Count(got, "\n") > 0 {
+		if got := (&render.RefusedError{Problems: render.Check(f)}).Error(); !strings.Contains(got, want) || strings.Count(got, "\n") > 0 {
 			t.Errorf("Check = %q; want one problem: %q", got, want)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 // sender's key is made for this message alone, so nothing that the renderer
 // keeps can open it again.
 func Seal(c *Config, siteKey string) ([]byte, error) {
-	clear, err := proto.Marshal(&yardmasterv1.NodeConfig{
+	text, err := proto.Marshal(&yardmasterv1.NodeConfig{
 		Ignition: c.Ignition, GuestinfoData: c.Encoded, GuestinfoEncoding: Encoding, NetworkKargs: c.NetworkKargs,
 	})
 	if err != nil {
@@ -30,7 +30,7 @@ func Seal(c *Config, siteKey string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("seal the config: %w", err)
 	}
-	box, err := sender.Seal(clear, siteKey)
+	box, err := sender.Seal(text, siteKey)
 	if err != nil {
 		return nil, fmt.Errorf("seal the config to key %s: %w", siteKey, err)
 	}
@@ -44,12 +44,12 @@ func Open(sealed []byte, site nkeys.KeyPair, digest string) (*yardmasterv1.NodeC
 	if err := proto.Unmarshal(sealed, &envelope); err != nil {
 		return nil, fmt.Errorf("open config %s: %w", digest, err)
 	}
-	clear, err := site.Open(envelope.GetBox(), envelope.GetSender())
+	text, err := site.Open(envelope.GetBox(), envelope.GetSender())
 	if err != nil {
 		return nil, fmt.Errorf("open config %s: %w", digest, err)
 	}
 	var cfg yardmasterv1.NodeConfig
-	if err := proto.Unmarshal(clear, &cfg); err != nil {
+	if err := proto.Unmarshal(text, &cfg); err != nil {
 		return nil, fmt.Errorf("open config %s: %w", digest, err)
 	}
 	sum := sha256.Sum256(cfg.GetIgnition())

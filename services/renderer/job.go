@@ -174,7 +174,7 @@ func busTrouble(err error) error {
 // classify says what an error of the renderer means for the job. What render
 // refuses it will refuse again.
 func classify(err error) *plan.Failure {
-	_, refused := errors.AsType[*render.Refusal](err)
+	_, refused := errors.AsType[*render.RefusedError](err)
 	switch {
 	case errors.Is(err, render.ErrTooLarge):
 		err = fault.WithHint(fault.New(fault.Permanent, fault.ConfigTooLarge, err),

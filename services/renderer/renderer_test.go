@@ -1,4 +1,4 @@
-package renderer_test
+package renderer
 
 import (
 	"bytes"
@@ -29,7 +29,6 @@ import (
 	"yardmaster.dev/pkg/service"
 	"yardmaster.dev/pkg/wire"
 	"yardmaster.dev/proto/subject"
-	"yardmaster.dev/services/renderer"
 )
 
 const (
@@ -121,10 +120,10 @@ func (y *yard) start(instance string) (stop func()) {
 		Name: "renderer", Instance: instance, Metrics: prometheus.NewRegistry(), Health: service.NewHealth(),
 		Log: slog.New(slog.NewJSONHandler(y.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
-	cfg := renderer.Config{Bus: y.server.Config(y.dir, subject.UserRenderer), SecretsDir: secrets, Gateway: "http://127.0.0.1:7070"}
+	cfg := Config{Bus: y.server.Config(y.dir, subject.UserRenderer), SecretsDir: secrets, Gateway: "http://127.0.0.1:7070"}
 	go func() {
 		defer close(done)
-		if err := renderer.Run(ctx, cfg, env); err != nil && !errors.Is(err, context.Canceled) {
+		if err := Run(ctx, cfg, env); err != nil && !errors.Is(err, context.Canceled) {
 			y.t.Errorf("Run: %v", err)
 		}
 	}()
@@ -243,11 +242,9 @@ func TestRenderAndForget(t *testing.T) {
 		t.Errorf("Ignition says %v, %s", err, rep)
 	}
 	text := string(cfg.GetIgnition())
-	_, after, found := strings.Cut(text, "PHONE_HOME_TOKEN%3D")
-	token, _, _ := strings.Cut(after, "%0A")
-	sum := sha256.Sum256([]byte(token))
-	if !found || hex.EncodeToString(sum[:]) != r.TokenSHA256 {
-		t.Errorf("TokenSHA256 = %s; want the hash of the token in the config, %q", r.TokenSHA256, token)
+	token := tokenIn(t, text)
+	if sum := sha256.Sum256([]byte(token)); hex.EncodeToString(sum[:]) != r.TokenSHA256 {
+		t.Errorf("TokenSHA256 = %s; want the hash of the token in the config", r.TokenSHA256)
 	}
 	if !strings.Contains(text, secret) || strings.Contains(text, secret+"%0A") {
 		t.Error("the config does not hold the secret without its line end")
@@ -256,13 +253,30 @@ func TestRenderAndForget(t *testing.T) {
 		t.Errorf("config = %v; want guestinfo of %d bytes and network kargs", protojson.Format(cfg), r.ConfigSize)
 	}
 
-	if r := y.job(2, plan.ActionForget, 1, r.ConfigDigest)(); r.Failure != nil {
-		t.Fatalf("forget: %+v", r.Failure)
-	}
-	if left := y.sealed(r.ConfigDigest); len(left) != 0 {
-		t.Errorf("%d bytes are left of the config; want none", len(left))
-	}
+	y.forget(2, r.ConfigDigest)
 	y.noSecrets(token)
+}
+
+// forget has a config forgotten and checks that it is.
+func (y *yard) forget(number int64, digest string) {
+	y.t.Helper()
+	if r := y.job(number, plan.ActionForget, 1, digest)(); r.Failure != nil {
+		y.t.Fatalf("forget: %+v", r.Failure)
+	}
+	if left := y.sealed(digest); len(left) != 0 {
+		y.t.Errorf("%d bytes are left of the config; want none", len(left))
+	}
+}
+
+// tokenIn returns the phone-home token in a config.
+func tokenIn(t *testing.T, ignition string) string {
+	t.Helper()
+	_, after, found := strings.Cut(ignition, "PHONE_HOME_TOKEN%3D")
+	token, _, ended := strings.Cut(after, "%0A")
+	if !found || !ended {
+		t.Fatalf("no token in %s", ignition)
+	}
+	return token
 }
 
 // noSecrets looks for the planted secret in everything that is stored or
@@ -309,7 +323,7 @@ func TestWhatCannotBeRenderedSaysWhy(t *testing.T) {
 	}{
 		{1, fault.Permanent, fault.ConfigRefused, []string{"spec.config[2].butane: line 4: unused key file"}},
 		{2, fault.Permanent, fault.SecretMissing, []string{"secret gone", "no such file"}},
-		{3, fault.Permanent, fault.SecretMissing, []string{"secret home", renderer.EnvPrefix}},
+		{3, fault.Permanent, fault.SecretMissing, []string{"secret home", EnvPrefix}},
 		{4, fault.Permanent, fault.ConfigRefused, []string{"not a crypt(5) hash"}},
 		{9, fault.Busy, fault.BackendDown, []string{"revision 9 of fleet web"}},
 	} {
