@@ -34,7 +34,8 @@ var moves = map[State]map[Fact]State{
 		FactOutdated: Deleting, FactUnwanted: Deleting,
 	},
 	Joining: {
-		FactCheckPassed: Ready, FactDeadlinePassed: Deleting, FactMachineLost: Deleting, FactGaveUp: Failed,
+		FactCheckPassed: Ready, FactReported: Joining, FactBusy: Joining,
+		FactDeadlinePassed: Deleting, FactMachineLost: Deleting, FactGaveUp: Failed,
 		FactOutdated: Deleting, FactUnwanted: Deleting,
 	},
 	Ready: {

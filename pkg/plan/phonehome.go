@@ -2,8 +2,6 @@ package plan
 
 import "yardmaster.dev/pkg/fleet"
 
-const readyByGuestAddress = fleet.ReadyByGuestAddress
-
 // phoneHome takes in a node's own word that it booted. There is no receipt:
 // the token belongs to one config of one incarnation, and saying it twice
 // changes nothing. It may come before the result of the job that made the
@@ -22,7 +20,7 @@ func (d *decision) phoneHome(c *PhoneHome) {
 	next := *n
 	next.GuestAddress, next.OSVersion = c.Address, c.OSVersion
 	d.by = n.Name()
-	d.arrived(&next)
+	d.arrived(&next, fleet.ReadyByPhoneHome)
 	d.by = "planner"
 	d.rollout(n.Fleet)
 }

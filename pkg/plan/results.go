@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"yardmaster.dev/pkg/fault"
+	"yardmaster.dev/pkg/fleet"
 )
 
 // result takes a worker's answer in. Only the answer to the open job counts:
@@ -76,7 +77,7 @@ func (d *decision) placed(n *Node, r *Result) {
 		n.Due, n.DueFor = n.Deadline, DueDeadline
 	})
 	if n.Reported {
-		d.arrived(n)
+		d.arrived(n, fleet.ReadyByPhoneHome)
 	}
 }
 
@@ -105,14 +106,15 @@ func (d *decision) forgotten(n *Node, _ *Result) {
 
 func (d *decision) removed(n *Node, _ *Result) { d.gone(n) }
 
-// arrived goes on after the first sign of life: both ways of being ready that
-// exist are shown by that very sign.
-func (d *decision) arrived(n *Node) {
+// arrived goes on after a sign of life. Both ways of being ready that exist
+// are shown by such a sign: the pool says by which.
+func (d *decision) arrived(n *Node, by string) {
 	n = d.move(n, FactReported, func(n *Node) {
 		n.Reported = true
 		d.clearTrouble(n)
 	})
-	if n.State != Joining {
+	p := d.w.poolOf(n)
+	if n.State != Joining || p == nil || p.Ready.By != by {
 		return
 	}
 	d.move(n, FactCheckPassed, func(n *Node) {
@@ -160,7 +162,7 @@ func (d *decision) lost(n *Node, o *Observation) {
 // given.
 func (d *decision) sighted(n *Node, o *Observation) {
 	p := d.w.poolOf(n)
-	if p == nil || n.State != Booting || p.Ready.By != readyByGuestAddress {
+	if p == nil || p.Ready.By != fleet.ReadyByGuestAddress || n.State != Booting && n.State != Joining {
 		return
 	}
 	if len(n.Addresses) > 0 && !n.has(o.Address) {
@@ -169,7 +171,7 @@ func (d *decision) sighted(n *Node, o *Observation) {
 	}
 	next := *n
 	next.GuestAddress = o.Address
-	d.arrived(&next)
+	d.arrived(&next, fleet.ReadyByGuestAddress)
 }
 
 func (n *Node) has(addr string) bool {

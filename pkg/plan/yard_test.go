@@ -1,0 +1,283 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"yardmaster.dev/pkg/fault"
+	"yardmaster.dev/pkg/fleet"
+)
+
+var start = time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC)
+
+// yard is a planner with workers that do at once what they are asked, unless
+// they are told to fail.
+type yard struct {
+	tb      testing.TB
+	w       *World
+	now     time.Time
+	queue   []Input
+	last    Input
+	events  []*Event
+	jobs    []*Job
+	outcome Outcome
+	// mishaps are what happens to the next jobs, by node and action.
+	mishaps map[string][]*Failure
+	hung    map[string]bool
+	noBoot  map[string]bool
+}
+
+func newYard(tb testing.TB) *yard {
+	tb.Helper()
+	y := &yard{
+		tb: tb, w: NewWorld(0), now: start, mishaps: map[string][]*Failure{},
+		hung: map[string]bool{}, noBoot: map[string]bool{},
+	}
+	y.w.Put(&Yard{UID: "6ba7b810-9dad-11d1-80b4-00c04fd430c8", Format: 1, Shards: 1})
+	y.w.Put(&Site{Document: fleet.Site{Metadata: fleet.Metadata{Name: "dc1"}}})
+	y.w.Put(&Network{Document: testNetwork("dmz", "10.0.0.10-10.0.200.250")})
+	return y
+}
+
+func testNetwork(name, addresses string) fleet.Network {
+	return fleet.Network{
+		APIVersion: fleet.APIVersion, Kind: fleet.KindNetwork, Metadata: fleet.Metadata{Name: name},
+		Spec: fleet.NetworkSpec{Subnet: "10.0.0.0/16", Range: addresses, Gateway: "10.0.0.1"},
+	}
+}
+
+func testFleet(name string, pools ...fleet.Pool) fleet.Fleet {
+	f := fleet.Fleet{APIVersion: fleet.APIVersion, Kind: fleet.KindFleet, Metadata: fleet.Metadata{Name: name}}
+	f.Spec.Config = []fleet.Layer{{Role: "base"}}
+	f.Spec.Pools = pools
+	return f
+}
+
+func testPool(name string, replicas int) fleet.Pool {
+	return fleet.Pool{
+		Name: name, Replicas: replicas, Networks: []fleet.PoolNetwork{{Ref: "dmz"}},
+		VSphere: &fleet.VSphere{Site: "dc1", Source: fleet.VSphereSource{Template: "flatcar-4593.2.5"}, CPUs: 2},
+	}
+}
+
+// faster is the fleet with more CPUs, so that all its nodes are outdated.
+func faster(f fleet.Fleet) fleet.Fleet {
+	f.Spec.Pools = slices.Clone(f.Spec.Pools)
+	for i := range f.Spec.Pools {
+		v := *f.Spec.Pools[i].VSphere
+		v.CPUs++
+		f.Spec.Pools[i].VSphere = &v
+	}
+	return f
+}
+
+// reckless lets one apply destroy everything.
+func reckless(f fleet.Fleet) fleet.Fleet {
+	f.Spec.Protect.MaxDestroyPercent = new(100)
+	return f
+}
+
+func applyCommand(id string, doc fleet.Fleet) Input {
+	return Input{ID: "cmd." + id, Fleet: doc.Metadata.Name, Command: &Command{ID: id, By: "alice", ApplyFleet: &ApplyFleet{Document: doc}}}
+}
+
+func command(scope string, c Command) Input {
+	c.By = "alice"
+	return Input{ID: "cmd." + c.ID, Fleet: scope, Command: &c}
+}
+
+// send decides on an input and on all that the planner tells itself.
+func (y *yard) send(in Input) {
+	y.tb.Helper()
+	y.last = in
+	y.decide(in)
+	for len(y.queue) > 0 {
+		next := y.queue[0]
+		y.queue = y.queue[1:]
+		y.decide(next)
+	}
+}
+
+func (y *yard) decide(in Input) {
+	y.tb.Helper()
+	for range 3 {
+		out, err := Decide(y.w, in, y.now)
+		if err != nil {
+			y.tb.Fatalf("Decide(%s): %v", in.ID, err)
+		}
+		if len(out.Claims) == 0 {
+			y.commit(in, out)
+			return
+		}
+		for _, c := range out.Claims {
+			y.w.Put(c)
+		}
+	}
+	y.tb.Fatalf("Decide(%s) asks for claims again and again", in.ID)
+}
+
+func (y *yard) commit(in Input, out Outcome) {
+	y.outcome = out
+	for _, r := range out.Records {
+		y.w.Put(r)
+	}
+	for _, c := range out.Releases {
+		y.w.Put(c)
+	}
+	y.events = append(y.events, out.Events...)
+	for _, ref := range out.Withdrawn {
+		y.jobs = slices.DeleteFunc(y.jobs, func(j *Job) bool { return j.JobRef == ref })
+	}
+	y.jobs = append(y.jobs, out.Jobs...)
+	if out.Step {
+		y.queue = append(y.queue, Input{ID: "step." + in.Fleet, Fleet: in.Fleet, Step: &Step{}})
+	}
+}
+
+// work lets the workers do the jobs that are there, once.
+func (y *yard) work() bool {
+	y.tb.Helper()
+	jobs := y.jobs
+	y.jobs = nil
+	did := false
+	for _, j := range jobs {
+		if y.hung[j.Node+" "+string(j.Action)] {
+			y.jobs = append(y.jobs, j)
+			continue
+		}
+		did = true
+		y.do(j)
+	}
+	return did
+}
+
+// run lets the workers work until nothing is left to do at this moment.
+func (y *yard) run() {
+	y.tb.Helper()
+	for y.work() || y.due() {
+	}
+}
+
+// due lets the planner act on what is overdue.
+func (y *yard) due() bool {
+	y.tb.Helper()
+	inputs := y.w.Overdue(y.now, 100)
+	for _, in := range inputs {
+		y.send(in)
+	}
+	return len(inputs) > 0
+}
+
+// wait lets time pass, with everything that falls due in it.
+func (y *yard) wait(d time.Duration) {
+	y.tb.Helper()
+	until := y.now.Add(d)
+	for {
+		y.run()
+		next, ok := y.w.NextDue()
+		if !ok || next.After(until) {
+			break
+		}
+		y.now = next
+	}
+	y.now = until
+}
+
+// do is a worker with a job.
+func (y *yard) do(j *Job) {
+	y.tb.Helper()
+	r := &Result{
+		Node: j.Node, Job: j.Number, Attempt: j.Attempt, Incarnation: j.Incarnation, Worker: j.Worker, Action: j.Action,
+		By: string(j.Worker) + "-1", Started: y.now, Finished: y.now,
+	}
+	token := fmt.Sprintf("token-%s-%d", j.Node, j.Incarnation)
+	k := j.Node + " " + string(j.Action)
+	if m := y.mishaps[k]; len(m) > 0 {
+		r.Failure, y.mishaps[k] = m[0], m[1:]
+	} else if j.Action == ActionRender {
+		r.ConfigDigest, r.ConfigSize, r.TokenSHA256 = "digest", 1024, token
+	} else if j.Action == ActionCreate {
+		r.MachineID, r.MachineUUID = fmt.Sprintf("vm-%s-%d", j.Node, j.Incarnation), j.MachineUUID
+	}
+	y.send(Input{ID: fmt.Sprintf("res.%s.%d", j.Node, j.Number), Fleet: j.Fleet, Result: r})
+	if j.Action == ActionCreate && r.Failure == nil && !y.noBoot[j.Node] {
+		y.phoneHome(j.Fleet, j.Node, token)
+	}
+}
+
+func (y *yard) phoneHome(fleetName, node, token string) {
+	y.tb.Helper()
+	n := y.w.Node(fleetName, node)
+	y.send(Input{ID: "cmd.ph-" + token, Fleet: fleetName, Command: &Command{
+		ID: "ph-" + token, PhoneHome: &PhoneHome{Node: node, Incarnation: n.Incarnation, TokenSHA256: token},
+	}})
+}
+
+// mishap lets the next job of a node fail.
+func (y *yard) mishap(node string, a Action, f *Failure) {
+	k := node + " " + string(a)
+	y.mishaps[k] = append(y.mishaps[k], f)
+}
+
+func (y *yard) mustAccept(scope, id string) *Receipt {
+	y.tb.Helper()
+	r := y.w.Receipt(scope, id)
+	if r == nil || !r.Accepted {
+		y.tb.Fatalf("command %s was not accepted: %+v", id, r)
+	}
+	return r
+}
+
+// up brings a fleet up and checks that it is.
+func (y *yard) up(doc fleet.Fleet) {
+	y.tb.Helper()
+	y.send(applyCommand("up-"+doc.Metadata.Name, doc))
+	y.mustAccept(doc.Metadata.Name, "up-"+doc.Metadata.Name)
+	y.run()
+	for _, p := range y.w.Pools(doc.Metadata.Name) {
+		if p.Ready != p.Target {
+			y.tb.Fatalf("pool %+v is not ready", p)
+		}
+	}
+}
+
+// table shows the nodes of a fleet as an operator would see them.
+func (y *yard) table(fleetName string) string {
+	var b strings.Builder
+	for n := range y.w.Nodes(fleetName) {
+		fmt.Fprintf(&b, "  %-8s %-12s incarnation %d  revision %d", n.Key(), n.State, n.Incarnation, n.Revision)
+		if n.Attempt > 1 {
+			fmt.Fprintf(&b, "  attempt %d", n.Attempt)
+		}
+		for _, a := range n.Addresses {
+			fmt.Fprintf(&b, "  %s", a.Addr)
+		}
+		if n.Goal != Present && n.State != Deleted {
+			fmt.Fprintf(&b, "  goal %s", n.Goal)
+		}
+		if n.Job != nil {
+			fmt.Fprintf(&b, "  job %s", n.Job.Action)
+			if n.Job.Withdrawn {
+				b.WriteString(" (withdrawn)")
+			}
+		}
+		if !n.Due.IsZero() {
+			fmt.Fprintf(&b, "  due for %s in %s", n.DueFor, n.Due.Sub(y.now).Round(time.Second))
+		}
+		if n.Reason != "" {
+			fmt.Fprintf(&b, "  %s: %s", n.Reason, n.Message)
+		}
+		b.WriteString("\n")
+	}
+	for _, l := range y.w.DeadLetters() {
+		fmt.Fprintf(&b, "  failed %s-%s at %s after %d tries: %s\n", l.Fleet, l.Node, l.Stage, l.Attempts, l.Reason)
+	}
+	return b.String()
+}
+
+func transient(reason fault.Reason) *Failure {
+	return &Failure{Kind: fault.Transient, Reason: reason, Message: "as the test wants it"}
+}
