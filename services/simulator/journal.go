@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 )
 
 // entry is one line of the journal; one field is set. A later line about the
@@ -73,6 +74,7 @@ func (c *contents) machinesInOrder() []machine {
 type journal struct {
 	mu   sync.Mutex
 	name string
+	lock *os.File
 	file *os.File
 	size int64
 	// base is the size after the last compaction.
@@ -88,7 +90,36 @@ type journal struct {
 const compactAt = 8 << 20
 
 // openJournal reads the journal, drops a half-written last line, and compacts.
+// Only one process may have it: another would replace the file under the
+// first one's feet.
 func openJournal(name string) (*journal, *contents, error) {
+	lock, err := lockFile(name + ".lock")
+	if err != nil {
+		return nil, nil, err
+	}
+	j, kept, err := readJournal(name)
+	if err != nil {
+		return nil, nil, errors.Join(err, lock.Close())
+	}
+	j.lock = lock
+	return j, kept, nil
+}
+
+// lockFile takes a lock that the kernel gives back when the process ends,
+// however it ends.
+func lockFile(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the journal: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		err = fmt.Errorf("the data folder %s is in use by another simulated world: %w", filepath.Dir(name), err)
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+func readJournal(name string) (*journal, *contents, error) {
 	body, err := os.ReadFile(name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, fmt.Errorf("read the journal: %w", err)
@@ -165,6 +196,13 @@ func (j *journal) remove(ref string) error {
 	return j.put(entry{Gone: ref})
 }
 
+// failed returns why nothing is written any more, or nil.
+func (j *journal) failed() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.err
+}
+
 // knows reports whether the journal has an entry for ref.
 func (j *journal) knows(ref string) bool {
 	j.mu.Lock()
@@ -208,5 +246,5 @@ func (j *journal) close() error {
 	if j.err == nil {
 		j.err = fs.ErrClosed
 	}
-	return j.file.Close()
+	return errors.Join(j.file.Close(), j.lock.Close())
 }

@@ -333,6 +333,50 @@ func checkCut(t *testing.T, body []byte) {
 	}
 }
 
+func TestOneWorldPerFolder(t *testing.T) {
+	t.Parallel()
+	r := start(t, Config{})
+	_, err := New(t.Context(), Config{Dir: r.cfg.Dir, Control: "127.0.0.1:0"}, r.log)
+	if err == nil || !strings.Contains(err.Error(), "in use by another simulated world") {
+		t.Errorf("New in a folder that is in use = %v", err)
+	}
+	r.stop()
+	w, err := New(t.Context(), Config{Dir: r.cfg.Dir}, r.log)
+	if err != nil {
+		t.Fatalf("New after the other ended: %v", err)
+	}
+	if err := w.journal.close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestBrokenJournalAcknowledgesNothing(t *testing.T) {
+	t.Parallel()
+	w, err := New(t.Context(), Config{Dir: t.TempDir()}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.journal.file.Close(); err != nil { // a disk that fails
+		t.Fatal(err)
+	}
+	vm := w.inv.templates[0]
+	op := operation{verb: OnReconfigure, ctx: w.context()}
+	_, fault := w.perform(op, vm.Self, func() (types.AnyType, types.BaseMethodFault) {
+		w.saveFolder(&mo.Folder{ManagedEntity: mo.ManagedEntity{
+			ExtensibleManagedObject: mo.ExtensibleManagedObject{Self: reference("Folder", "group-77")}, Parent: &w.inv.vmFolder.Self,
+		}})
+		return nil, nil
+	})
+	if _, ok := fault.(*types.SystemError); !ok {
+		t.Errorf("a task that could not be journaled ended with %T; want SystemError", fault)
+	}
+	select {
+	case <-w.failed:
+	default:
+		t.Error("the world does not stop")
+	}
+}
+
 func TestJournalCompacts(t *testing.T) {
 	t.Parallel()
 	name := filepath.Join(t.TempDir(), "j")

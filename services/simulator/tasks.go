@@ -109,6 +109,9 @@ func (w *World) perform(op operation, target types.ManagedObjectReference, work 
 		return res, failed
 	}
 	w.settle(op, target, res)
+	if err := w.journal.failed(); err != nil {
+		return nil, &types.SystemError{Reason: err.Error()}
+	}
 	if fault != nil {
 		return nil, fault
 	}
