@@ -35,10 +35,16 @@ const (
 // until it serves.
 func StartSimulator(tb testing.TB, args ...string) *Simulator {
 	tb.Helper()
+	return StartNamedSimulator(tb, "simulator", args...)
+}
+
+// StartNamedSimulator is StartSimulator for those who need several.
+func StartNamedSimulator(tb testing.TB, name string, args ...string) *Simulator {
+	tb.Helper()
 	ports := Ports(tb, 2)
-	s := &Simulator{tb: tb, Address: Addr(ports[0]), Control: Addr(ports[1]), Dir: filepath.Join(Dir(tb), "simulator")}
+	s := &Simulator{tb: tb, Address: Addr(ports[0]), Control: Addr(ports[1]), Dir: filepath.Join(Dir(tb), name)}
 	s.Proc = Start(tb, Spec{
-		Name: "simulator", Path: Binary(tb, "yardmaster"), Revive: true,
+		Name: name, Path: Binary(tb, "yardmaster"), Revive: true,
 		Args: append([]string{"simulate", "--dir", s.Dir, "--listen", s.Address, "--control", s.Control}, args...),
 	})
 	Wait(tb, "simulated vCenter", 30*time.Second, Healthy("http://"+s.Control+"/readyz"))

@@ -31,14 +31,14 @@ func countReady(nodes []*ymv1.NodeView) int {
 // ours.
 func (y *yard) exactly(t *testing.T, fleet string, want int, spec string, w *witness) {
 	t.Helper()
-	nodes, err := y.nodes(fleet)
+	nodes, err := y.Nodes(fleet)
 	if err != nil {
 		t.Fatal(err)
 	}
 	// The last chore blanks guestinfo a moment after a node is ready.
 	var vms []harness.VM
 	harness.Wait(t, "blank guestinfo", time.Minute, func() error {
-		if vms, err = y.vcenter.VMs(t.Context()); err != nil {
+		if vms, err = y.VCenter.VMs(t.Context()); err != nil {
 			return err
 		}
 		for i := range vms {
@@ -114,43 +114,35 @@ func (y *yard) configs(t *testing.T, spec string, nodes []*ymv1.NodeView, w *wit
 			t.Error(err)
 			continue
 		}
-		if !strings.Contains(string(got), n.GetName()+"%20") && !strings.Contains(string(got), n.GetName()) {
-			t.Errorf("%s: its config does not name it", n.GetName())
+		if who := fmt.Sprintf("%s%%20%s%%20%s%%20hello", n.GetName(), n.GetName(), vm.Address); !strings.Contains(string(got), who) {
+			t.Errorf("%s: its config does not say %s", n.GetName(), who)
 		}
 		if i%10 != 0 {
 			continue // rendering offline takes a process each
 		}
-		r := y.ctl("render", "-f", spec, "--node", n.GetName(), "-o", "json")
-		if r.code != 0 {
-			t.Errorf("render %s: exit %d: %s", n.GetName(), r.code, r.err)
+		r := y.Ctl("render", "-f", spec, "--node", n.GetName(), "--ignition")
+		if r.Code != 0 {
+			t.Errorf("render %s: exit %d: %s", n.GetName(), r.Code, r.Err)
 			continue
 		}
-		if d := cmp.Diff(plain(t, offline(t, r.out), n), plain(t, got, n)); d != "" {
+		if d := cmp.Diff(plain(t, []byte(r.Out), n), plain(t, got, n)); d != "" {
 			t.Errorf("%s: the VM's config differs from yardctl render (-render +VM):\n%s", n.GetName(), d)
 		}
 	}
 }
 
-// offline takes the Ignition config out of yardctl render -o json.
-func offline(t *testing.T, out string) []byte {
-	t.Helper()
-	var doc struct {
-		Ignition json.RawMessage `json:"ignition"`
-	}
-	if err := json.Unmarshal([]byte(out), &doc); err != nil {
-		t.Fatalf("yardctl render: %v\n%s", err, out)
-	}
-	return doc.Ignition
-}
-
-var hardware = regexp.MustCompile(`02(:|%3A)[0-9a-f]{2}((:|%3A)[0-9a-f]{2}){4}`)
+var (
+	hardware = regexp.MustCompile(`02(:|%3A)[0-9a-f]{2}((:|%3A)[0-9a-f]{2}){4}`)
+	address  = regexp.MustCompile(`10\.0\.[1-4]\.[0-9]+`)
+)
 
 // plain takes out what offline rendering cannot know: the phone-home
-// file with its token, and the hardware address that hangs on the yard's own
-// identity.
+// file with its token, the hardware address that hangs on the yard's own
+// identity, and which address was free.
 func plain(t *testing.T, config []byte, n *ymv1.NodeView) any {
 	t.Helper()
 	text := hardware.ReplaceAllString(string(config), "MAC")
+	text = address.ReplaceAllString(text, "ADDRESS")
 	text = strings.ReplaceAll(text, n.GetMachineUuid(), "UUID")
 	var doc map[string]any
 	if err := json.Unmarshal([]byte(text), &doc); err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"yardmaster.dev/e2e/harness"
+	"yardmaster.dev/e2e/realyard"
 )
 
 // The faults of reference vCenters: each ends as the executor's fault table
@@ -21,11 +22,11 @@ func TestFaults(t *testing.T) {
 	t.Run("task ends in error though the vm exists", y.ghost)
 	t.Run("template missing", y.templateMissing)
 	t.Run("name taken by a foreign vm", y.nameTaken)
-	y.tb = t
-	if r := y.ctl("audit", "verify"); r.code != 0 {
-		t.Errorf("audit verify: exit %d\n%s%s", r.code, r.out, r.err)
+	y.TB = t
+	if r := y.Ctl("audit", "verify"); r.Code != 0 {
+		t.Errorf("audit verify: exit %d\n%s%s", r.Code, r.Out, r.Err)
 	}
-	for _, p := range y.services() {
+	for _, p := range y.Services() {
 		for _, d := range p.Deaths() {
 			t.Errorf("ended by itself: %s\n%s", d, p.Tail(5))
 		}
@@ -35,67 +36,67 @@ func TestFaults(t *testing.T) {
 // A session that ends costs a new login and nothing else: no attempt, no
 // failed node.
 func (y *yard) sessionEnded(t *testing.T) {
-	y.apply(fleetOf("session", 4, ""))
+	y.Apply(realyard.FleetOf("session", 4, ""))
 	for range 4 {
-		y.sim.Do(http.MethodPost, "/sessions/kill", struct{}{})
+		y.Simulator.Do(http.MethodPost, "/sessions/kill", struct{}{})
 		time.Sleep(300 * time.Millisecond) // spread over the creation, whatever it is doing
 	}
-	y.ready("session", 4, time.Minute)
+	y.Ready("session", 4, time.Minute)
 	y.noneFailed(t)
-	y.remove("session")
+	y.Remove("session")
 }
 
 // While vCenter does not answer nothing is held against the nodes; when it
 // is back they go on by themselves.
 func (y *yard) vcenterAway(t *testing.T) {
-	y.sim.Away(time.Minute)
+	y.Simulator.Away(time.Minute)
 	back := time.Now().Add(time.Minute)
-	y.apply(fleetOf("away", 4, ""))
+	y.Apply(realyard.FleetOf("away", 4, ""))
 	seen := y.described(t, "away-w-0", "backend_down", 30*time.Second)
 	if !strings.Contains(seen, "does not answer") && !strings.Contains(seen, "refused") {
 		t.Errorf("describe does not say that vCenter is away:\n%s", seen)
 	}
 	y.noneFailed(t)
-	y.ready("away", 4, time.Until(back)+90*time.Second)
+	y.Ready("away", 4, time.Until(back)+90*time.Second)
 	for _, n := range y.mustNodes(t, "away") {
 		if n.GetAttempt() > 1 {
 			t.Errorf("%s: attempt %d; a vCenter that is away costs none", n.GetName(), n.GetAttempt())
 		}
 	}
-	y.remove("away")
+	y.Remove("away")
 }
 
 // A clone that reports an error and has made its VM all the same is adopted:
 // there is one VM in the end, not two.
 func (y *yard) ghost(t *testing.T) {
-	y.sim.Faults(harness.Rule{On: "clone", VM: "ghost-w-*", Count: 2, Fault: "SystemError", Ghost: true})
-	defer y.sim.Faults()
-	y.apply(fleetOf("ghost", 3, "  retry: {backoff: 1s}\n"))
-	y.ready("ghost", 3, time.Minute)
+	y.Simulator.Faults(harness.Rule{On: "clone", VM: "ghost-w-*", Count: 2, Fault: "SystemError", Ghost: true})
+	defer y.Simulator.Faults()
+	y.Apply(realyard.FleetOf("ghost", 3, "  retry: {backoff: 1s}\n"))
+	y.Ready("ghost", 3, time.Minute)
 	if n := y.left("ghost"); n != 3 {
 		t.Errorf("%d VMs; want 3", n)
 	}
 	y.noneFailed(t)
-	y.remove("ghost")
+	y.Remove("ghost")
 }
 
 // A template that does not exist fails the node at once, by name.
 func (y *yard) templateMissing(t *testing.T) {
-	spec := strings.Replace(fleetOf("lost", 2, ""), "clone: linked}", "clone: linked, source: {template: flatcar-gone}}", 1)
+	spec := strings.Replace(realyard.FleetOf("lost", 2, ""), "clone: linked}", "clone: linked, source: {template: flatcar-gone}}", 1)
 	spec = strings.Replace(spec, ", version: 4593.2.5}", "}", 1)
-	y.apply(spec)
+	y.Apply(spec)
 	y.failed(t, "lost-w-0", "template_missing", "flatcar-gone")
 	y.failed(t, "lost-w-1", "template_missing", "flatcar-gone")
-	y.remove("lost")
+	y.Remove("lost")
 }
 
 // A VM of somebody else is never touched; the node says whose name it wants,
 // and goes on when it is told to after the name has become free.
 func (y *yard) nameTaken(t *testing.T) {
-	if err := y.vcenter.Foreign(t.Context(), harness.Template, "taken", "taken-w-1"); err != nil {
+	if err := y.VCenter.Foreign(t.Context(), harness.Template, "taken", "taken-w-1"); err != nil {
 		t.Fatal(err)
 	}
-	y.apply(fleetOf("taken", 3, ""))
+	y.Apply(realyard.FleetOf("taken", 3, ""))
 	y.failed(t, "taken-w-1", "name_taken", "taken-w-1")
 	harness.Wait(t, "the others", time.Minute, func() error {
 		if n := countReady(y.mustNodes(t, "taken")); n != 2 {
@@ -103,7 +104,7 @@ func (y *yard) nameTaken(t *testing.T) {
 		}
 		return nil
 	})
-	vms, err := y.vcenter.VMs(t.Context())
+	vms, err := y.VCenter.VMs(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,10 +113,10 @@ func (y *yard) nameTaken(t *testing.T) {
 			t.Errorf("the foreign VM was touched: owner %q, %s", vm.Owner(), vm.Power)
 		}
 	}
-	if err := y.vcenter.Remove(t.Context(), "taken-w-1"); err != nil {
+	if err := y.VCenter.Remove(t.Context(), "taken-w-1"); err != nil {
 		t.Fatal(err)
 	}
-	y.persist("retry", "taken-w-1")
-	y.ready("taken", 3, time.Minute)
-	y.remove("taken")
+	y.Persist("retry", "taken-w-1")
+	y.Ready("taken", 3, time.Minute)
+	y.Remove("taken")
 }

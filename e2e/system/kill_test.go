@@ -1,5 +1,7 @@
 //go:build e2e
 
+// Package system kills every part of a whole yard and looks at what is left
+// in vCenter.
 package system
 
 import (
@@ -13,7 +15,20 @@ import (
 	"time"
 
 	"yardmaster.dev/e2e/harness"
+	"yardmaster.dev/e2e/realyard"
 )
+
+// yard is a whole yard with this suite's questions to it.
+type yard struct{ *realyard.Yard }
+
+// newYard starts one whose machines take about as long as they need to be
+// killed on the way.
+func newYard(t *testing.T) *yard {
+	t.Helper()
+	return &yard{realyard.New(t, realyard.Options{Simulator: []string{
+		"--clone-delay", "200ms", "--power-delay", "50ms", "--boot-delay", "500ms", "--phone-home-retry", "1s",
+	}})}
+}
 
 // Fifty nodes are made while every part of the yard is killed at random
 // moments: at the end there are fifty VMs, each the right one, and nothing
@@ -29,14 +44,14 @@ func TestFiftyNodesUnderKills(t *testing.T) {
 		rounds = n
 	}
 	storm := harness.NewStorm(t,
-		harness.Killing("planner", 3, y.planners...),
-		harness.Killing("executor", 4, y.executors...),
-		harness.Killing("renderer", 2, y.renderer),
-		harness.Killing("gateway", 2, y.gateway),
-		harness.Killing("nats", 2, y.bus.Servers...),
+		harness.Killing("planner", 3, y.Planners...),
+		harness.Killing("executor", 4, y.Executors...),
+		harness.Killing("renderer", 2, y.Renderers...),
+		harness.Killing("gateway", 2, y.Gateway),
+		harness.Killing("nats", 2, y.Bus.Servers...),
 	)
 	storm.With(harness.Fault{Name: "kill all", Weight: 1, Do: func(*rand.Rand) error {
-		all := append(y.services(), y.bus.Servers...)
+		all := append(y.Services(), y.Bus.Servers...)
 		for _, p := range all {
 			p.Kill()
 		}
@@ -48,11 +63,11 @@ func TestFiftyNodesUnderKills(t *testing.T) {
 	for round := range rounds {
 		y.round(t, storm, fmt.Sprintf("round%d", round), 50)
 	}
-	y.settled(time.Minute)
-	if r := y.ctl("audit", "verify"); r.code != 0 {
-		t.Errorf("audit verify: exit %d\n%s%s", r.code, r.out, r.err)
+	y.Settled(time.Minute)
+	if r := y.Ctl("audit", "verify"); r.Code != 0 {
+		t.Errorf("audit verify: exit %d\n%s%s", r.Code, r.Out, r.Err)
 	}
-	for _, p := range y.services() {
+	for _, p := range y.Services() {
 		for _, d := range p.Deaths() {
 			t.Errorf("ended by itself: %s\n%s", d, p.Tail(5))
 		}
@@ -65,18 +80,18 @@ func (y *yard) round(t *testing.T, storm *harness.Storm, name string, nodes int)
 	t.Helper()
 	start := time.Now()
 	w := y.watch(name)
-	spec := y.file(name+".yaml", fleetOf(name, nodes, ""))
-	y.persist("apply", "-f", spec, "--yes")
+	spec := y.File(name+".yaml", realyard.Network+realyard.FleetOf(name, nodes, ""))
+	y.Persist("apply", "-f", spec, "--yes")
 	y.while(storm, func() bool {
-		ns, err := y.nodes(name)
+		ns, err := y.Nodes(name)
 		return err == nil && countReady(ns) == nodes
 	})
-	y.ready(name, nodes, 3*time.Minute)
+	y.Ready(name, nodes, 3*time.Minute)
 	made := time.Since(start)
 	w.stop()
 	y.exactly(t, name, nodes, spec, w)
 
-	y.persist("delete", "fleet", name, "--yes")
+	y.Persist("delete", "fleet", name, "--yes")
 	y.while(storm, func() bool { return y.left(name) == 0 })
 	harness.Wait(t, "the fleet's end", 3*time.Minute, func() error {
 		if n := y.left(name); n > 0 {
@@ -89,7 +104,7 @@ func (y *yard) round(t *testing.T, storm *harness.Storm, name string, nodes int)
 
 // while rages until done, but at least once.
 func (y *yard) while(storm *harness.Storm, done func() bool) {
-	y.tb.Helper()
+	y.TB.Helper()
 	end := time.Now().Add(40 * time.Second)
 	for {
 		storm.Rage(200*time.Millisecond, 3*time.Second)
@@ -101,7 +116,7 @@ func (y *yard) while(storm *harness.Storm, done func() bool) {
 
 // left counts the VMs of a fleet.
 func (y *yard) left(fleet string) int {
-	vms, err := y.vcenter.VMs(y.tb.Context())
+	vms, err := y.VCenter.VMs(y.TB.Context())
 	if err != nil {
 		return -1
 	}
@@ -123,16 +138,16 @@ type witness struct {
 }
 
 func (y *yard) watch(fleet string) *witness {
-	ctx, cancel := context.WithCancel(y.tb.Context())
+	ctx, cancel := context.WithCancel(y.TB.Context())
 	w := &witness{seen: map[string]harness.VM{}}
 	var group sync.WaitGroup
 	w.stop = func() { cancel(); group.Wait() }
-	y.tb.Cleanup(w.stop)
+	y.TB.Cleanup(w.stop)
 	group.Go(func() {
 		for ctx.Err() == nil {
 			// A VM that vanishes between list and read fails the read: the
 			// next one is soon.
-			if vms, err := y.vcenter.VMs(ctx); err == nil {
+			if vms, err := y.VCenter.VMs(ctx); err == nil {
 				w.note(vms, fleet)
 			}
 			time.Sleep(150 * time.Millisecond)

@@ -14,35 +14,19 @@ import (
 
 func (y *yard) mustNodes(t *testing.T, fleet string) []*ymv1.NodeView {
 	t.Helper()
-	nodes, err := y.nodes(fleet)
+	nodes, err := y.Nodes(fleet)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return nodes
 }
 
-// remove deletes a fleet and waits until its VMs are gone.
-func (y *yard) remove(fleet string) {
-	y.tb.Helper()
-	y.persist("delete", "fleet", fleet, "--yes")
-	harness.Wait(y.tb, "the end of "+fleet, time.Minute, func() error {
-		nodes, err := y.nodes(fleet)
-		if err != nil {
-			return err
-		}
-		if len(nodes) > 0 {
-			return fmt.Errorf("%d nodes are left, such as %s, %s: %s", len(nodes), nodes[0].GetName(), nodes[0].GetState(), nodes[0].GetMessage())
-		}
-		return nil
-	})
-}
-
 // noneFailed wants an empty dead-letter list.
 func (y *yard) noneFailed(t *testing.T) {
 	t.Helper()
-	r := y.ctl("failed", "-o", "json")
-	if r.code != 0 || strings.Contains(r.out, `"reason"`) {
-		t.Errorf("yardctl failed: exit %d, %s%s; want nothing failed", r.code, r.out, r.err)
+	r := y.Ctl("failed", "-o", "json")
+	if r.Code != 0 || strings.Contains(r.Out, `"reason"`) {
+		t.Errorf("yardctl failed: exit %d, %s%s; want nothing failed", r.Code, r.Out, r.Err)
 	}
 }
 
@@ -52,16 +36,16 @@ func (y *yard) failed(t *testing.T, node, reason string, words ...string) {
 	t.Helper()
 	var out string
 	harness.Wait(t, node+" among the failed", 30*time.Second, func() error {
-		r := y.ctl("failed", "-o", "wide")
-		out = r.out
-		for line := range strings.SplitSeq(r.out, "\n") {
+		r := y.Ctl("failed", "-o", "wide")
+		out = r.Out
+		for line := range strings.SplitSeq(r.Out, "\n") {
 			if strings.Contains(line, node) && strings.Contains(line, reason) {
 				return nil
 			}
 		}
-		return fmt.Errorf("yardctl failed says:\n%s%s", r.out, r.err)
+		return fmt.Errorf("yardctl failed says:\n%s%s", r.Out, r.Err)
 	})
-	story := y.ctl("describe", "node", node).out
+	story := y.Ctl("describe", "node", node).Out
 	for _, w := range words {
 		if !strings.Contains(story, w) {
 			t.Errorf("describe node %s does not speak of %q:\n%s", node, w, story)
@@ -75,10 +59,10 @@ func (y *yard) described(t *testing.T, node, reason string, within time.Duration
 	t.Helper()
 	var out string
 	harness.Wait(t, node+" says "+reason, within, func() error {
-		r := y.ctl("describe", "node", node)
-		out = r.out
+		r := y.Ctl("describe", "node", node)
+		out = r.Out
 		if !strings.Contains(out, reason) {
-			return fmt.Errorf("describe says:\n%s%s", r.out, r.err)
+			return fmt.Errorf("describe says:\n%s%s", r.Out, r.Err)
 		}
 		return nil
 	})

@@ -1,0 +1,45 @@
+//go:build bench
+
+package bench
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"yardmaster.dev/e2e/harness"
+	"yardmaster.dev/e2e/realyard"
+)
+
+const (
+	vms     = 200
+	clients = 8 // the executor's default limit of clones
+)
+
+// Apply of 200 nodes on the simulated vCenter, durable writes and all,
+// against govmomi by hand with the same concurrency, and against govc in a
+// loop. Every side has a simulator of its own, so that none suffers from the
+// inventory that another left.
+func TestApply(t *testing.T) {
+	fast := []string{"--clone-delay", "0s", "--power-delay", "0s", "--boot-delay", "0s"}
+	y := realyard.New(t, realyard.Options{Simulator: fast, Renderers: 1, Executors: 1, Planners: 1})
+	raw := newRawVCenter(t, harness.StartNamedSimulator(t, "raw", fast...).Login())
+	govc := harness.StartNamedSimulator(t, "govc", fast...)
+	n := 0
+	got := alternate(
+		max(2, rounds()/2),
+		side{"ours", func() sample {
+			n++
+			name := fmt.Sprintf("ours%d", n)
+			start := time.Now()
+			y.Apply(realyard.FleetOf(name, vms, ""))
+			took := y.PoweredOn(name, vms, start)
+			y.Remove(name)
+			return sample{ops: vms, took: took}
+		}},
+		side{"govmomi", func() sample { return raw.create(t, fmt.Sprintf("raw%d", n), vms, clients) }},
+		side{"govc", func() sample { return govcLoop(t, govc.Login(), fmt.Sprintf("govc%d", n), vms/10) }},
+	)
+	compare(fmt.Sprintf("apply of %d nodes, govmomi with %d workers", vms, clients), "VM/s", got["ours"], got["govmomi"], 0.8)
+	compare(fmt.Sprintf("apply of %d nodes, govc in a loop", vms), "VM/s", got["ours"], got["govc"], 5)
+}

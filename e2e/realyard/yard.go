@@ -1,0 +1,307 @@
+// Package realyard is a whole yard as separate processes against the
+// simulated vCenter, for the suites that hurt it and the bench that measures
+// it.
+package realyard
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"yardmaster.dev/e2e/harness"
+	"yardmaster.dev/e2e/replay"
+	"yardmaster.dev/pkg/bus"
+	"yardmaster.dev/proto/subject"
+	ymv1 "yardmaster.dev/proto/yardmaster/v1"
+	"yardmaster.dev/proto/yardmaster/v1/yardmasterv1connect"
+)
+
+// Site is the name of the yard's only site.
+const Site = "dc1"
+
+// Yard is every process of a production yard.
+type Yard struct {
+	TB        testing.TB
+	Bus       *harness.Bus
+	Simulator *harness.Simulator
+	Planners  []*harness.Proc
+	Executors []*harness.Proc
+	Renderers []*harness.Proc
+	Gateway   *harness.Proc
+	VCenter   *harness.VCenter
+
+	api  yardmasterv1connect.YardServiceClient
+	conn *bus.Conn
+	url  string
+}
+
+// Options says how many of each there are; the default is what takes over:
+// two planners, two executors, one renderer.
+type Options struct {
+	Planners, Executors, Renderers int
+	// Simulator are further flags of the simulated world.
+	Simulator []string
+}
+
+// New starts a yard with a Site and a Network.
+func New(tb testing.TB, o Options) *Yard {
+	tb.Helper()
+	y := &Yard{TB: tb, Simulator: harness.StartSimulator(tb, o.Simulator...)}
+	y.Bus = harness.StartBus(tb, harness.BusOptions{Topology: subject.Topology{Shards: 1, Sites: []string{Site}}})
+	y.url = "http://" + harness.Addr(harness.Ports(tb, 1)[0])
+	start := func(service string, n int, user string, args ...string) (all []*harness.Proc) {
+		for i := range n {
+			all = append(all, harness.StartService(tb, service, fmt.Sprintf("%s-%d", service, i), append(y.Bus.ServiceArgs(user), args...)...))
+		}
+		return all
+	}
+	secrets := filepath.Join(harness.Dir(tb), "secrets")
+	if err := os.MkdirAll(secrets, 0o700); err != nil {
+		tb.Fatal(err)
+	}
+	y.Planners = start("planner", cmp.Or(o.Planners, 2), subject.UserPlanner)
+	y.Executors = start("vsphere-executor", cmp.Or(o.Executors, 2), subject.ConsumerVSphere(Site),
+		"--site", Site, "--seal-seed-file", bus.SealFile(y.Bus.Dir, Site), "--secrets-dir", secrets)
+	y.Renderers = start("renderer", cmp.Or(o.Renderers, 1), subject.UserRenderer, "--secrets-dir", secrets, "--gateway", y.url)
+	y.Gateway = start("gateway", 1, subject.UserGateway, "--listen", strings.TrimPrefix(y.url, "http://"), "--observe", "true")[0]
+	y.VCenter = harness.NewVCenter(tb, y.Simulator.Login())
+	y.conn = y.Bus.Connect(tb, subject.UserWatcher)
+	y.api = yardmasterv1connect.NewYardServiceClient(http.DefaultClient, y.url)
+	harness.Wait(tb, "gateway", 30*time.Second, harness.Healthy(y.url+"/readyz"))
+	y.Apply(y.site() + Network)
+	return y
+}
+
+// Services are all processes that may be killed.
+func (y *Yard) Services() []*harness.Proc {
+	return slices.Concat(y.Planners, y.Executors, y.Renderers, []*harness.Proc{y.Gateway})
+}
+
+func (y *Yard) site() string {
+	dir := filepath.Join(harness.Dir(y.TB), "secrets")
+	for name, content := range map[string]string{"user": harness.SimulatorUser, "password": harness.SimulatorSecret} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			y.TB.Fatal(err)
+		}
+	}
+	return fmt.Sprintf(`---
+apiVersion: yardmaster.dev/v1alpha1
+kind: Site
+metadata: {name: %s}
+spec:
+  vsphere:
+    url: %s
+    username: {file: %s}
+    password: {file: %s}
+    thumbprint: %q
+    datacenter: dc1
+`, Site, y.Simulator.URL(), filepath.Join(dir, "user"), filepath.Join(dir, "password"), y.Simulator.Thumbprint())
+}
+
+// Network has the addresses of every fleet.
+const Network = `---
+apiVersion: yardmaster.dev/v1alpha1
+kind: Network
+metadata: {name: lan}
+spec:
+  subnet: 10.0.0.0/16
+  range: 10.0.1.0-10.0.4.255
+  gateway: 10.0.0.1
+  dns: [10.0.0.1]
+  portgroup: VM Network
+`
+
+// FleetOf is a fleet with an own layer that shows every placeholder.
+func FleetOf(name string, nodes int, more string) string {
+	return fmt.Sprintf(`---
+apiVersion: yardmaster.dev/v1alpha1
+kind: Fleet
+metadata: {name: %[1]s}
+spec:
+  os: {channel: stable, version: 4593.2.5}
+  config:
+    - role: base
+    - role: static-net
+    - butane: |
+        variant: flatcar
+        version: 1.0.0
+        storage:
+          files:
+            - path: /etc/who
+              mode: 0644
+              contents:
+                inline: "{{ .node.name }} {{ .node.hostname }} {{ .node.address }} {{ .vars.word }}"
+  vars: {word: hello}
+  pools:
+    - name: w
+      replicas: %[2]d
+      networks: [{ref: lan}]
+      vsphere: {site: dc1, cluster: c1, datastore: ds1, folder: %[1]s, cpus: 2, memory: 4Gi, clone: linked}
+  protect: {maxDestroyPercent: 100}
+%[3]s`, name, nodes, more)
+}
+
+// File writes documents into the test's folder.
+func (y *Yard) File(name, documents string) string {
+	y.TB.Helper()
+	path := filepath.Join(harness.Dir(y.TB), name)
+	if err := os.WriteFile(path, []byte(documents), 0o600); err != nil {
+		y.TB.Fatal(err)
+	}
+	return path
+}
+
+// Apply applies documents and wants them accepted.
+func (y *Yard) Apply(documents string) {
+	y.TB.Helper()
+	path := y.File("apply.yaml", documents)
+	y.Persist("apply", "-f", path, "--yes")
+}
+
+// Result is what a command gave.
+type Result struct {
+	Code     int
+	Out, Err string
+}
+
+// Ctl runs yardctl against the gateway.
+func (y *Yard) Ctl(args ...string) Result {
+	y.TB.Helper()
+	ctx, cancel := context.WithTimeout(y.TB.Context(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, harness.Binary(y.TB, "yardctl"), args...)
+	cmd.Env = append(os.Environ(), "YARDCTL_SERVER="+y.url, "NO_COLOR=1", "HOME="+harness.Dir(y.TB))
+	var out, errs strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	if _, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {
+		y.TB.Fatalf("yardctl %v: %v", args, err)
+	}
+	return Result{Code: cmd.ProcessState.ExitCode(), Out: out.String(), Err: errs.String()}
+}
+
+// Persist repeats a command while the yard cannot be reached, as a pipeline
+// would; any other failure ends the test.
+func (y *Yard) Persist(args ...string) {
+	y.TB.Helper()
+	err := harness.Poll(2*time.Minute, func() error {
+		r := y.Ctl(args...)
+		if r.Code == 0 {
+			return nil
+		}
+		return fmt.Errorf("yardctl %s: exit %d: %s%s", strings.Join(args, " "), r.Code, r.Out, r.Err)
+	})
+	if err != nil {
+		y.TB.Fatal(err)
+	}
+}
+
+// Nodes reads the nodes of a fleet.
+func (y *Yard) Nodes(fleet string) ([]*ymv1.NodeView, error) {
+	ctx, cancel := context.WithTimeout(y.TB.Context(), 5*time.Second)
+	defer cancel()
+	res, err := y.api.ListNodes(ctx, connect.NewRequest(&ymv1.ListNodesRequest{Fleet: fleet}))
+	if err != nil {
+		return nil, err
+	}
+	return res.Msg.GetNodes(), nil
+}
+
+// Ready waits until a fleet has so many nodes and all are ready.
+func (y *Yard) Ready(fleet string, want int, within time.Duration) {
+	y.TB.Helper()
+	harness.Wait(y.TB, fmt.Sprintf("%d ready nodes of %s", want, fleet), within, func() error {
+		nodes, err := y.Nodes(fleet)
+		if err != nil {
+			return err
+		}
+		ready, waiting := 0, ""
+		for _, n := range nodes {
+			if n.GetState() == "ready" {
+				ready++
+			} else {
+				waiting = fmt.Sprintf("%s is %s: %s %s (%s)", n.GetName(), n.GetState(), n.GetReason(), n.GetMessage(), n.GetWaitingFor())
+			}
+		}
+		if ready != want || len(nodes) != want {
+			return fmt.Errorf("%d of %d nodes are ready; %s", ready, len(nodes), waiting)
+		}
+		return nil
+	})
+}
+
+// Settled waits until the ledger is at rest and checks it as a whole.
+func (y *Yard) Settled(within time.Duration) *replay.Ledger {
+	y.TB.Helper()
+	var l *replay.Ledger
+	err := harness.Poll(within, func() error {
+		var err error
+		if l, err = replay.Load(y.TB.Context(), y.conn.NATS(), y.Bus.Topology.Shards); err != nil {
+			return err
+		}
+		if open := l.Settled(); len(open) > 0 {
+			return fmt.Errorf("%d things are under way, such as %s", len(open), open[0])
+		}
+		return nil
+	})
+	if err != nil {
+		y.TB.Errorf("not settled within %s: %v", within, err)
+	}
+	if l != nil {
+		for _, line := range l.Check(nil) {
+			y.TB.Errorf("broken promise: %s", line)
+		}
+	}
+	return l
+}
+
+// Remove deletes a fleet and waits until its nodes are gone.
+func (y *Yard) Remove(fleet string) {
+	y.TB.Helper()
+	y.Persist("delete", "fleet", fleet, "--yes")
+	harness.Wait(y.TB, "the end of "+fleet, 2*time.Minute, func() error {
+		nodes, err := y.Nodes(fleet)
+		if err != nil {
+			return err
+		}
+		if len(nodes) > 0 {
+			return fmt.Errorf("%d nodes are left, such as %s, %s: %s", len(nodes), nodes[0].GetName(), nodes[0].GetState(), nodes[0].GetMessage())
+		}
+		return nil
+	})
+}
+
+// PoweredOn waits until so many VMs of a fleet were powered on and returns
+// how long that took.
+func (y *Yard) PoweredOn(fleet string, want int, since time.Time) time.Duration {
+	y.TB.Helper()
+	harness.Wait(y.TB, "VMs of "+fleet, 5*time.Minute, func() error {
+		nodes, err := y.Nodes(fleet)
+		if err != nil {
+			return err
+		}
+		on := 0
+		for _, n := range nodes {
+			switch n.GetState() {
+			case "booting", "joining", "ready":
+				on++
+			}
+		}
+		if on < want {
+			return fmt.Errorf("%d of %d are on", on, want)
+		}
+		return nil
+	})
+	return time.Since(since)
+}
