@@ -63,9 +63,12 @@ const (
 	patientTries = 4
 	// distrustTries is from which conflict on the memory itself is in doubt.
 	distrustTries = 12
-	minWait       = 20 * time.Millisecond
-	maxWait       = 800 * time.Millisecond
-	fullWait      = 2 * time.Second
+	// batchHeaders is what a batch adds to each message.
+	batchHeaders = 128
+
+	minWait  = 20 * time.Millisecond
+	maxWait  = 800 * time.Millisecond
+	fullWait = 2 * time.Second
 )
 
 // settle decides and writes items until that has succeeded, and returns
@@ -235,6 +238,14 @@ func (p *Planner) releaseClaims(ctx context.Context, r *round) {
 func (p *Planner) commit(ctx context.Context, shard int, msgs []*nats.Msg) (first uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, bus.CallTimeout)
 	defer cancel()
+	// Found out here, a message that is too large leaves no half batch open
+	// at the server.
+	most := int(p.cfg.Conn.NATS().MaxPayload()) - batchHeaders
+	for _, m := range msgs {
+		if m.Size() > most {
+			return 0, fmt.Errorf("write %s of %d bytes: %w", m.Subject, m.Size(), nats.ErrMaxPayload)
+		}
+	}
 	var last uint64
 	if len(msgs) == 1 {
 		// One message is atomic by itself, and a batch of one costs ten

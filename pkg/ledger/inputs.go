@@ -63,6 +63,7 @@ func (p *Planner) readInputs(ctx context.Context) error {
 		}
 		err := p.pull(ctx)
 		if ctx.Err() != nil {
+			p.unpin(ctx)
 			break
 		}
 		p.log.Warn("inputs cannot be pulled", "err", err)
@@ -97,7 +98,7 @@ func (p *Planner) pull(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer iter.Stop()
+	defer p.drain(iter)
 	_, changed := p.cfg.Conn.Generation()
 	for {
 		msg, err := iter.Next(jetstream.NextContext(ctx))
@@ -106,6 +107,7 @@ func (p *Planner) pull(ctx context.Context) error {
 		}
 		select {
 		case <-changed:
+			p.giveBack(msg)
 			return errReconnected // what is buffered may not exist any more
 		default:
 		}
@@ -122,6 +124,42 @@ func (p *Planner) pull(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+	}
+}
+
+// drain gives back what was delivered and not taken, so that it does not wait
+// for its time to run out.
+func (p *Planner) drain(iter jetstream.MessagesContext) {
+	iter.Drain()
+	for {
+		msg, err := iter.Next(jetstream.NextMaxWait(retryWait))
+		if err != nil {
+			break
+		}
+		p.giveBack(msg)
+	}
+	iter.Stop()
+}
+
+func (p *Planner) giveBack(msg jetstream.Msg) {
+	if err := msg.Nak(); err != nil {
+		p.log.Debug("input cannot be given back; it comes again by itself", "err", err)
+	}
+}
+
+// unpin lets another planner take over at once when this one stops.
+func (p *Planner) unpin(ctx context.Context) {
+	if !p.active() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), bus.CallTimeout)
+	defer cancel()
+	s, err := p.cfg.Conn.JS().Stream(ctx, subject.ShardStream(p.cfg.Shard))
+	if err == nil {
+		err = s.UnpinConsumer(ctx, subject.ConsumerPlanner, subject.ConsumerPlanner)
+	}
+	if err != nil {
+		p.log.Debug("planner cannot step down; another one takes over a little later", "err", err)
 	}
 }
 

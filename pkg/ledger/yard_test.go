@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -137,6 +136,7 @@ func (y *yard) planner(name string, shard int) *ledger.Planner {
 	y.tb.Helper()
 	return ledger.NewPlanner(ledger.PlannerConfig{
 		Conn: y.connect(subject.UserPlanner), Shard: shard, Instance: name, Log: y.log.With("instance", name),
+		Policy: func(p *plan.Policy) { p.Grace = 500 * time.Millisecond },
 	})
 }
 
@@ -353,5 +353,3 @@ func (y *yard) noClaimTwice() {
 		}
 	})
 }
-
-var errGone = errors.New("gone")

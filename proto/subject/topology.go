@@ -53,7 +53,7 @@ const (
 	PlannerAckWait = 3 * time.Second
 	PlannerPinned  = 2 * time.Second
 	// WorkerAckWait is when a silent worker's job goes to another one.
-	WorkerAckWait = 15 * time.Second
+	WorkerAckWait = 10 * time.Second
 
 	plannerPending = 2000
 	workerPending  = 1000

@@ -64,6 +64,7 @@ func (t Topology) planner() User {
 		u.Publish = append(
 			u.Publish,
 			"$JS.ACK."+s+"."+ConsumerPlanner+".>",
+			"$JS.API.CONSUMER.UNPIN."+s+"."+ConsumerPlanner,
 			ledger(k, "st.>"), ledger(k, "out.>"), ledger(k, "in.step.>"),
 		)
 		// A seat is its executor's, the yard record the administrator's.
