@@ -65,6 +65,23 @@ func Format(problems []Problem) string {
 	return b.String()
 }
 
+// Merge adds the problems of a file's config layers, which only the renderer
+// can see, to those that Parse found, in file order. In a file that is wrong
+// already only what concerns the layers' own text counts, where Parse said
+// nothing: the rest may follow from the first problems.
+func Merge(parsed, layers []Problem) []Problem {
+	out := slices.Clone(parsed)
+	for _, p := range layers {
+		inText := strings.HasSuffix(p.Path, ".butane") || strings.HasSuffix(p.Path, ".ignition")
+		known := slices.ContainsFunc(parsed, func(q Problem) bool { return q.Path == p.Path && q.Line == p.Line })
+		if len(parsed) == 0 || inText && !known {
+			out = append(out, p)
+		}
+	}
+	inFileOrder(out)
+	return out
+}
+
 // inFileOrder sorts by place; problems of one place keep their order.
 func inFileOrder(problems []Problem) {
 	slices.SortStableFunc(problems, func(a, b Problem) int {

@@ -97,10 +97,7 @@ func (a *app) check(sources []*yardmasterv1.Source) ([]*specfile.Parsed, error) 
 	var problems []specfile.Problem
 	for _, source := range sources {
 		parsed, wrong := specfile.Parse(source.GetFilename(), source.GetContent())
-		problems = append(problems, wrong...)
-		if len(wrong) == 0 { // layers of a wrong document are judged once it is right
-			problems = append(problems, checkLayers(parsed)...)
-		}
+		problems = append(problems, specfile.Merge(wrong, checkLayers(parsed))...)
 		docs = append(docs, parsed...)
 	}
 	return docs, a.complainOf(problems)
