@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // entry is one line of the journal; one field is set. A later line about the
@@ -92,8 +94,8 @@ const compactAt = 8 << 20
 // openJournal reads the journal, drops a half-written last line, and compacts.
 // Only one process may have it: another would replace the file under the
 // first one's feet.
-func openJournal(name string) (*journal, *contents, error) {
-	lock, err := lockFile(name + ".lock")
+func openJournal(ctx context.Context, name string) (*journal, *contents, error) {
+	lock, err := lockFile(ctx, name+".lock")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -105,18 +107,31 @@ func openJournal(name string) (*journal, *contents, error) {
 	return j, kept, nil
 }
 
+// A process that was killed a moment ago may hold the lock still.
+const (
+	lockTries = 20
+	lockPoll  = 100 * time.Millisecond
+)
+
 // lockFile takes a lock that the kernel gives back when the process ends,
 // however it ends.
-func lockFile(name string) (*os.File, error) {
+func lockFile(ctx context.Context, name string) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock the journal: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		err = fmt.Errorf("the data folder %s is in use by another simulated world: %w", filepath.Dir(name), err)
-		return nil, errors.Join(err, f.Close())
+	for range lockTries {
+		if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
+			return f, nil
+		}
+		select {
+		case <-time.After(lockPoll):
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), f.Close())
+		}
 	}
-	return f, nil
+	err = fmt.Errorf("the data folder %s is in use by another simulated world: %w", filepath.Dir(name), err)
+	return nil, errors.Join(err, f.Close())
 }
 
 func readJournal(name string) (*journal, *contents, error) {

@@ -66,7 +66,7 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*World, error) {
 	if err := os.MkdirAll(filepath.Join(cfg.Dir, "console"), 0o700); err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
 	}
-	j, kept, err := openJournal(cfg.journalFile())
+	j, kept, err := openJournal(ctx, cfg.journalFile())
 	if err != nil {
 		return nil, err
 	}
