@@ -18,7 +18,7 @@ func (d *decision) applyFleet(c *Command) *Receipt {
 		return refuse(RefusedInvalid, fmt.Sprintf("the document is fleet %s, the command is for %s", doc.Metadata.Name, d.in.Fleet))
 	}
 	if d.observing() {
-		return refuse(RefusedBrake, "the yard only observes since its restore; resume it first")
+		return refuse(RefusedBrake, observesOnly)
 	}
 	p := preview(d.w, doc, c.ApplyFleet.MaxDestroyPercent, d.now)
 	if moved := d.moved(&p, c.ApplyFleet.PlanBasis); moved != nil {

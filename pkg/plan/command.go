@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 
 	"yardmaster.dev/pkg/fault"
 )
@@ -66,9 +67,22 @@ func accept(revision int, format string, args ...any) *Receipt {
 	return &Receipt{Accepted: true, Revision: revision, Summary: fmt.Sprintf(format, args...)}
 }
 
+const observesOnly = "the yard only observes since its restore; resume it first"
+
+// nodes counts in words.
+func nodes(count int) string {
+	if count == 1 {
+		return "1 node"
+	}
+	return strconv.Itoa(count) + " nodes"
+}
+
 // live returns a fleet that commands may change, or the refusal.
 func (d *decision) live(name string) (*fleetState, *Receipt) {
 	f := d.w.fleets[name]
+	if d.observing() {
+		return nil, refuse(RefusedBrake, observesOnly)
+	}
 	if f == nil || f.record == nil || f.record.Deleted {
 		return nil, refuse(RefusedNotFound, fmt.Sprintf("there is no fleet %s; yardctl get fleets lists them", name))
 	}
@@ -152,9 +166,9 @@ func (d *decision) deleteFleet(c *DeleteFleet) *Receipt {
 	r := d.fleet(f)
 	r.Deleting = true
 	d.trim(f)
-	d.fleetEvent(r, FactFleetDeleted, fmt.Sprintf("%d nodes go", count))
+	d.fleetEvent(r, FactFleetDeleted, "with "+nodes(count))
 	d.advance(f)
-	return accept(r.Revision, "fleet %s and its %d nodes are being deleted", c.Name, count)
+	return accept(r.Revision, "fleet %s is being deleted, with %s", c.Name, nodes(count))
 }
 
 // bye ends a fleet whose last node is gone. The record stays as a tombstone:
@@ -173,7 +187,7 @@ func (d *decision) retryNodes(c *RetryNodes) *Receipt {
 	if refusal != nil && refusal.Code != RefusedInUse {
 		return refusal
 	}
-	if f == nil {
+	if f == nil { // one that is being deleted may have nodes that failed to go
 		f = d.w.fleets[d.in.Fleet]
 	}
 	keys, refusal := f.retryable(c)
@@ -182,12 +196,12 @@ func (d *decision) retryNodes(c *RetryNodes) *Receipt {
 	}
 	for i, key := range keys {
 		if i == d.w.Policy.Chunk {
-			return accept(f.record.Revision, "%d of %d failed nodes are tried again; ask again for the rest", i, len(keys))
+			return accept(f.record.Revision, "%d of %s tried again; ask again for the rest", i, nodes(len(keys)))
 		}
 		d.retry(d.w.Node(f.name, key))
 	}
 	d.rollout(f.name)
-	return accept(f.record.Revision, "%d failed nodes are tried again", len(keys))
+	return accept(f.record.Revision, "%s tried again", nodes(len(keys)))
 }
 
 func (d *decision) retry(n *Node) {

@@ -56,7 +56,7 @@ func (p *Plan) DestroyPercent() float64 {
 // Summary counts what the plan does, in a line.
 func (p *Plan) Summary() string {
 	if p.Creates+p.Replaces+p.Deletes == 0 {
-		return fmt.Sprintf("nothing to change, %d nodes stay", p.Keep)
+		return "nothing to change, keep " + nodes(p.Keep)
 	}
 	var parts []string
 	for _, c := range []struct {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 
 	"yardmaster.dev/pkg/fault"
@@ -13,10 +12,17 @@ import (
 
 var start = time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC)
 
+// tester is a test, a benchmark or a property's run.
+type tester interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
 // yard is a planner with workers that do at once what they are asked, unless
 // they are told to fail.
 type yard struct {
-	tb      testing.TB
+	tb      tester
 	w       *World
 	now     time.Time
 	queue   []Input
@@ -30,7 +36,7 @@ type yard struct {
 	noBoot  map[string]bool
 }
 
-func newYard(tb testing.TB) *yard {
+func newYard(tb tester) *yard {
 	tb.Helper()
 	y := &yard{
 		tb: tb, w: NewWorld(0), now: start, mishaps: map[string][]*Failure{},

@@ -1,0 +1,232 @@
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"yardmaster.dev/pkg/fault"
+	"yardmaster.dev/pkg/fleet"
+)
+
+// dump writes all that a World knows and has derived, so that two Worlds can
+// be compared. The heap of deadlines is compared by what it would return.
+func dump(w *World) string {
+	var b strings.Builder
+	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	p("yard %+v, %d nodes, %d dated, queued %v", w.yard, w.nodes, w.dated, w.queued)
+	for _, name := range slices.Sorted(maps.Keys(w.fleets)) {
+		f := w.fleets[name]
+		p("fleet %s %+v revisions %v dead %v receipts %v", name, f.record,
+			slices.Sorted(maps.Keys(f.revs)), slices.Sorted(maps.Keys(f.dead)), slices.Sorted(maps.Keys(f.receipts)))
+		for _, pool := range slices.Sorted(maps.Keys(f.pools)) {
+			dumpPool(p, f.pools[pool])
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.networks)) {
+		n := w.networks[name]
+		p("network %s %+v free %v held %v", name, n.record, slices.Collect(n.free.all), slices.Sorted(maps.Keys(n.held)))
+	}
+	for _, c := range w.Claims() {
+		p("claim %+v", *c)
+	}
+	for _, h := range slices.SortedFunc(maps.Keys(w.loose), func(a, b holder) int {
+		return cmp.Or(cmp.Compare(a.fleet, b.fleet), cmp.Compare(a.node, b.node), cmp.Compare(a.network, b.network))
+	}) {
+		for _, c := range w.loose[h] {
+			p("loose %v %s", h, c.Thing)
+		}
+	}
+	p("uses %v, places %v, sites %v, starved %d", w.uses, slices.Sorted(maps.Keys(w.places)), slices.Sorted(maps.Keys(w.sites)), len(w.starved))
+	next, ok := w.NextDue()
+	p("next due %s %v", next, ok)
+	overdue := w.Overdue(start.Add(1000*time.Hour), 10_000)
+	slices.SortFunc(overdue, func(a, b Input) int { return cmp.Compare(a.ID, b.ID) })
+	for _, in := range overdue {
+		p("overdue %s", in.ID)
+	}
+	return b.String()
+}
+
+func dumpPool(p func(string, ...any), pool *pool) {
+	p("  pool %s doomed %d deleted %d counts %v free %v starved %v", pool.name, pool.doomed, pool.deleted, pool.counts,
+		slices.Collect(pool.free.all), slices.Collect(pool.starved.all))
+	for _, hash := range slices.Sorted(maps.Keys(pool.groups)) {
+		for c := range pool.groups[hash].sets {
+			p("    group %s class %d: %v", hash, c, slices.Collect(pool.groups[hash].sets[c].all))
+		}
+	}
+	for _, n := range pool.nodes {
+		if n != nil {
+			p("    node %+v job %+v", *n, n.Job)
+		}
+	}
+}
+
+// drawStep is one thing that can happen in a yard, drawn by a property test.
+func drawStep(t *rapid.T, y *yard, doc *fleet.Fleet) {
+	switch rapid.IntRange(0, 9).Draw(t, "step") {
+	case 0:
+		*doc = reckless(faster(*doc))
+		y.send(applyCommand(fmt.Sprintf("a%d", len(y.events)), *doc))
+	case 1:
+		i := rapid.IntRange(0, len(doc.Spec.Pools)-1).Draw(t, "pool")
+		doc.Spec.Pools = slices.Clone(doc.Spec.Pools)
+		doc.Spec.Pools[i].Replicas = rapid.IntRange(0, 6).Draw(t, "replicas")
+		y.send(applyCommand(fmt.Sprintf("r%d", len(y.events)), *doc))
+	case 2:
+		y.send(command(doc.Metadata.Name, Command{
+			ID:    fmt.Sprintf("s%d", len(y.events)),
+			Scale: &Scale{Pool: doc.Spec.Pools[0].Name, Target: rapid.IntRange(0, 6).Draw(t, "target")},
+		}))
+	case 3:
+		y.send(command(doc.Metadata.Name, Command{ID: fmt.Sprintf("t%d", len(y.events)), Retry: &RetryNodes{}}))
+	case 4:
+		y.wait(time.Duration(rapid.IntRange(1, 1200).Draw(t, "seconds")) * time.Second)
+	case 5:
+		if n := drawNode(t, y, doc.Metadata.Name); n != nil {
+			y.send(Input{ID: "obs", Fleet: n.Fleet, Observation: &Observation{Node: n.Key(), Incarnation: n.Incarnation, Lost: true}})
+		}
+	case 6:
+		if len(y.jobs) > 0 {
+			j := y.jobs[rapid.IntRange(0, len(y.jobs)-1).Draw(t, "job")]
+			kind := rapid.SampledFrom([]fault.Kind{fault.Transient, fault.Busy, fault.Permanent}).Draw(t, "kind")
+			y.mishap(j.Node, j.Action, &Failure{Kind: kind, Reason: fault.NoSpace})
+		}
+	default:
+		y.work()
+	}
+}
+
+func drawNode(t *rapid.T, y *yard, name string) *Node {
+	var all []*Node
+	for n := range y.w.Nodes(name) {
+		all = append(all, n)
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return all[rapid.IntRange(0, len(all)-1).Draw(t, "node")]
+}
+
+func drawFleet(t *rapid.T, name string) fleet.Fleet {
+	doc := testFleet(name, testPool("a", rapid.IntRange(0, 5).Draw(t, "a")), testPool("b", rapid.IntRange(0, 3).Draw(t, "b")))
+	doc.Spec.Rollout = fleet.Rollout{
+		MaxUnavailable: new(rapid.IntRange(0, 2).Draw(t, "unavailable")),
+		MaxSurge:       new(rapid.IntRange(0, 2).Draw(t, "surge")),
+	}
+	if *doc.Spec.Rollout.MaxUnavailable+*doc.Spec.Rollout.MaxSurge == 0 {
+		doc.Spec.Rollout = fleet.Rollout{}
+	}
+	doc.Spec.Retry.Attempts = 2
+	doc.Spec.Pools[1].Stable = true
+	return reckless(doc)
+}
+
+// tightYard has hardly enough addresses.
+func tightYard(tb tester, addresses string) *yard {
+	y := newYard(tb)
+	y.w.Policy.Chunk = 3
+	y.w.Put(&Network{Document: testNetwork("dmz", addresses)})
+	return y
+}
+
+// TestDecideLeavesTheWorldAlone: the records that a decision tries out are
+// taken out again exactly, and so is every Put by its undo.
+func TestDecideLeavesTheWorldAlone(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		y := tightYard(t, "10.0.0.10-10.0.0.15")
+		doc := drawFleet(t, "web")
+		y.send(applyCommand("first", doc))
+		for range rapid.IntRange(1, 12).Draw(t, "steps") {
+			drawStep(t, y, &doc)
+			in := applyCommand(fmt.Sprintf("x%d", len(y.events)), faster(doc))
+			before := dump(y.w)
+			out, err := Decide(y.w, in, y.now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := gocmp.Diff(before, dump(y.w)); diff != "" {
+				t.Fatalf("Decide left its traces:\n%s", diff)
+			}
+			var undo []func()
+			for _, c := range out.Claims {
+				undo = append(undo, y.w.Put(c))
+			}
+			for _, r := range out.Records {
+				undo = append(undo, y.w.Put(r))
+			}
+			for _, u := range slices.Backward(undo) {
+				u()
+			}
+			if diff := gocmp.Diff(before, dump(y.w)); diff != "" {
+				t.Fatalf("the undos left traces:\n%s", diff)
+			}
+		}
+	})
+}
+
+// TestLoadOrderDoesNotMatter: a World that is filled from the records in any
+// order is the World that saw them being made.
+func TestLoadOrderDoesNotMatter(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		y := tightYard(t, "10.0.0.10-10.0.0.15")
+		doc := drawFleet(t, "web")
+		y.send(applyCommand("first", doc))
+		for range rapid.IntRange(1, 12).Draw(t, "steps") {
+			drawStep(t, y, &doc)
+		}
+		records := everything(y.w)
+		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "order"), 0))
+		rng.Shuffle(len(records), func(i, j int) { records[i], records[j] = records[j], records[i] })
+		w := NewWorld(0)
+		for _, r := range records {
+			w.Put(r)
+		}
+		if diff := gocmp.Diff(dump(y.w), dump(w)); diff != "" {
+			t.Fatalf("the loaded World is another one:\n%s", diff)
+		}
+	})
+}
+
+// everything returns every record of a World.
+func everything(w *World) []Record {
+	records := []Record{w.Yard()}
+	for _, f := range w.fleets {
+		if f.record != nil {
+			records = append(records, f.record)
+		}
+		for _, r := range f.revs {
+			records = append(records, r.record)
+		}
+		for _, r := range f.receipts {
+			records = append(records, r)
+		}
+		for _, r := range f.dead {
+			records = append(records, r)
+		}
+		for n := range w.Nodes(f.name) {
+			records = append(records, n)
+		}
+	}
+	for _, c := range w.Claims() {
+		records = append(records, c)
+	}
+	for _, r := range w.Sites() {
+		records = append(records, r)
+	}
+	for _, r := range w.Networks() {
+		records = append(records, r)
+	}
+	return records
+}
