@@ -2,6 +2,9 @@ package render_test
 
 import (
 	"fmt"
+	"runtime"
+	"slices"
+	"syscall"
 	"testing"
 
 	"yardmaster.dev/pkg/fleet"
@@ -30,54 +33,102 @@ func manyItems(k int) fleet.Layer {
 	return butane(lines...)
 }
 
-// BenchmarkRender compares a node's config by stamping with translating it
-// anew by Butane, which is what the slow path does. Run it with -benchmem;
-// the ratio of stamp to full is the figure, not the times.
+// benched is a pool of the benchmark, once as a fleet and once as the texts
+// that Butane alone would translate.
+type benched struct {
+	name  string
+	fleet *fleet.Fleet
+	texts []string
+}
+
+func benchedPools() []benched {
+	base, pinned := render.RoleText("base"), render.RoleText("base-pinned")
+	out := []benched{
+		{"base", newFleet(fleet.Layer{Role: "base"}), []string{base, pinned}},
+		{"base+static-net", withRoles(), []string{base, pinned, render.RoleText("static-net")}},
+	}
+	for _, k := range []int{1, 10, 50} {
+		layer := manyItems(k)
+		out = append(out, benched{fmt.Sprintf("k=%d", k), newFleet(layer), []string{layer.Butane}})
+	}
+	return out
+}
+
+// BenchmarkRender measures a node's config: stamped, with guestinfo, by the
+// slow path, and the compiling of its pool.
 func BenchmarkRender(b *testing.B) {
-	for _, c := range []struct {
-		name string
-		f    *fleet.Fleet
-	}{
-		{"k=1", newFleet(manyItems(1))},
-		{"k=10", newFleet(manyItems(10))},
-		{"k=50", newFleet(manyItems(50))},
-		{"base", newFleet(fleet.Layer{Role: "base"})},
-		{"base+static-net", withRoles()},
-		{"page", withRoles(page())},
-	} {
-		compiled := compile(b, c.f)
-		n := newNode(7)
-		b.Run(c.name+"/full", func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := compiled.SlowIgnition(n); err != nil {
-					b.Fatal(err)
+	for _, c := range benchedPools() {
+		compiled, n := compile(b, c.fleet), newNode(7)
+		for _, m := range []struct {
+			name string
+			run  func() error
+		}{
+			{"stamp", func() error { _, err := compiled.StampIgnition(&n); return err }},
+			{"stamp+guestinfo", func() error { _, err := compiled.Stamp(n); return err }},
+			{"slow", func() error { _, err := compiled.SlowIgnition(n); return err }},
+			{"compile", func() error { _, err := render.Compile(c.fleet, "edge"); return err }},
+		} {
+			b.Run(c.name+"/"+m.name, func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if err := m.run(); err != nil {
+						b.Fatal(err)
+					}
 				}
-			}
-		})
-		b.Run(c.name+"/stamp", func(b *testing.B) {
-			b.ReportAllocs()
+			})
+		}
+	}
+}
+
+// BenchmarkStampRatio is how many times the processor's time Butane takes for
+// a node, compared with stamping it: both in turns, the median of the rounds.
+// Run it with -benchtime 6x; one loop is a round.
+func BenchmarkStampRatio(b *testing.B) {
+	const butanes, stamps = 4, 4000
+	values := map[string]string{
+		"node.hostname": "web-edge-7", "node.address": "10.0.0.8", "node.name": "web-edge-7",
+		"node.phoneHomeURL": "http://10.0.0.1:7070/v1/nodes/web-edge-7/phone-home", "node.phoneHomeToken": "0123456789abcdef",
+		"node.networkFile": `[Match]\nMACAddress=02:0a:0b:0c:0d:07\n\n[Network]\nAddress=10.0.0.8/16\nGateway=10.0.255.1\nDNS=10.0.255.2\n`,
+	}
+	for _, c := range benchedPools() {
+		compiled, n := compile(b, c.fleet), newNode(7)
+		b.Run(c.name, func(b *testing.B) {
+			var ratios, plain []float64
 			for b.Loop() {
-				if _, err := compiled.StampIgnition(&n); err != nil {
-					b.Fatal(err)
-				}
+				full := processorTime(b, butanes, func() error { return render.ButaneAlone(c.texts, values, true) })
+				uncompressed := processorTime(b, butanes, func() error { return render.ButaneAlone(c.texts, values, false) })
+				stamp := processorTime(b, stamps, func() error { _, err := compiled.StampIgnition(&n); return err })
+				ratios, plain = append(ratios, full/stamp), append(plain, uncompressed/stamp)
 			}
-		})
-		b.Run(c.name+"/stamp+guestinfo", func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := compiled.Stamp(n); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-		b.Run(c.name+"/compile", func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := render.Compile(c.f, "edge"); err != nil {
-					b.Fatal(err)
-				}
-			}
+			b.ReportMetric(median(ratios), "butane/stamp")
+			b.ReportMetric(median(plain), "uncompressed/stamp")
+			b.ReportMetric(0, "ns/op") // a round's length says nothing
 		})
 	}
+}
+
+func median(of []float64) float64 {
+	slices.Sort(of)
+	return of[len(of)/2]
+}
+
+// processorTime returns the processor time of one call, the garbage
+// collector's included.
+func processorTime(b *testing.B, calls int, run func() error) float64 {
+	b.Helper()
+	used := func() float64 {
+		var u syscall.Rusage
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+			b.Fatal(err)
+		}
+		return float64(u.Utime.Nano() + u.Stime.Nano())
+	}
+	runtime.GC()
+	before := used()
+	for range calls {
+		if err := run(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return (used() - before) / float64(calls)
 }

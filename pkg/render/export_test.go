@@ -1,5 +1,12 @@
 package render
 
+import (
+	"fmt"
+	"strings"
+
+	"github.com/coreos/butane/config/common"
+)
+
 // SlowIgnition renders a node on the slow path, whatever its pool is.
 func (c *Compiled) SlowIgnition(n Node) ([]byte, error) {
 	values, err := c.values(&n)
@@ -24,3 +31,30 @@ func PlainText(source string) (string, bool) { return plainText(source) }
 
 // QuoteJSON is a JSON string literal.
 func QuoteJSON(s string) (string, error) { return quoteJSON(s) }
+
+// ButaneAlone fills a node's values into the text of every layer and lets
+// Butane translate it, with nothing of ours: the yardstick of the benchmark.
+// By default Butane compresses each file that gets smaller by it.
+func ButaneAlone(texts []string, values map[string]string, compress bool) error {
+	var pairs []string
+	for name, value := range values {
+		pairs = append(pairs, "{{ ."+name+" }}", value)
+	}
+	fill := strings.NewReplacer(pairs...)
+	options := common.TranslateBytesOptions{TranslateOptions: common.TranslateOptions{NoResourceAutoCompression: !compress}}
+	for _, text := range texts {
+		if _, rep, err := translators["1.0.0"].run([]byte(fill.Replace(text)), options); err != nil {
+			return fmt.Errorf("%w: %s", err, rep)
+		}
+	}
+	return nil
+}
+
+// RoleText is the Butane of a shipped role's file.
+func RoleText(file string) string {
+	text, err := roleFiles.ReadFile("roles/" + file + ".bu")
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
+}
