@@ -272,6 +272,9 @@ func (y *Yard) Remove(fleet string) {
 	y.Persist("delete", "fleet", fleet, "--yes")
 	harness.Wait(y.TB, "the end of "+fleet, 2*time.Minute, func() error {
 		nodes, err := y.Nodes(fleet)
+		if connect.CodeOf(err) == connect.CodeNotFound {
+			return nil
+		}
 		if err != nil {
 			return err
 		}

@@ -31,16 +31,16 @@ func (l *Ledger) budgets(c *complaints, limits map[string]Limits) {
 }
 
 // move counts a ready node that the plan replaces as down until it, or its
-// name's next machine, is ready, or it is gone for good.
+// name's next machine, is ready, or nobody wants it any more: a smaller
+// target may take just the nodes that are down, and others may then follow.
 func move(down map[string]bool, e event) {
 	node := e.GetNode()
-	switch plan.State(e.GetTo()) { //nolint:exhaustive // the other states change nothing
-	case plan.Ready, plan.Deleted:
+	to, from, fact := plan.State(e.GetTo()), plan.State(e.GetFrom()), plan.Fact(e.GetFact())
+	switch {
+	case to == plan.Ready, to == plan.Deleted, fact == plan.FactUnwanted:
 		delete(down, node)
-	default:
-		if plan.State(e.GetFrom()) == plan.Ready && e.GetFact() == string(plan.FactOutdated) {
-			down[node] = true
-		}
+	case from == plan.Ready && fact == plan.FactOutdated:
+		down[node] = true
 	}
 }
 

@@ -180,6 +180,9 @@ func (l *Ledger) work(c *complaints) {
 // ready nor deleted, open jobs, dead letters.
 func (l *Ledger) Settled() []string {
 	var c complaints
+	if l.moved {
+		c.add("somebody still writes")
+	}
 	ready := map[string]int32{}
 	for name, n := range l.Nodes {
 		switch {

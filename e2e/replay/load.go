@@ -42,6 +42,9 @@ type Ledger struct {
 	jobs     map[string]message // not withdrawn
 	results  map[string]message
 	dead     map[string]*ymv1.DeadLetterRecord
+	// moved says that somebody wrote while the shards were read: what was
+	// overwritten meanwhile is missing here.
+	moved bool
 }
 
 type event struct {
@@ -63,10 +66,11 @@ func Load(ctx context.Context, nc *nats.Conn, shards int) (*Ledger, error) {
 		jobs: map[string]message{}, results: map[string]message{}, dead: map[string]*ymv1.DeadLetterRecord{},
 	}
 	for k := range shards {
-		ms, err := readAll(ctx, js, k)
+		ms, moved, err := readAll(ctx, js, k)
 		if err != nil {
 			return nil, fmt.Errorf("shard %d: %w", k, err)
 		}
+		l.moved = l.moved || moved
 		l.shards = append(l.shards, ms)
 		l.ordered = append(l.ordered, nil)
 		for i := range ms {
@@ -78,16 +82,26 @@ func Load(ctx context.Context, nc *nats.Conn, shards int) (*Ledger, error) {
 	return l, nil
 }
 
-func readAll(ctx context.Context, js jetstream.JetStream, shard int) ([]message, error) {
+// readAll reads a shard up to its present end, and reports whether that has
+// moved when it got there.
+func readAll(ctx context.Context, js jetstream.JetStream, shard int) (ms []message, moved bool, err error) {
 	s, err := js.Stream(ctx, subject.ShardStream(shard))
 	if err != nil {
-		return nil, err
+		return nil, false, err
+	}
+	end := s.CachedInfo().State.LastSeq
+	if ms, err = readTo(ctx, s, end); err != nil {
+		return nil, false, err
 	}
 	info, err := s.Info(ctx)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	if info.State.Msgs == 0 {
+	return ms, info.State.LastSeq != end, nil
+}
+
+func readTo(ctx context.Context, s jetstream.Stream, end uint64) ([]message, error) {
+	if end == 0 {
 		return nil, nil
 	}
 	c, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: []string{subject.Root + ".>"}})
@@ -116,7 +130,7 @@ func readAll(ctx context.Context, js jetstream.JetStream, shard int) ([]message,
 		out = append(out, message{
 			name: name, subject: m.Subject(), seq: meta.Sequence.Stream, header: m.Headers(), body: m.Data(),
 		})
-		if meta.Sequence.Stream >= info.State.LastSeq {
+		if meta.Sequence.Stream >= end {
 			return out, nil
 		}
 	}

@@ -114,7 +114,7 @@ func (y *yard) configs(t *testing.T, spec string, nodes []*ymv1.NodeView, w *wit
 			t.Error(err)
 			continue
 		}
-		if who := fmt.Sprintf("%s%%20%s%%20%s%%20hello", n.GetName(), n.GetName(), vm.Address); !strings.Contains(string(got), who) {
+		if who := fmt.Sprintf("%s%%20%s%%20%s%%20hello", n.GetName(), n.GetName(), strings.Join(n.GetAddresses(), " ")); !strings.Contains(string(got), who) {
 			t.Errorf("%s: its config does not say %s", n.GetName(), who)
 		}
 		if i%10 != 0 {
