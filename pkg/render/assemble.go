@@ -27,9 +27,10 @@ func (c *Compiled) assemble(value filler, values valuesOf) (assembled, []fleet.P
 	var problems []fleet.Problem
 	var sources sources
 	merged := types.Config{Ignition: types.Ignition{Version: specNewest}}
+	room := maxFilled
 	for i := range c.layers {
 		l := &c.layers[i]
-		read, wrong := l.body.translate(c.filler(l, value))
+		read, wrong := l.body.translate(bounded(c.filler(l, value), &room))
 		if len(wrong) == 0 {
 			wrong = checkRules(&read.config, values, read.line)
 		}
@@ -49,6 +50,23 @@ func (c *Compiled) assemble(value filler, values valuesOf) (assembled, []fleet.P
 		return assembled{}, shown(problems, values.show)
 	}
 	return assembled{config: merged, provenance: sources.of(&merged)}, nil
+}
+
+// maxFilled bounds the values that are put into one config: a few kilobytes
+// of placeholders could otherwise ask for gigabytes.
+const maxFilled = 1 << 20
+
+var errFilled = fmt.Errorf("the values of the placeholders are more than %d KiB together", maxFilled>>10)
+
+// bounded is a filler that fails when its values use up the room.
+func bounded(fill filler, room *int) filler {
+	return func(p fleet.Placeholder) (string, error) {
+		value, err := fill(p)
+		if *room -= len(value); err == nil && *room < 0 {
+			return "", errFilled
+		}
+		return value, err
+	}
 }
 
 // shown takes secrets and markers out of messages that others wrote.

@@ -115,6 +115,8 @@ func checkTree(root *yaml.Node) []finding {
 		switch {
 		case n.Kind == yaml.AliasNode || n.Anchor != "":
 			out = append(out, at(n, "YAML anchors and aliases are not allowed", "write the value out; a few aliases can expand to gigabytes"))
+		case n.Style&yaml.TaggedStyle != 0:
+			out = append(out, at(n, "YAML tags are not allowed", "write the value without "+n.Tag))
 		case key && n.Kind != yaml.ScalarNode:
 			out = append(out, at(n, "a mapping where a name is expected", `a placeholder must be quoted: "{{ .node.hostname }}"`))
 		case key && strings.Contains(n.Value, "{{"):

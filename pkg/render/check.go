@@ -1,6 +1,7 @@
 package render
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,14 +14,30 @@ import (
 // its own Validate.
 func Check(f *fleet.Fleet) []fleet.Problem {
 	var out []fleet.Problem
+	good := map[string]bool{}
 	for i := range f.Spec.Pools {
-		for _, p := range checkPool(f, i) {
+		key := likeness(&f.Spec.Pools[i])
+		if good[key] {
+			continue // many pools often have one config, and each costs milliseconds
+		}
+		problems := checkPool(f, i)
+		good[key] = len(problems) == 0
+		for _, p := range problems {
 			if !slices.Contains(out, p) { // a fleet's layer is in every pool
 				out = append(out, p)
 			}
 		}
 	}
 	return out
+}
+
+// likeness is all of a pool that its config's validity hangs on.
+func likeness(p *fleet.Pool) string {
+	text, err := json.Marshal(fleet.Pool{Hostname: p.Hostname, Networks: p.Networks, Config: p.Config, Vars: p.Vars, Ready: p.Ready})
+	if err != nil {
+		return p.Name
+	}
+	return string(text)
 }
 
 func checkPool(f *fleet.Fleet, i int) []fleet.Problem {

@@ -23,7 +23,7 @@ func (c *Compiled) StampIgnition(n *Node) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.stamp(values), nil
+	return c.stamp(values)
 }
 
 // PlainText is the content of a data: URL that is text.

@@ -88,7 +88,9 @@ func (c *Compiled) render(n *Node) (*Config, error) {
 	}
 	cfg := &Config{Provenance: c.provenance}
 	if c.pieces != nil {
-		cfg.Ignition = c.stamp(values)
+		if cfg.Ignition, err = c.stamp(values); err != nil {
+			return nil, err
+		}
 		return cfg, c.finish(cfg, n)
 	}
 	// The form of a value that is not known cannot be checked.

@@ -60,6 +60,7 @@ func TestRefusedLayers(t *testing.T) {
 		"experimental":         {fleet.Layer{Butane: "variant: flatcar\nversion: 1.2.0-experimental\n"}, []string{"line 2: version must be 1.0.0 or 1.1.0"}},
 		"short version":        {fleet.Layer{Butane: "variant: flatcar\nversion: 1.0\n"}, []string{"version must be"}},
 		"local file":           {file("/etc/x", "      contents: {local: x}"), []string{"line 6", "inline the content"}},
+		"tag":                  {file("/etc/x", "      contents: {inline: !x \"{{ .node.name }}\"}"), []string{"line 6: YAML tags are not allowed"}},
 		"alias":                {file("/etc/x", "      contents: {inline: &a x}\n    - path: /etc/y\n      contents: {inline: *a}"), []string{"line 6: YAML anchors", "line 8: YAML anchors"}},
 		"alias bomb":           {fleet.Layer{Butane: "variant: flatcar\nversion: 1.0.0\nx: &a " + huge + "\ny: [" + strings.Repeat("*a, ", 1000) + "]\n"}, []string{"anchors and aliases are not allowed"}},
 		"too many files":       {fleet.Layer{Butane: "variant: flatcar\nversion: 1.0.0\nstorage:\n  files:\n" + many(5000)}, []string{"5000 files"}},
@@ -231,6 +232,27 @@ func TestTooLargeForGuestinfo(t *testing.T) {
 	}
 	if got := render.Check(f); len(got) != 1 || !strings.Contains(got[0].Message, "too large") {
 		t.Errorf("Check = %v; want the size", got)
+	}
+}
+
+// Few bytes of placeholders must not become many of config.
+func TestValuesThatMultiply(t *testing.T) {
+	t.Parallel()
+	often := func(name string) fleet.Layer {
+		return file("/etc/x", "      contents: {inline: \""+strings.Repeat("{{ ."+name+" }}", 100)+"\"}")
+	}
+	f := withRoles(often("vars.greeting"))
+	f.Spec.Vars["greeting"] = strings.Repeat("x", 64<<10)
+	refused(t, f, "line 6: the values of the placeholders are more than 1024 KiB together")
+
+	n := newNode(0)
+	n.Secrets["join"] = strings.Repeat("x", 32<<10)
+	if _, err := compile(t, withRoles(often("secrets.join"))).Stamp(n); !errors.Is(err, render.ErrTooLarge) {
+		t.Errorf("Stamp = %v; want %v", err, render.ErrTooLarge)
+	}
+	structural := withRoles(often("secrets.join"), file("/etc/{{ .node.name }}", inline))
+	if _, err := compile(t, structural).Stamp(n); err == nil || !strings.Contains(err.Error(), "1024 KiB") {
+		t.Errorf("Stamp = %v; want the limit on the slow path too", err)
 	}
 }
 

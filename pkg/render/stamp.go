@@ -35,7 +35,10 @@ func (c *Compiled) Stamp(n Node) (*Config, error) {
 	}
 	cfg := &Config{Provenance: c.provenance}
 	if c.pieces != nil {
-		cfg.Ignition = c.stamp(values)
+		cfg.Ignition, err = c.stamp(values)
+		if err != nil {
+			return nil, err
+		}
 	} else if cfg.Ignition, cfg.Provenance, err = c.slow(values, valuesOf{opaque: never, show: n.hide}); err != nil {
 		return nil, err
 	}
@@ -90,14 +93,17 @@ func (c *Compiled) values(n *Node) ([]string, error) {
 }
 
 // stamp puts the values between the pieces.
-func (c *Compiled) stamp(values []string) []byte {
-	size := c.fixed
+func (c *Compiled) stamp(values []string) ([]byte, error) {
+	filled := 0
 	for _, p := range c.pieces {
 		if p.hole >= 0 {
-			size += len(values[p.hole]) * 3 // at most: each byte as %XX
+			filled += len(values[p.hole])
 		}
 	}
-	out := make([]byte, 0, size)
+	if filled > maxFilled {
+		return nil, fmt.Errorf("%w: %w", ErrTooLarge, errFilled)
+	}
+	out := make([]byte, 0, c.fixed+3*filled) // at most: each byte as %XX
 	for _, p := range c.pieces {
 		out = append(out, p.literal...)
 		if p.hole < 0 {
@@ -109,7 +115,7 @@ func (c *Compiled) stamp(values []string) []byte {
 			out = appendJSON(out, values[p.hole])
 		}
 	}
-	return out
+	return out, nil
 }
 
 // slow translates and merges every layer for this node alone.
