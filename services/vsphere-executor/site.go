@@ -17,7 +17,7 @@ import (
 
 // siteEvery is how soon a changed Site is taken up. Reading one message is
 // cheaper, and needs fewer permissions, than a consumer of its own.
-const siteEvery = time.Second
+const siteEvery = 500 * time.Millisecond
 
 // follow passes on the Site's description whenever it may have changed.
 func follow(ctx context.Context, conn *bus.Conn, site string, use func(context.Context, *fleet.SiteVSphere), log *slog.Logger) error {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"reflect"
 	"sync"
+	"time"
 
 	"yardmaster.dev/pkg/executor"
 	"yardmaster.dev/pkg/fault"
@@ -31,10 +32,19 @@ type Backend struct {
 	options   Options
 	sightings *sightings
 
+	// known is closed by the first Site.
+	known    chan struct{}
+	knowOnce sync.Once
+
 	mu      sync.Mutex // held while connecting
 	site    *fleet.SiteVSphere
 	current *lease
 }
+
+// siteWait is how long an operation waits for the first Site: an executor
+// that just started, or whose Site was applied together with its first
+// fleet, reads it a moment later.
+const siteWait = 3 * time.Second
 
 // lease is a connection with those who use it; a retired one is closed by its
 // last user.
@@ -46,7 +56,7 @@ type lease struct {
 
 // New returns a Backend that waits for its Site.
 func New(o Options) *Backend {
-	return &Backend{options: o, sightings: newSightings()}
+	return &Backend{options: o, sightings: newSightings(), known: make(chan struct{})}
 }
 
 // Use takes the Site's description, nil if there is none. Work in progress
@@ -59,6 +69,19 @@ func (b *Backend) Use(ctx context.Context, site *fleet.SiteVSphere) {
 	}
 	b.site = site
 	b.retire(ctx)
+	if site != nil {
+		b.knowOnce.Do(func() { close(b.known) })
+	}
+}
+
+// await waits a moment for the first Site.
+func (b *Backend) await(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, siteWait)
+	defer cancel()
+	select {
+	case <-b.known:
+	case <-ctx.Done():
+	}
 }
 
 // Close logs out once the last operation has ended.
@@ -130,6 +153,7 @@ func (b *Backend) credentials(site *fleet.SiteVSphere) Credentials {
 
 // with runs an operation on the current connection.
 func (b *Backend) with(ctx context.Context, operation func(*connection) error) error {
+	b.await(ctx)
 	c, done, err := b.connection(ctx)
 	if err != nil {
 		return classify(err)
