@@ -55,21 +55,21 @@ func (f *frontDoor) report(t *testing.T, node, token, body string) reply {
 	})
 }
 
-func (f *frontDoor) nodes(t *testing.T, fleet string) []*v1.NodeView {
+func (f *frontDoor) nodes(t *testing.T) []*v1.NodeView {
 	t.Helper()
-	resp, err := f.ListNodes(t.Context(), request(&v1.ListNodesRequest{Fleet: fleet}))
+	resp, err := f.ListNodes(t.Context(), request(&v1.ListNodesRequest{Fleet: "web"}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return resp.Msg.GetNodes()
 }
 
-// inState waits until so many nodes of a fleet are in a state.
-func (f *frontDoor) inState(t *testing.T, fleet string, want int, state plan.State) {
+// inState waits until so many nodes of fleet web are in a state.
+func (f *frontDoor) inState(t *testing.T, want int, state plan.State) {
 	t.Helper()
 	until(t, "nodes are "+string(state), func() bool {
 		n := 0
-		for _, node := range f.nodes(t, fleet) {
+		for _, node := range f.nodes(t) {
 			if node.GetState() == string(state) {
 				n++
 			}
@@ -85,7 +85,7 @@ func TestFleetFromApplyToReady(t *testing.T) {
 	y.planners()
 	y.workers()
 	f := y.gateway(Config{})
-	results := f.apply(t, "first", yardYAML("web", 2))
+	results := f.apply(t, "first", yardYAML(2))
 	var order []string
 	for _, r := range results {
 		order = append(order, r.GetKind()+" "+r.GetName()+" "+r.GetCommandId())
@@ -101,36 +101,44 @@ func TestFleetFromApplyToReady(t *testing.T) {
 	if got := fleets.Msg.GetFleets(); len(got) != 1 || got[0].GetRevision() != 1 || got[0].GetDesired() != 2 {
 		t.Fatalf("fleets right after apply = %v; want web at revision 1, 2 desired", got)
 	}
-	f.inState(t, "web", 2, plan.Booting)
+	f.inState(t, 2, plan.Booting)
 	for _, key := range []string{"edge-0", "edge-1"} {
 		r := f.report(t, "web-"+key, tokenOf("web", key), `{"machine_id":"m1","boot_id":"b1","hostname":"h","os_version":"4593.2.5"}`)
 		if r.status != http.StatusOK {
 			t.Errorf("phone-home of web-%s = %d %s; want 200", key, r.status, r.body)
 		}
 	}
-	f.inState(t, "web", 2, plan.Ready)
+	f.inState(t, 2, plan.Ready)
 	story, err := f.DescribeNode(t.Context(), request(&v1.DescribeNodeRequest{Node: "web-edge-0"}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	checkStory(t, story.Msg)
-	events, err := f.ListEvents(t.Context(), request(&v1.ListEventsRequest{Fleet: "web", Limit: 3}))
-	if err != nil {
-		t.Fatal(err)
+	checkHistory(t, f)
+}
+
+// checkHistory wants a whole chain and the newest events of the fleet.
+func checkHistory(t *testing.T, f *frontDoor) {
+	t.Helper()
+	audit, err := f.VerifyAudit(t.Context(), request(&v1.VerifyAuditRequest{Fleet: "web"}))
+	if err != nil || audit.Msg.GetNodes() != 2 || len(audit.Msg.GetBreaks()) > 0 || audit.Msg.GetEvents() < 10 {
+		t.Errorf("VerifyAudit = %v, %v; want two nodes with their events and no break", audit, err)
 	}
-	if n := len(events.Msg.GetEvents()); n != 3 {
-		t.Errorf("ListEvents with limit 3 returned %d events", n)
+	for limit, want := range map[int32]int{3: 3, 10: 10} {
+		events, err := f.ListEvents(t.Context(), request(&v1.ListEventsRequest{Fleet: "web", Limit: limit}))
+		if err != nil || len(events.Msg.GetEvents()) != want {
+			t.Errorf("ListEvents with limit %d = %v, %v; want %d events", limit, events, err, want)
+		}
 	}
 }
 
 func checkStory(t *testing.T, m *v1.DescribeNodeResponse) {
 	t.Helper()
-	n := m.GetNode()
-	if n.GetAddresses() == nil || n.GetOsVersion() != "4593.2.5" || n.GetMachineId() != "vm-edge-0" || n.GetAttemptsLimit() != 5 {
-		t.Errorf("node = %v; want address, OS version, machine and the limit of attempts", n)
-	}
-	if v := m.GetVsphere(); v.GetTemplate() != "flatcar-4593.2.5" || v.GetFolder() != "web" || v.GetCluster() != "c1" {
-		t.Errorf("vsphere = %v; want template, folder and cluster", v)
+	n, v := m.GetNode(), m.GetVsphere()
+	got := []string{n.GetAddresses()[0], n.GetOsVersion(), n.GetMachineId(), v.GetTemplate(), v.GetFolder(), v.GetCluster()}
+	want := []string{"10.0.0.10", "4593.2.5", "vm-edge-0", "flatcar-4593.2.5", "web", "c1"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("node (-want +got):\n%s", diff)
 	}
 	var facts []string
 	for i, e := range m.GetEvents() {

@@ -108,6 +108,7 @@ func caller(ctx context.Context) string {
 var (
 	errNoToken    = errors.New("this gateway wants a token; send Authorization: Bearer TOKEN (yardctl: --token-file or YARDCTL_TOKEN)")
 	errWrongToken = errors.New("the token is not one of this gateway's")
+	errHost       = errors.New("this gateway asks for no token and so answers only to localhost; use that name, or give it a tokenFile")
 )
 
 // admit lets those requests pass to next whose sender is known.
@@ -129,6 +130,11 @@ func (d door) who(r *http.Request) (string, error) {
 		return "cert:" + r.TLS.VerifiedChains[0][0].Subject.CommonName, nil
 	}
 	if d.open {
+		// A page in somebody's browser can let its own name point to
+		// loopback, but it cannot send another name than its own.
+		if !loopback(r.Host) && !loopback(r.Host+":80") {
+			return "", errHost
+		}
 		return anonymous, nil
 	}
 	secret, sent := bearer(r)

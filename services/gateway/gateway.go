@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -33,6 +34,7 @@ type Gateway struct {
 	hub      *hub
 	metrics  *metrics
 	reports  chan struct{}
+	auditing sync.Mutex
 	log      *slog.Logger
 }
 
@@ -140,7 +142,7 @@ func (g *Gateway) run(ctx context.Context, env service.Env) error {
 	group, ctx := errgroup.WithContext(ctx)
 	conn := g.model.bus
 	group.Go(func() error { return g.model.mirror.Run(ctx) })
-	group.Go(func() error { return g.presence.follow(ctx, conn, g.log) })
+	group.Go(func() error { g.presence.follow(ctx, conn, g.log); return nil })
 	group.Go(func() error {
 		return g.model.watch(ctx, func() {
 			env.Health.Set(healthModel, g.model.health())

@@ -61,7 +61,7 @@ func readReport(r io.Reader) (report, error) {
 	for _, field := range []*string{&out.MachineID, &out.BootID, &out.Hostname, &out.OSVersion, &out.Address} {
 		*field = plain(*field)
 	}
-	if _, err := netip.ParseAddr(out.Address); err != nil {
+	if ip, err := netip.ParseAddr(out.Address); err != nil || ip.Zone() != "" {
 		out.Address = ""
 	}
 	return out, nil

@@ -37,8 +37,20 @@ type seen struct {
 	stored time.Time
 }
 
-// follow reads the heartbeats until ctx ends.
-func (p *presence) follow(ctx context.Context, conn *bus.Conn, log *slog.Logger) error {
+// follow reads the heartbeats until ctx ends. Without them nothing is known
+// of the services and all else goes on, so that trouble is no reason to stop.
+func (p *presence) follow(ctx context.Context, conn *bus.Conn, log *slog.Logger) {
+	for ctx.Err() == nil {
+		err := p.read(ctx, conn, log)
+		if ctx.Err() != nil {
+			return
+		}
+		log.WarnContext(ctx, "heartbeats are read anew", service.KeyErr, err.Error())
+		_ = pause(ctx, time.Second) // ctx is looked at above
+	}
+}
+
+func (p *presence) read(ctx context.Context, conn *bus.Conn, log *slog.Logger) error {
 	filter := subject.Observation(subject.YardScope, subject.ServiceScope, "*", subject.AspectService)
 	consumer, err := conn.JS().OrderedConsumer(ctx, subject.StreamObservations, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{filter}, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
@@ -49,18 +61,20 @@ func (p *presence) follow(ctx context.Context, conn *bus.Conn, log *slog.Logger)
 	if info := consumer.CachedInfo(); info == nil || info.NumPending == 0 {
 		p.caughtUp()
 	}
-	following, err := consumer.Consume(func(m jetstream.Msg) {
-		if err := p.take(m); err != nil {
-			log.WarnContext(ctx, "heartbeat is not understood", service.KeySubject, m.Subject(), service.KeyErr, err.Error())
-		}
-	})
+	iter, err := consumer.Messages()
 	if err != nil {
 		return fmt.Errorf("follow heartbeats: %w", err)
 	}
-	<-ctx.Done()
-	following.Stop()
-	<-following.Closed()
-	return nil
+	defer iter.Stop()
+	for {
+		m, err := iter.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return fmt.Errorf("follow heartbeats: %w", err)
+		}
+		if err := p.take(m); err != nil {
+			log.WarnContext(ctx, "heartbeat is not understood", service.KeySubject, m.Subject(), service.KeyErr, err.Error())
+		}
+	}
 }
 
 func (p *presence) caughtUp() {

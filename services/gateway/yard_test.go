@@ -174,7 +174,7 @@ type frontDoor struct {
 }
 
 // gateway runs a gateway and waits until it answers.
-func (y *yard) gateway(cfg Config, opts ...connect.ClientOption) *frontDoor {
+func (y *yard) gateway(cfg Config) *frontDoor {
 	y.t.Helper()
 	var lc net.ListenConfig
 	l, err := lc.Listen(y.t.Context(), "tcp", "127.0.0.1:0")
@@ -188,7 +188,7 @@ func (y *yard) gateway(cfg Config, opts ...connect.ClientOption) *frontDoor {
 	url := "http://" + l.Addr().String()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	front := &frontDoor{
-		YardServiceClient: yardmasterv1connect.NewYardServiceClient(client, url, opts...),
+		YardServiceClient: yardmasterv1connect.NewYardServiceClient(client, url),
 		url:               url, stop: stop, health: env.Health, registry: registry,
 	}
 	until(y.t, "the gateway is ready", func() bool {
@@ -270,9 +270,9 @@ spec:
 `, name, replicas)
 }
 
-func yardYAML(name string, replicas int) string {
+func yardYAML(replicas int) string {
 	// The fleet comes first on purpose: the gateway puts them in order.
-	return strings.Join([]string{fleetYAML(name, replicas), network, site}, "---")
+	return strings.Join([]string{fleetYAML("web", replicas), network, site}, "---")
 }
 
 // headerOf is a stamp as HeaderAfter wants it.
