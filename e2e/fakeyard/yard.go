@@ -203,7 +203,7 @@ func (y *Yard) Verify(l *replay.Ledger) {
 	limits := map[string]replay.Limits{}
 	for _, f := range y.fleets {
 		r := f.Doc.Spec.Rollout
-		limits[f.Name()] = replay.Limits{MaxUnavailable: *r.MaxUnavailable, MaxSurge: *r.MaxSurge}
+		limits[f.Name()] = replay.Limits{Target: f.Doc.Spec.Pools[0].Replicas, MaxUnavailable: *r.MaxUnavailable, MaxSurge: *r.MaxSurge}
 	}
 	show(y.tb, "broken promise", l.Check(limits))
 	live := y.verifyMachines(l)
@@ -217,7 +217,8 @@ func (y *Yard) Verify(l *replay.Ledger) {
 			y.tb.Errorf("ended by itself: %s\n%s", d, p.Tail(5))
 		}
 	}
-	y.tb.Logf("%d nodes, %d events, %d commands (%d stored twice)", live, l.Events(), y.driver.sent, y.driver.twice)
+	y.tb.Logf("%d nodes, %d events, %d commands (%d stored twice), %d claims for the audit to free",
+		live, l.Events(), y.driver.sent, y.driver.twice, l.Orphans())
 }
 
 // verifyMachines wants exactly one machine for each node, the right one.

@@ -13,8 +13,9 @@ import (
 	ymv1 "yardmaster.dev/proto/yardmaster/v1"
 )
 
-// Limits are a fleet's budgets, the same in all its revisions.
-type Limits struct{ MaxUnavailable, MaxSurge int }
+// Limits are a fleet's budgets, the same in all its revisions, and the first
+// target of its pools.
+type Limits struct{ Target, MaxUnavailable, MaxSurge int }
 
 // Check returns everything that is wrong with the ledger: chains with gaps,
 // records that the events do not explain, budgets overspent, things claimed
@@ -100,8 +101,7 @@ func (l *Ledger) head(c *complaints, key string, last event) {
 	}
 }
 
-// holders: no address twice, every address of a live node claimed by it, no
-// claim of somebody who does not exist.
+// holders: no address twice, every address of a live node claimed by it.
 func (l *Ledger) holders(c *complaints) {
 	owner := map[string]string{}
 	for name, n := range l.Nodes {
@@ -120,15 +120,25 @@ func (l *Ledger) holders(c *complaints) {
 			}
 		}
 	}
-	for thing, claim := range l.claims {
-		if claim.GetKind() != string(plan.ClaimAddress) || claim.GetFleet() == "" {
-			continue
-		}
-		name := claim.GetFleet() + "-" + claim.GetNode()
-		if owner[claim.GetThing()] != name {
-			c.add("claim %s of %s, who does not hold it", thing, name)
+}
+
+// Orphans counts address claims of nodes that do not hold the address: a
+// crash between a batch and its releases leaves them, and the planner's
+// audit frees them after a grace time.
+func (l *Ledger) Orphans() int {
+	held := map[string]bool{}
+	for name, n := range l.Nodes {
+		for _, a := range n.GetAddresses() {
+			held[name+" "+a.GetNetwork()+"/"+a.GetAddr()] = n.GetState() != string(plan.Deleted)
 		}
 	}
+	orphans := 0
+	for _, claim := range l.claims {
+		if claim.GetKind() == plan.ClaimAddress && claim.GetFleet() != "" && !held[claim.GetFleet()+"-"+claim.GetNode()+" "+claim.GetThing()] {
+			orphans++
+		}
+	}
+	return orphans
 }
 
 // answers: one receipt per command and the other way round, and no command

@@ -49,8 +49,8 @@ type Ledger struct {
 
 type event struct {
 	*ymv1.Event
-	seq  uint64
-	body []byte
+	body  []byte
+	batch string
 }
 
 // Load reads the shards.
@@ -166,7 +166,7 @@ func (l *Ledger) take(shard int, m *message) error {
 }
 
 func (l *Ledger) takeEvent(shard int, m *message) error {
-	e := event{Event: &ymv1.Event{}, seq: m.seq, body: m.body}
+	e := event{Event: &ymv1.Event{}, body: m.body, batch: m.header.Get("Nats-Batch-Id")}
 	if err := proto.Unmarshal(m.body, e.Event); err != nil {
 		return err
 	}
