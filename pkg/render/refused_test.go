@@ -60,6 +60,8 @@ func TestRefusedLayers(t *testing.T) {
 		"experimental":         {fleet.Layer{Butane: "variant: flatcar\nversion: 1.2.0-experimental\n"}, []string{"line 2: version must be 1.0.0 or 1.1.0"}},
 		"short version":        {fleet.Layer{Butane: "variant: flatcar\nversion: 1.0\n"}, []string{"version must be"}},
 		"local file":           {file("/etc/x", "      contents: {local: x}"), []string{"line 6", "inline the content"}},
+		"trees":                {butane("storage:", "  trees:", "    - local: x"), []string{"inline the content"}},
+		"merge of a local":     {butane("ignition:", "  config:", "    merge:", "      - local: x"), []string{"inline the content"}},
 		"tag":                  {file("/etc/x", "      contents: {inline: !x \"{{ .node.name }}\"}"), []string{"line 6: YAML tags are not allowed"}},
 		"alias":                {file("/etc/x", "      contents: {inline: &a x}\n    - path: /etc/y\n      contents: {inline: *a}"), []string{"line 6: YAML anchors", "line 8: YAML anchors"}},
 		"alias bomb":           {fleet.Layer{Butane: "variant: flatcar\nversion: 1.0.0\nx: &a " + huge + "\ny: [" + strings.Repeat("*a, ", 1000) + "]\n"}, []string{"anchors and aliases are not allowed"}},
