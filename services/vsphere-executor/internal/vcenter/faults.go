@@ -47,7 +47,7 @@ var faults = []struct {
 
 	// Somebody else is at it: our turn comes.
 	{is[*types.TooManyConcurrentNativeClones], fault.Transient, fault.BackendBusy, ""},
-	{is[*types.TaskInProgress], fault.Transient, fault.MachineBusy, ""},
+	{is[types.BaseTaskInProgress], fault.Transient, fault.MachineBusy, ""},
 	{is[*types.ConcurrentAccess], fault.Transient, fault.MachineBusy, ""},
 	{is[*types.FileLocked], fault.Transient, fault.MachineBusy, ""},
 	{is[types.BaseResourceInUse], fault.Transient, fault.MachineBusy, ""},

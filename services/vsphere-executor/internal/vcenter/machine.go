@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	vfault "github.com/vmware/govmomi/fault"
 	"github.com/vmware/govmomi/object"
@@ -129,13 +130,14 @@ func (m *machine) relation(t *executor.Task) relation {
 	return foreign
 }
 
-// own returns an error unless the VM is the job's and nobody of a later epoch
-// has touched it.
+// own returns an error unless the VM is the job's.
 func (c *connection) own(ctx context.Context, t *executor.Task, m *machine) error {
 	switch m.relation(t) {
 	case ours:
 		if m.epoch > t.Epoch {
-			return fault.Newf(fault.Cancelled, fault.Stopped, "VM %s was touched in epoch %d, ours is %d", m.name, m.epoch, t.Epoch)
+			// A successor has been here, and we do not know of it yet; or
+			// the ledger was restored from a backup, and the seat is ours.
+			return t.Permit(ctx)
 		}
 		return nil
 	case halfMade:
@@ -167,6 +169,9 @@ func ownerText(owner string) string {
 	return "owner " + owner
 }
 
+// cloneTask begins the description of clone tasks; the simulator's goes on.
+const cloneTask = "VirtualMachine.clone"
+
 // clonesOfOthers returns the clone tasks under way that this process does not
 // wait for: a crashed predecessor's among them, whose VM may yet appear.
 func (c *connection) clonesOfOthers(ctx context.Context) ([]ref, error) {
@@ -190,7 +195,7 @@ func (c *connection) clonesOfOthers(ctx context.Context) ([]ref, error) {
 	for _, o := range infos {
 		state := value[types.TaskInfoState](o, "info.state")
 		active := state == types.TaskInfoStateQueued || state == types.TaskInfoStateRunning
-		if active && value[string](o, "info.descriptionId") == "VirtualMachine.clone" && !c.tasks.knows(o.Obj) {
+		if active && strings.HasPrefix(value[string](o, "info.descriptionId"), cloneTask) && !c.tasks.knows(o.Obj) {
 			running = append(running, o.Obj)
 		}
 	}

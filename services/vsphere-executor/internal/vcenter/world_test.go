@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/url"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,10 +32,16 @@ type world struct {
 	model  *simulator.Model
 	server *simulator.Server
 	client *govmomi.Client
+	tasks  *taskHandler
+	url    *url.URL // of the gate in front of the server
 }
+
+var making sync.Mutex
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	making.Lock() // the simulator writes global variables when it is made
+	defer making.Unlock()
 	w := &world{model: simulator.VPX()}
 	w.model.Machine, w.model.Autostart = 1, false
 	w.model.Host, w.model.ClusterHost = 0, 1
@@ -41,10 +49,13 @@ func newWorld(t *testing.T) *world {
 	if err := w.model.Create(); err != nil {
 		t.Fatal(err)
 	}
+	w.tasks = &taskHandler{}
+	w.model.Service.Context.Map.AddHandler(w.tasks)
 	w.server = w.model.Service.NewServer()
 	t.Cleanup(func() { w.server.Close(); w.model.Remove() })
+	w.url = w.tasks.front(t, w.model.Service.ServeMux)
 	ctx := t.Context()
-	client, err := govmomi.NewClient(ctx, w.server.URL, true)
+	client, err := govmomi.NewClient(ctx, w.url, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +126,7 @@ func (w *world) all(t *testing.T) map[string]mo.VirtualMachine {
 
 func (w *world) site() *fleet.SiteVSphere {
 	return &fleet.SiteVSphere{
-		URL:      w.server.URL.Scheme + "://" + w.server.URL.Host + "/sdk",
+		URL:      w.url.Scheme + "://" + w.url.Host + "/sdk",
 		Username: fleet.Secret{Env: "user"}, Password: fleet.Secret{Env: "pass"},
 	}
 }
@@ -170,4 +181,16 @@ func extra(vm mo.VirtualMachine) map[string]string {
 
 func isOn(vm mo.VirtualMachine) bool {
 	return vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn
+}
+
+// waitFor waits for a condition, as long as the test may run.
+func waitFor(t *testing.T, condition func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for !condition() {
+		if time.Now().After(deadline) {
+			t.Fatal("the condition was not met in time")
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
 }

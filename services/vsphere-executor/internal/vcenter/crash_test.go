@@ -1,0 +1,127 @@
+package vcenter
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"yardmaster.dev/pkg/executor"
+	"yardmaster.dev/pkg/fault"
+)
+
+// TestOneMachinePerNode lets several executors work on the same nodes at
+// once, which the seat forbids and a frozen process does all the same. Each
+// crashes again and again: before any step, and in the middle of calls. One
+// node's name is taken by a foreign VM.
+func TestOneMachinePerNode(t *testing.T) {
+	t.Parallel()
+	const nodes, executors, crashes, foreignNode = 25, 4, 3, 9
+	w := newWorld(t)
+	alien := w.alien(t, "web-edge-9")
+	var group sync.WaitGroup
+	for e := range executors {
+		group.Go(func() {
+			for i := range nodes {
+				for range crashes {
+					w.crashing(t, i, e, foreignNode)
+				}
+			}
+		})
+	}
+	group.Wait()
+
+	b := w.backend(t)
+	for i := range nodes {
+		_, err := b.Create(t.Context(), jobOf(i, 1))
+		if i == foreignNode {
+			if f := fault.Of(err); f.Kind != fault.Permanent || f.Reason != fault.NameTaken {
+				t.Errorf("Create(%d) = %v (%v); want name_taken", i, err, f.Reason)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("Create(%d) after the crashes: %v", i, err)
+		}
+	}
+	vms := w.all(t) // fails on two of one name
+	if len(vms) != nodes {
+		t.Errorf("%d VMs; want %d", len(vms), nodes)
+	}
+	for i := range nodes {
+		name := name(jobOf(i, 1))
+		vm := vms[name]
+		if i == foreignNode {
+			if vm.Self != alien || isOn(vm) || extra(vm)[keyOwner] != "" {
+				t.Errorf("the foreign VM was touched: %v", vm.Self)
+			}
+			continue
+		}
+		nic := card(object.VirtualDeviceList(vm.Config.Hardware.Device)).GetVirtualEthernetCard()
+		if !isOn(vm) || nic.MacAddress != jobOf(i, 1).Job.MAC || extra(vm)["guestinfo.ignition.config.data"] != "ZGF0YQ==" {
+			t.Errorf("%s: on %v, MAC %s, config %q", name, isOn(vm), nic.MacAddress, extra(vm)["guestinfo.ignition.config.data"])
+		}
+	}
+}
+
+var errCrash = errors.New("crash")
+
+// crashing is one life of an executor process that ends in a crash, or not.
+func (w *world) crashing(t *testing.T, i, by, foreignNode int) {
+	t.Helper()
+	ctx, crash := context.WithTimeoutCause(t.Context(), time.Duration(rand.Int64N(int64(150*time.Millisecond))), errCrash)
+	defer crash()
+	b := w.backend(t)
+	defer b.Close(context.WithoutCancel(ctx))
+	job := jobOf(i, 1)
+	job.Epoch = int64(by + 1) // all of them think that the seat is theirs
+	job.Permit = func(ctx context.Context) error {
+		if rand.IntN(4) == 0 {
+			crash()
+		}
+		return context.Cause(ctx)
+	}
+	_, err := b.Create(ctx, job)
+	if err == nil || ctx.Err() != nil {
+		return
+	}
+	f := fault.Of(err)
+	taken := f.Kind == fault.Permanent && f.Reason == fault.NameTaken && i == foreignNode
+	if f.Kind != fault.Transient && f.Kind != fault.Cancelled && !taken {
+		t.Errorf("executor %d, node %d: %v (%v, %v)", by, i, err, f.Kind, f.Reason)
+	}
+}
+
+// alien makes a foreign VM where our VMs are.
+func (w *world) alien(t *testing.T, name string) types.ManagedObjectReference {
+	t.Helper()
+	c := w.backend(t)
+	var made types.ManagedObjectReference
+	err := c.with(t.Context(), func(c *connection) error {
+		p, err := c.names.place(t.Context(), jobOf(0, 1).Job)
+		if err != nil {
+			return err
+		}
+		task, err := object.NewVirtualMachine(c.vim, p.template.ref).Clone(t.Context(), object.NewFolder(c.vim, p.folder), name,
+			types.VirtualMachineCloneSpec{Location: types.VirtualMachineRelocateSpec{Pool: &p.pool}})
+		if err != nil {
+			return err
+		}
+		info, err := task.WaitForResult(t.Context())
+		if err == nil {
+			made, _ = info.Result.(types.ManagedObjectReference)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made
+}
+
+var _ executor.Backend = (*Backend)(nil)

@@ -1,0 +1,126 @@
+package vcenter
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+// taskHandler stands between us and the simulator: it makes tasks fail as a
+// real vCenter's do, and keeps the simulator from showing VMs that it is still
+// writing (it reads and writes them at once, and dies in FindChild).
+type taskHandler struct {
+	gate sync.RWMutex // written by clones, read by calls
+
+	mu    sync.Mutex
+	rules []*rule
+	// away makes every call fail on the way.
+	away atomic.Bool
+	// calls counts all calls.
+	calls atomic.Int64
+}
+
+// rule makes the next task of a kind fail.
+type rule struct {
+	operation string // the simulator's name: cloneVm, powerOn, reconfigVm, destroy
+	fault     types.BaseMethodFault
+	// ghost has the work done all the same.
+	ghost bool
+	// hold, if set, must be closed before the work begins.
+	hold chan struct{}
+}
+
+func (h *taskHandler) add(r *rule) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.rules = append(h.rules, r)
+}
+
+func (h *taskHandler) take(operation string) *rule {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i, r := range h.rules {
+		if r.operation == operation {
+			h.rules = append(h.rules[:i:i], h.rules[i+1:]...)
+			return r
+		}
+	}
+	return &rule{}
+}
+
+// front serves the simulator through the gate.
+func (h *taskHandler) front(t *testing.T, behind http.Handler) *url.URL {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if h.away.Load() {
+			panic(http.ErrAbortHandler)
+		}
+		h.calls.Add(1)
+		h.gate.RLock()
+		defer h.gate.RUnlock()
+		behind.ServeHTTP(rw, r)
+	}))
+	t.Cleanup(s.Close)
+	u, err := url.Parse(s.URL + "/sdk")
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = simulator.DefaultLogin
+	return u
+}
+
+func (h *taskHandler) Reference() types.ManagedObjectReference {
+	return types.ManagedObjectReference{Type: "Test", Value: "tasks"}
+}
+
+func (h *taskHandler) PutObject(_ *simulator.Context, o mo.Reference) {
+	task, ok := o.(*simulator.Task)
+	if !ok {
+		return
+	}
+	_, operation, _ := cutLast(task.Info.DescriptionId)
+	if operation == "cloneVm" {
+		// A task has its entity's lock while it waits for the gate, and whoever
+		// reads the template has the gate while it waits for that lock.
+		task.Info.Entity = &types.ManagedObjectReference{Type: "VirtualMachine", Value: "waiting-" + task.Self.Value}
+	}
+	work := task.Execute
+	task.Execute = func(task *simulator.Task) (types.AnyType, types.BaseMethodFault) {
+		r := h.take(operation)
+		if r.hold != nil {
+			<-r.hold
+		}
+		if operation == "cloneVm" {
+			h.gate.Lock()
+			defer h.gate.Unlock()
+		}
+		if r.fault != nil && !r.ghost {
+			return nil, r.fault
+		}
+		result, failed := work(task)
+		if r.fault != nil {
+			return nil, r.fault
+		}
+		return result, failed
+	}
+}
+
+func cutLast(s string) (before, after string, found bool) {
+	for i := len(s) - 1; i >= 0; i-- {
+		if s[i] == '.' {
+			return s[:i], s[i+1:], true
+		}
+	}
+	return s, s, false
+}
+
+func (h *taskHandler) UpdateObject(*simulator.Context, mo.Reference, []types.PropertyChange) {}
+
+func (h *taskHandler) RemoveObject(*simulator.Context, types.ManagedObjectReference) {}
