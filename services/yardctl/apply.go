@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,6 +37,8 @@ type applyFlags struct {
 	plan       string
 	yes        bool
 	maxDestroy int32
+	// override is whether maxDestroy was given.
+	override bool
 }
 
 func (a *app) applyCommand() *cobra.Command {
@@ -62,12 +65,12 @@ plan that was shown: when something moved in between, the planner refuses.`,
 }
 
 func (a *app) apply(cmd *cobra.Command, f applyFlags) error {
-	override := cmd.Flags().Changed("max-destroy-percent")
-	req, err := a.applyRequest(cmd.Context(), f, override)
+	f.override = cmd.Flags().Changed("max-destroy-percent")
+	req, err := a.applyRequest(cmd.Context(), f)
 	if err != nil || req == nil {
 		return err
 	}
-	if override {
+	if f.override {
 		req.MaxDestroyPercent = &f.maxDestroy
 	}
 	// Drawn here, so that sending it again is harmless.
@@ -98,7 +101,7 @@ func (a *app) apply(cmd *cobra.Command, f applyFlags) error {
 
 // applyRequest is the kept plan that was asked for, or one that is shown and
 // agreed to now; nil if there is nothing to do or nobody agreed.
-func (a *app) applyRequest(ctx context.Context, f applyFlags, override bool) (*yardmasterv1.ApplyRequest, error) { //nolint:revive // override is data: was the flag given
+func (a *app) applyRequest(ctx context.Context, f applyFlags) (*yardmasterv1.ApplyRequest, error) {
 	if f.plan != "" {
 		return a.kept(f.plan)
 	}
@@ -118,8 +121,8 @@ func (a *app) applyRequest(ctx context.Context, f applyFlags, override bool) (*y
 		}
 		a.say("nothing to change")
 		return nil, nil //nolint:nilnil // see the comment above
-	case len(p.refusals()) > 0 && !override:
-		return nil, refused(errors.New("the plan would be refused: " + strings.Join(p.refusals(), "; ")))
+	case p.refusedFor(f):
+		return nil, refused(errRefused)
 	}
 	if !f.yes {
 		if err := a.agree("apply this plan?"); err != nil {
@@ -129,7 +132,16 @@ func (a *app) applyRequest(ctx context.Context, f applyFlags, override bool) (*y
 	return &yardmasterv1.ApplyRequest{Sources: p.sources, PlanBasis: p.basis()}, nil
 }
 
+// refusedFor reports whether the plan would be refused though the flags may
+// loosen the brake.
+func (p *shownPlan) refusedFor(f applyFlags) bool {
+	return slices.ContainsFunc(p.answer.GetFleets(), func(v *yardmasterv1.FleetPlan) bool {
+		return len(v.GetRefusals()) > 0 && !(f.override && v.GetCode() == "brake")
+	})
+}
+
 var (
+	errRefused  = errors.New("the plan would be refused, see above; nothing was sent")
 	errNobody   = errors.New("nobody is there to ask; say --yes")
 	errDisagree = errors.New("not agreed to, nothing was sent")
 )

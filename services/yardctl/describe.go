@@ -98,7 +98,7 @@ func (a *app) headline(n *yardmasterv1.NodeView) string {
 func (a *app) next(n *yardmasterv1.NodeView) string {
 	text := ""
 	if n.GetWaitingFor() != "" && n.GetState() != "deleted" {
-		text = "waits for " + strings.TrimPrefix(n.GetWaitingFor(), "waiting for ")
+		text = show.Waiting(n.GetWaitingFor())
 		if n.GetDeadline() != nil && n.GetState() != "ready" && n.GetState() != "failed" {
 			text += ", at most " + show.Duration(n.GetDeadline().AsTime().Sub(a.env.Now())) + " more"
 		}
@@ -163,25 +163,56 @@ func config(d *yardmasterv1.DescribeNodeResponse) string {
 }
 
 // events prints the story's lines: when, how long after its begin, what, by
-// whom, and the rest in words.
+// whom, and the rest in words. Equal events in a row, with nothing but the
+// waits between them, are one line.
 func (a *app) events(events []*yardmasterv1.EventView) {
-	if len(events) == 0 {
-		return
-	}
-	begin := events[0].GetAt().AsTime()
-	incarnation := events[0].GetIncarnation()
-	for _, e := range events {
+	var begin time.Time
+	incarnation := int32(0)
+	for i := 0; i < len(events); {
+		e := events[i]
+		times, last := 1, e
+		i++
+		for next := afterWait(events, i); next < len(events) && alike(e, events[next]); next = afterWait(events, i) {
+			times, last, i = times+1, events[next], next+1
+		}
 		at := e.GetAt().AsTime()
-		if e.GetIncarnation() > incarnation {
+		if e.GetIncarnation() > incarnation || begin.IsZero() {
+			if incarnation > 0 {
+				a.say("  incarnation %d", e.GetIncarnation())
+			}
 			incarnation, begin = e.GetIncarnation(), at
-			a.say("  incarnation %d", incarnation)
 		}
-		what := words(e.GetFact())
-		if e.GetFrom() != e.GetTo() && e.GetTo() != "" {
-			what += " → " + a.palette.State(e.GetTo(), e.GetTo())
+		text := eventWords(e)
+		if times > 1 {
+			text += fmt.Sprintf("   %d times until %s", times, clock(last.GetAt().AsTime()))
 		}
-		a.say("  %s  %9s   %s %s %s", a.when(at), "+"+delta(at.Sub(begin)), pad(what, 28), pad(e.GetBy(), 20), eventWords(e))
+		a.say("  %s  %9s   %s %s %s", a.when(at), "+"+delta(at.Sub(begin)), pad(a.happened(e), 24), pad(e.GetBy(), 18), text)
 	}
+}
+
+// factRetryDue is the end of a wait.
+const factRetryDue = "retry_due"
+
+// afterWait is the index of the next event that is not the end of a wait.
+func afterWait(events []*yardmasterv1.EventView, i int) int {
+	for i < len(events) && events[i].GetFact() == factRetryDue {
+		i++
+	}
+	return i
+}
+
+// alike reports whether two events say the same of different moments.
+func alike(a, b *yardmasterv1.EventView) bool {
+	return a.GetReason() != "" && a.GetFact() == b.GetFact() && a.GetReason() == b.GetReason() && a.GetMessage() == b.GetMessage() &&
+		a.GetAttempt() == b.GetAttempt() && a.GetIncarnation() == b.GetIncarnation()
+}
+
+// happened is an event's fact and the state that it led to.
+func (a *app) happened(e *yardmasterv1.EventView) string {
+	if e.GetFrom() == e.GetTo() || e.GetTo() == "" {
+		return words(e.GetFact())
+	}
+	return words(e.GetFact()) + " → " + a.palette.State(e.GetTo(), e.GetTo())
 }
 
 // pad is %-*s for text that may hold colours.

@@ -191,6 +191,9 @@ func (a *app) moved(e *yardmasterv1.EventView) string {
 // attempt, why.
 func eventWords(e *yardmasterv1.EventView) string {
 	var out []string
+	if e.GetFact() == "created" || e.GetFact() == "revision_changed" {
+		out = append(out, "by revision "+number(e.GetRevision()))
+	}
 	if e.GetTook() != nil {
 		out = append(out, show.Duration(e.GetTook().AsDuration()))
 	}

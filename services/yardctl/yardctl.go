@@ -7,10 +7,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"yardmaster.dev/pkg/fleet"
 	"yardmaster.dev/services/yardctl/show"
 )
 
@@ -142,12 +144,15 @@ func parent(cmd *cobra.Command, children ...*cobra.Command) *cobra.Command {
 		if len(args) == 0 {
 			return cmd.Help()
 		}
-		hint := ""
-		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-			hint = fmt.Sprintf("; did you mean %q?", near[0])
+		names := make([]string, 0, len(cmd.Commands()))
+		for _, c := range cmd.Commands() {
+			names = append(names, c.Name())
 		}
-		return wrongInput(fmt.Errorf("%s: unknown %q%s", cmd.CommandPath(), args[0], hint))
+		hint := "write one of " + strings.Join(names, ", ")
+		if near := fleet.Nearest(args[0], names); near != "" {
+			hint = fmt.Sprintf("did you mean %q?", near)
+		}
+		return wrongInput(fmt.Errorf("%s: unknown %q; %s", cmd.CommandPath(), args[0], hint))
 	}
-	cmd.SuggestionsMinimumDistance = 2
 	return cmd
 }

@@ -15,25 +15,13 @@ import (
 	"yardmaster.dev/services/yardctl/show"
 )
 
-// nodeLine is a node on a line of at most 100 columns: name, sign and state,
-// address, how long, and what it waits for.
-func nodeLine(p show.Palette, n *yardmasterv1.NodeView, width int, now time.Time) string {
+// nodeLine is a node on a line: name, sign and state, address, how long, and
+// what it waits for.
+func nodeLine(p show.Palette, n *yardmasterv1.NodeView, width int, took time.Duration) string {
 	address := strings.Join(n.GetAddresses(), " ")
 	return strings.TrimRight(fmt.Sprintf("%-*s  %s %-13s %-11s  %8s   %s",
 		width, n.GetName(), p.State(n.GetState(), show.Sign(n.GetState())), n.GetState(),
-		address, show.Duration(elapsed(n, now)), show.Cut(waiting(n), 40)), " ")
-}
-
-// elapsed is how long a ready node took, and how long another one is in its
-// state.
-func elapsed(n *yardmasterv1.NodeView, now time.Time) time.Duration {
-	switch {
-	case n.GetState() == stateReady && n.GetReadyAt() != nil && n.GetIncarnation() <= 1:
-		return n.GetReadyAt().AsTime().Sub(n.GetCreated().AsTime())
-	case n.GetSince() == nil:
-		return 0
-	}
-	return now.Sub(n.GetSince().AsTime())
+		address, show.Duration(took), waiting(n)), " ")
 }
 
 // waiting is why a node waits, or else what for.
@@ -47,10 +35,8 @@ func waiting(n *yardmasterv1.NodeView) string {
 			text += fmt.Sprintf(" (attempt %d)", n.GetAttempt())
 		}
 		return text + ": " + n.GetMessage()
-	case n.GetWaitingFor() == "":
-		return ""
 	}
-	return "waiting for " + strings.TrimPrefix(n.GetWaitingFor(), "waiting for ")
+	return show.Waiting(n.GetWaitingFor())
 }
 
 // lines prints a line for each step, for logs and pipelines.
@@ -60,8 +46,8 @@ type lines struct {
 	began   time.Time
 }
 
-func (l *lines) draw(_ *tracker, n *yardmasterv1.NodeView) {
-	_, _ = fmt.Fprintf(l.out, "%8s  %s\n", fmt.Sprintf("%.1f s", time.Since(l.began).Seconds()), nodeLine(l.palette, n, 20, time.Now()))
+func (l *lines) draw(t *tracker, n *yardmasterv1.NodeView) {
+	_, _ = fmt.Fprintf(l.out, "%8s  %s\n", fmt.Sprintf("%.1f s", time.Since(l.began).Seconds()), nodeLine(l.palette, n, 20, t.elapsed(n, time.Now())))
 }
 
 func (l *lines) say(line string) { _, _ = fmt.Fprintln(l.out, line) }
@@ -132,7 +118,7 @@ func (b *bars) node(w io.Writer, name string) {
 	}
 	for _, n := range nodes {
 		if n.GetName() == name {
-			_, _ = fmt.Fprintf(w, "  %s %s", b.bar(n.GetState(), show.Step(n.GetState())*10/show.Steps), nodeLine(b.palette, n, width, time.Now()))
+			_, _ = fmt.Fprintf(w, "  %s %s", b.bar(n.GetState(), show.Step(n.GetState())*10/show.Steps), nodeLine(b.palette, n, width, b.tracker.elapsed(n, time.Now())))
 		}
 	}
 }
@@ -169,7 +155,7 @@ func (b *bars) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, bar := range b.drawn {
-		bar.SetTotal(1, true)
+		bar.SetCurrent(1)
 	}
 	b.screen.Wait()
 }

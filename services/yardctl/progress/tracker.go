@@ -2,6 +2,7 @@ package progress
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -28,15 +29,16 @@ type tracker struct {
 	// fresh are the nodes that this watch has told of, until it is synced:
 	// the others are gone.
 	fresh map[string]bool
-	// arrived are the nodes that became ready before our eyes.
-	arrived map[string]bool
-	moved   bool
+	// set are when the nodes set out that we saw on their way, took how long
+	// it took those of them that became ready.
+	set  map[string]time.Time
+	took map[string]time.Duration
 }
 
 func newTracker(only []string) *tracker {
 	return &tracker{
 		only: only, fleets: map[string]*yardmasterv1.FleetView{}, nodes: map[string]*yardmasterv1.NodeView{},
-		arrived: map[string]bool{},
+		set: map[string]time.Time{}, took: map[string]time.Duration{},
 	}
 }
 
@@ -93,20 +95,54 @@ func (t *tracker) takeNode(n *yardmasterv1.NodeView) *yardmasterv1.NodeView {
 		if !known {
 			return nil
 		}
-		t.moved = true
 		return n
 	}
 	t.nodes[n.GetName()] = n
-	if known && before.GetState() == n.GetState() && before.GetAttempt() == n.GetAttempt() &&
-		before.GetIncarnation() == n.GetIncarnation() && before.GetReason() == n.GetReason() && before.GetWaitingFor() == n.GetWaitingFor() {
+	if known && looksLike(before, n) {
 		return nil
 	}
-	if n.GetState() != stateReady {
-		t.moved = true
-	} else if t.moved {
-		t.arrived[n.GetName()] = true
+	if n.GetState() == stateReady && !known && !t.synced && !n.GetOutdated() {
+		return nil // it was ready before we looked
 	}
+	t.clock(n)
 	return n
+}
+
+// clock measures the way of a node, by the yard's own clock.
+func (t *tracker) clock(n *yardmasterv1.NodeView) {
+	name := n.GetName()
+	began, onItsWay := t.set[name]
+	switch {
+	case n.GetState() != stateReady && !onItsWay:
+		delete(t.took, name)
+		t.set[name] = n.GetSince().AsTime()
+		if n.GetIncarnation() <= 1 && n.GetCreated() != nil {
+			t.set[name] = n.GetCreated().AsTime()
+		}
+	case n.GetState() == stateReady && onItsWay && n.GetReadyAt() != nil:
+		delete(t.set, name)
+		t.took[name] = max(0, n.GetReadyAt().AsTime().Sub(began))
+	}
+}
+
+// elapsed is how long a ready node's way was, and how long another one is in
+// its state.
+func (t *tracker) elapsed(n *yardmasterv1.NodeView, now time.Time) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if took, ok := t.took[n.GetName()]; ok && n.GetState() == stateReady {
+		return took
+	}
+	if n.GetSince() == nil {
+		return 0
+	}
+	return now.Sub(n.GetSince().AsTime())
+}
+
+// looksLike reports whether two views of a node look the same on the screen.
+func looksLike(a, b *yardmasterv1.NodeView) bool {
+	return a.GetState() == b.GetState() && a.GetAttempt() == b.GetAttempt() && a.GetIncarnation() == b.GetIncarnation() &&
+		(a.GetState() == stateReady || a.GetReason() == b.GetReason() && a.GetWaitingFor() == b.GetWaitingFor())
 }
 
 // sync forgets what the present state no longer holds.
@@ -176,12 +212,9 @@ func (t *tracker) sorted() []*yardmasterv1.NodeView {
 
 // summary says how long it took, from the yard's own clock.
 func (t *tracker) summary() []string {
-	var took []time.Duration
-	for _, n := range t.sorted() {
-		if t.arrived[n.GetName()] && n.GetReadyAt() != nil && n.GetIncarnation() <= 1 {
-			took = append(took, n.GetReadyAt().AsTime().Sub(n.GetCreated().AsTime()))
-		}
-	}
+	t.mu.Lock()
+	took := slices.Collect(maps.Values(t.took))
+	t.mu.Unlock()
 	switch len(took) {
 	case 0:
 		return nil

@@ -3,6 +3,7 @@ package show
 import (
 	"io"
 	"os"
+	"strings"
 
 	"golang.org/x/term"
 )
@@ -42,6 +43,17 @@ func Sign(name string) string {
 
 // Step is how many steps to ready a state has behind it.
 func Step(name string) int { return states[name].step }
+
+// Waiting says what a node waits for: what somebody does already (cloning
+// flatcar-4593.2.5) as it is, anything else as "waiting for its first
+// phone-home".
+func Waiting(what string) string {
+	word, _, _ := strings.Cut(what, " ")
+	if what == "" || strings.HasSuffix(word, "ing") {
+		return what
+	}
+	return "waiting for " + what
+}
 
 // Colour is a terminal's colour.
 type Colour string
