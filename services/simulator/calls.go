@@ -112,6 +112,12 @@ func (c *machineCall) CloneVMTask(ctx *simulator.Context, req *types.CloneVM_Tas
 			op.refuse = &types.InvalidArgument{InvalidProperty: "spec.snapshot"}
 		}
 	}
+	c.w.reg.WithLock(ctx, c.VirtualMachine, func() {
+		var fault types.BaseMethodFault
+		if op.disks, fault = takeDiskEdits(req, &c.VirtualMachine.VirtualMachine); fault != nil {
+			op.refuse = fault
+		}
+	})
 	return c.w.dispatch(ctx, c.VirtualMachine, op, func() soap.HasFault { return c.VirtualMachine.CloneVMTask(ctx, req) })
 }
 

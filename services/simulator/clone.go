@@ -14,8 +14,9 @@ import (
 
 // finishClone does what a vCenter does for a clone and the simulator leaves
 // out: flags and annotation of the spec, the template's extra config, a MAC
-// of its own, the parent of a linked disk.
-func finishClone(clone, template *mo.VirtualMachine, req *types.CloneVM_Task) {
+// of its own, the size and the parent of its disks.
+func finishClone(clone, template *mo.VirtualMachine, op operation) {
+	req := op.clone
 	if spec := req.Spec.Config; spec != nil {
 		if spec.Annotation != "" {
 			clone.Config.Annotation = spec.Annotation
@@ -30,11 +31,51 @@ func finishClone(clone, template *mo.VirtualMachine, req *types.CloneVM_Task) {
 		case types.BaseVirtualEthernetCard:
 			refreshMAC(clone, template, i, x.GetVirtualEthernetCard())
 		case *types.VirtualDisk:
+			if size, ok := op.disks[x.Key]; ok {
+				x.CapacityInBytes, x.CapacityInKB = size, size>>10
+			}
 			if linked(req) {
 				linkDisk(x, template)
 			}
 		}
 	}
+}
+
+// takeDiskEdits takes the changes of disks out of a clone's spec and returns
+// the sizes they ask for. They carry the template's disk with its file, which
+// a vCenter does not mind; the simulator would give the clone the template's
+// own file, and remove it with the clone.
+func takeDiskEdits(req *types.CloneVM_Task, template *mo.VirtualMachine) (map[int32]int64, types.BaseMethodFault) {
+	sizes := map[int32]int64{}
+	var fault types.BaseMethodFault
+	keep := func(changes []types.BaseVirtualDeviceConfigSpec) []types.BaseVirtualDeviceConfigSpec {
+		return slices.DeleteFunc(changes, func(c types.BaseVirtualDeviceConfigSpec) bool {
+			edit := c.GetVirtualDeviceConfigSpec()
+			disk, ok := edit.Device.(*types.VirtualDisk)
+			if !ok || edit.Operation != types.VirtualDeviceConfigSpecOperationEdit {
+				return false
+			}
+			sizes[disk.Key] = max(disk.CapacityInBytes, disk.CapacityInKB<<10)
+			if sizes[disk.Key] < diskSize(template, disk.Key) {
+				fault = &types.InvalidDeviceOperation{}
+			}
+			return true
+		})
+	}
+	req.Spec.Location.DeviceChange = keep(req.Spec.Location.DeviceChange)
+	if req.Spec.Config != nil {
+		req.Spec.Config.DeviceChange = keep(req.Spec.Config.DeviceChange)
+	}
+	return sizes, fault
+}
+
+func diskSize(vm *mo.VirtualMachine, key int32) int64 {
+	for _, d := range vm.Config.Hardware.Device {
+		if disk, ok := d.(*types.VirtualDisk); ok && disk.Key == key {
+			return disk.CapacityInBytes
+		}
+	}
+	return 0
 }
 
 // inherit appends the options of the template whose keys the clone lacks.

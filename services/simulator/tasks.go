@@ -1,7 +1,9 @@
 package simulator
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 
 	"yardmaster.dev/pkg/fleet"
+	"yardmaster.dev/pkg/service"
 )
 
 // operation is a call that begins a task, with all that the task needs to
@@ -19,6 +22,8 @@ type operation struct {
 	verb  Verb
 	vm    string
 	clone *types.CloneVM_Task
+	// disks are the sizes that the clone's disks get, by their keys.
+	disks map[int32]int64
 	takes fleet.Duration
 	// alone: no other such operation and no look-up meanwhile.
 	alone bool
@@ -66,11 +71,12 @@ func (w *World) dispatch(ctx *simulator.Context, target mo.Entity, op operation,
 // before anybody can have seen it.
 func (w *World) adopt(t *simulator.Task) {
 	target := *t.Info.Entity
+	work := w.guarded(t.Execute)
 	op, ok := w.pending.take(target)
 	if !ok {
+		t.Execute = work
 		return
 	}
-	work := t.Execute
 	// A task holds its entity's lock while it works, so that a slow clone
 	// would make every reader of the template wait. It gets the lock of
 	// nothing instead; perform takes the right one when it needs it.
@@ -78,6 +84,20 @@ func (w *World) adopt(t *simulator.Task) {
 	t.Execute = func(t *simulator.Task) (types.AnyType, types.BaseMethodFault) {
 		w.reg.WithLock(w.context(), t, func() { t.Info.Entity = &target })
 		return w.perform(op, target, func() (types.AnyType, types.BaseMethodFault) { return work(t) })
+	}
+}
+
+// guarded makes a task that panics one that fails: the simulator assumes much
+// of what clients send, and a panic in a task's goroutine ends the process.
+func (w *World) guarded(work func(*simulator.Task) (types.AnyType, types.BaseMethodFault)) func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
+	return func(t *simulator.Task) (res types.AnyType, fault types.BaseMethodFault) {
+		defer func() {
+			if p := recover(); p != nil {
+				w.log.ErrorContext(w.ctx, "the vcenter simulator panicked in a task", service.KeyAction, t.Info.DescriptionId, service.KeyErr, fmt.Sprint(p))
+				res, fault = nil, &types.SystemError{Reason: fmt.Sprint(p)}
+			}
+		}()
+		return work(t)
 	}
 }
 
@@ -104,8 +124,10 @@ func (w *World) perform(op operation, target types.ManagedObjectReference, work 
 	if w.reg.Get(target) == nil {
 		return nil, &types.ManagedObjectNotFound{Obj: target}
 	}
+	undo := w.detach(target)
 	res, failed := work()
 	if failed != nil {
+		undo()
 		return res, failed
 	}
 	w.settle(op, target, res)
@@ -116,6 +138,27 @@ func (w *World) perform(op operation, target types.ManagedObjectReference, work 
 		return nil, fault
 	}
 	return res, nil
+}
+
+// detach gives a VM its own copies of the lists that the simulator changes in
+// place: a reader may be writing the old ones to its client. It returns what
+// puts them back, because the simulator leaves them half changed when a change
+// of devices fails.
+func (w *World) detach(target types.ManagedObjectReference) (undo func()) {
+	vm, ok := w.reg.Get(target).(*simulator.VirtualMachine)
+	if !ok {
+		return func() {}
+	}
+	devices, options := vm.Config.Hardware.Device, vm.Config.ExtraConfig
+	vm.Config.Hardware.Device, vm.Config.ExtraConfig = slices.Clone(devices), slices.Clone(options)
+	nets, networks := vm.Guest.Net, vm.Network
+	vm.Guest.Net, vm.Network = slices.Clone(nets), slices.Clone(networks)
+	summary := vm.Summary.Config
+	return func() {
+		vm.Config.Hardware.Device, vm.Config.ExtraConfig = devices, options
+		vm.Guest.Net, vm.Network = nets, networks
+		vm.Summary.Config = summary
+	}
 }
 
 // settle finishes what the simulator left undone and journals the result.
@@ -149,7 +192,7 @@ func (w *World) settleClone(op operation, source types.ManagedObjectReference, r
 		return
 	}
 	w.reg.WithLock(op.ctx, clone, func() {
-		finishClone(&clone.VirtualMachine, &template.VirtualMachine, op.clone)
+		finishClone(&clone.VirtualMachine, &template.VirtualMachine, op)
 		w.guests.made(ref, template.Name)
 		w.save(&clone.VirtualMachine)
 	})
