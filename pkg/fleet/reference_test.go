@@ -29,15 +29,15 @@ func TestSpecReferenceNamesEveryField(t *testing.T) {
 		if typ.Kind() != reflect.Struct {
 			return
 		}
-		for i := range typ.NumField() {
-			name, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
+		for field := range typ.Fields() {
+			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 			if name == "" {
 				continue
 			}
 			if !named[name] {
 				t.Errorf("docs/spec.md does not name %s%s", path, name)
 			}
-			walk(typ.Field(i).Type, path+name+".")
+			walk(field.Type, path+name+".")
 		}
 	}
 	walk(reflect.TypeFor[Fleet](), "Fleet.")

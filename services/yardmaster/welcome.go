@@ -65,7 +65,7 @@ func (y yard) welcome(ctx context.Context) error {
 	if err := apply(ctx, client, o.files().site()); err != nil {
 		return err
 	}
-	if _, err := os.Stat(o.files().applied()); err != nil && o.Example != "" {
+	if o.Example != "" && !exists(o.files().applied()) {
 		if err := y.first(ctx, client); err != nil {
 			return err
 		}
@@ -79,7 +79,7 @@ func (y yard) welcome(ctx context.Context) error {
 // so once: what people made of their yard since then is theirs.
 func (y yard) first(ctx context.Context, client yardmasterv1connect.YardServiceClient) error {
 	o := y.options
-	if _, err := os.Stat(o.Example); err != nil {
+	if !exists(o.Example) {
 		y.screen.say("%s is not here, so nothing was applied; run yardmaster up in the project's folder, or name a file with --example", o.Example)
 		return nil
 	}
@@ -96,6 +96,11 @@ func (y yard) first(ctx context.Context, client yardmasterv1connect.YardServiceC
 		return nil
 	}
 	return err
+}
+
+func exists(file string) bool {
+	_, err := os.Stat(file)
+	return err == nil
 }
 
 var errRefused = errors.New("refused")
