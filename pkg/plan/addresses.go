@@ -17,13 +17,13 @@ type network struct {
 	base   uint32
 	size   int
 	free   bitset // offsets from base
-	held   map[uint32]*Claim
+	held   holdings
 }
 
 func (w *World) network(name string) *network {
 	n := w.networks[name]
 	if n == nil {
-		n = &network{name: name, held: map[uint32]*Claim{}}
+		n = &network{name: name}
 		w.networks[name] = n
 	}
 	return n
@@ -31,7 +31,7 @@ func (w *World) network(name string) *network {
 
 // tidyNetwork drops what an undo has emptied.
 func (w *World) tidyNetwork(n *network) {
-	if n.record == nil && len(n.held) == 0 {
+	if n.record == nil && n.held.count == 0 {
 		delete(w.networks, n.name)
 	}
 }
@@ -63,7 +63,7 @@ func (n *network) setRecord(r *Network) {
 		}
 	}
 	for i := range n.size {
-		if a := first + uint32(i); n.held[a] == nil && !never[a] {
+		if a := first + uint32(i); n.held.get(a) == nil && !never[a] {
 			n.free.add(i)
 		}
 	}
@@ -81,11 +81,7 @@ func (n *network) lowest(taken map[uint32]bool) (uint32, bool) {
 
 func (n *network) hold(a uint32, c *Claim) {
 	i := int(a) - int(n.base)
-	if c == nil {
-		delete(n.held, a)
-	} else {
-		n.held[a] = c
-	}
+	n.held.set(a, c)
 	if i < 0 || i >= n.size {
 		return
 	}
@@ -150,15 +146,50 @@ func jobNetwork(doc *fleet.Network, addr string) JobNetwork {
 // putClaim takes a claim in; a free one (empty Fleet) takes the held one out.
 func (w *World) putClaim(c *Claim) (undo func()) {
 	k := thing{c.Kind, c.Thing}
-	old := w.claims[k]
+	old := w.claim(k)
+	w.shareClaim(c)
 	w.setClaim(k, c)
 	return func() { w.setClaim(k, old) }
 }
 
+// shareClaim is share for claims.
+func (w *World) shareClaim(c *Claim) {
+	for _, kind := range []string{ClaimAddress, ClaimName, ClaimUse} {
+		if c.Kind == kind {
+			c.Kind = kind
+		}
+	}
+	f := w.fleets[c.Fleet]
+	if f == nil {
+		return
+	}
+	c.Fleet = f.name
+	if f.record != nil && f.record.UID == c.FleetUID {
+		c.FleetUID = f.record.UID
+	}
+}
+
+// claim returns the claim on a thing. Those on addresses stand with their
+// networks, by number: there is one for every node.
+func (w *World) claim(k thing) *Claim {
+	if k.kind != ClaimAddress {
+		return w.claims[k]
+	}
+	name, addr, _ := strings.Cut(k.thing, "/")
+	a, ok := address(addr)
+	if n := w.networks[name]; ok && n != nil {
+		return n.held.get(a)
+	}
+	return nil
+}
+
 func (w *World) setClaim(k thing, c *Claim) {
-	old := w.claims[k]
 	if c != nil && c.Fleet == "" {
 		c = nil
+	}
+	if k.kind == ClaimAddress {
+		w.setAddressClaim(k, c)
+		return
 	}
 	if c == nil {
 		delete(w.claims, k)
@@ -168,18 +199,20 @@ func (w *World) setClaim(k thing, c *Claim) {
 	if k.kind == ClaimUse {
 		w.setUse(k.thing, c)
 	}
-	if k.kind != ClaimAddress {
-		return
-	}
+}
+
+func (w *World) setAddressClaim(k thing, c *Claim) {
 	name, addr, _ := strings.Cut(k.thing, "/")
-	if a, ok := address(addr); ok {
-		n := w.network(name)
-		n.hold(a, c)
-		w.tidyNetwork(n)
+	a, ok := address(addr)
+	if !ok {
+		return // nobody can have claimed this
 	}
-	if old != nil {
+	n := w.network(name)
+	if old := n.held.get(a); old != nil {
 		w.dropLoose(holder{old.Fleet, old.Node, name}, old)
 	}
+	n.hold(a, c)
+	w.tidyNetwork(n)
 	if c != nil {
 		w.setLoose(name, addr, c)
 	}
@@ -236,7 +269,7 @@ func (w *World) refreshLoose(n *Node) {
 		return
 	}
 	for _, a := range n.Addresses {
-		c := w.claims[thing{ClaimAddress, addressThing(a.Network, a.Addr)}]
+		c := w.claim(thing{ClaimAddress, addressThing(a.Network, a.Addr)})
 		if c != nil && c.Fleet == n.Fleet && c.Node == n.Key() {
 			w.setLoose(a.Network, a.Addr, c)
 		}

@@ -80,7 +80,7 @@ func (d *decision) fresh(n *Node, c *Claim) bool {
 // ask asks for an address unless the node holds its claim already.
 func (d *decision) ask(n *Node, a Address) {
 	name := addressThing(a.Network, a.Addr)
-	if d.w.claims[thing{ClaimAddress, name}] != nil {
+	if d.w.claim(thing{ClaimAddress, name}) != nil {
 		return
 	}
 	v, _ := address(a.Addr)
@@ -117,7 +117,7 @@ func (d *decision) starve(n *Node, networkName string) *Node {
 func (d *decision) nameClaims(r *Fleet, wanted []thing) []*Claim {
 	var out []*Claim
 	for _, t := range wanted {
-		if c := d.w.claims[t]; c != nil && c.Fleet == r.Name {
+		if c := d.w.claim(t); c != nil && c.Fleet == r.Name {
 			continue
 		}
 		out = append(out, &Claim{

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"yardmaster.dev/pkg/fault"
+	"yardmaster.dev/pkg/fleet"
 )
 
 // command decides on a command unless its receipt shows that it was decided
@@ -102,8 +103,8 @@ func (d *decision) scale(c *Scale) *Receipt {
 		return refuse(RefusedNotFound, fmt.Sprintf("fleet %s has no pool %s", f.name, c.Pool))
 	}
 	was := f.target(c.Pool)
-	if c.Target < 0 || c.Target > MaxReplicas {
-		return refuse(RefusedInvalid, fmt.Sprintf("%d is no number of nodes; write 0 to %d", c.Target, MaxReplicas))
+	if c.Target < 0 || c.Target > fleet.MaxReplicas {
+		return refuse(RefusedInvalid, fmt.Sprintf("%d is no number of nodes; write 0 to %d", c.Target, fleet.MaxReplicas))
 	}
 	if c.Basis != nil && *c.Basis != was {
 		return refuse(RefusedMoved, fmt.Sprintf("pool %s/%s has target %d, not %d as was seen; look again",
@@ -119,9 +120,6 @@ func (d *decision) scale(c *Scale) *Receipt {
 	d.advance(f)
 	return accept(r.Revision, "target of %s/%s: %d -> %d", f.name, c.Pool, was, c.Target)
 }
-
-// MaxReplicas is the most nodes that one pool may have.
-const MaxReplicas = 1_000_000
 
 // trim lowers the budgets in use to what a changed target leaves of them.
 func (d *decision) trim(f *fleetState) {

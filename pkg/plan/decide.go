@@ -214,7 +214,7 @@ func (d *decision) fleetEvent(r *Fleet, fact Fact, message string) {
 
 // release frees a claim after the batch has landed.
 func (d *decision) release(kind, name string) {
-	c := d.w.claims[thing{kind, name}]
+	c := d.w.claim(thing{kind, name})
 	if c == nil {
 		return
 	}

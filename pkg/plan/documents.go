@@ -33,11 +33,11 @@ func (d *decision) applyNetwork(doc *fleet.Network) *Receipt {
 		return refuse(RefusedInvalid, fmt.Sprintf("spec.subnet: %q is not a prefix; write 10.0.0.0/24", doc.Spec.Subnet))
 	}
 	if n := d.w.networks[name]; n != nil {
-		for _, a := range slices.Sorted(maps.Keys(n.held)) {
+		for a, c := range n.held.all {
 			addr := formatAddress(a)
 			if !subnet.Contains(netip.MustParseAddr(addr)) {
 				return refuse(RefusedInUse, fmt.Sprintf("spec.subnet: %s is held by %s-%s and not in %s",
-					addr, n.held[a].Fleet, n.held[a].Node, subnet))
+					addr, c.Fleet, c.Node, subnet))
 			}
 		}
 	}
@@ -83,7 +83,7 @@ func (d *decision) deleteNetwork(name string) *Receipt {
 	if refusal := d.w.inUse("Network", useThing("network", name)); refusal != nil {
 		return refusal
 	}
-	if held := len(d.w.networks[name].held); held > 0 {
+	if held := d.w.networks[name].held.count; held > 0 {
 		return refuse(RefusedInUse, fmt.Sprintf("Network %s: %d addresses are still held; their nodes must go first", name, held))
 	}
 	d.put("network/"+name, &Network{Document: n.Document, At: d.now, Deleted: true})

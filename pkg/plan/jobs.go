@@ -77,6 +77,9 @@ func (d *decision) job(n *Node) *Job {
 		MachineUUID: d.machineUUID(n), MachineID: n.MachineID, MAC: n.MAC,
 		ConfigDigest: n.ConfigDigest, Trace: n.Trace,
 	}
+	if j.Trace == "" {
+		j.Trace = traceparent(j.MachineUUID)
+	}
 	if s := d.w.Site(n.Site); s != nil {
 		j.PhoneHome = s.Document.Spec.PhoneHome
 	}

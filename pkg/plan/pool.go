@@ -7,6 +7,7 @@ import "strconv"
 // looks at every node.
 type pool struct {
 	name  string
+	os    string  // the OS version seen last, see share
 	nodes []*Node // by ordinal; nil where no node ever was
 	// free holds the ordinals below len(nodes) whose node is gone.
 	free bitset

@@ -98,7 +98,7 @@ func (d *decision) blanked(n *Node, _ *Result) {
 
 func (d *decision) forgotten(n *Node, _ *Result) {
 	d.move(n, FactForgotten, func(n *Node) {
-		n.Chore, n.Attempt = "", 1
+		n.Chore, n.Attempt, n.Trace = "", 1, "" // the story of its making ends here
 		d.clearTrouble(n)
 		d.begin(n)
 	})

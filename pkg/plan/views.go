@@ -172,11 +172,16 @@ func (w *World) Network(name string) *Network {
 }
 
 // Claim returns who holds a thing, nil if nobody does.
-func (w *World) Claim(kind, name string) *Claim { return w.claims[thing{kind, name}] }
+func (w *World) Claim(kind, name string) *Claim { return w.claim(thing{kind, name}) }
 
 // Claims returns every claim that is held, by kind and thing.
 func (w *World) Claims() []*Claim {
 	out := slices.Collect(maps.Values(w.claims))
+	for _, n := range w.networks {
+		for _, c := range n.held.all {
+			out = append(out, c)
+		}
+	}
 	slices.SortFunc(out, func(a, b *Claim) int {
 		if c := strings.Compare(a.Kind, b.Kind); c != 0 {
 			return c

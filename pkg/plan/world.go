@@ -23,7 +23,8 @@ type World struct {
 	sites    map[string]*Site
 	networks map[string]*network
 	places   map[string]*Place
-	claims   map[thing]*Claim
+	// claims are those on names and documents, see claim.
+	claims map[thing]*Claim
 	// loose holds the address claims that no node record lists (yet).
 	loose map[holder][]*Claim
 	// uses holds the fleets that refer to a Site or Network.
@@ -219,10 +220,26 @@ func (w *World) share(f *fleetState, p *pool, n *Node) {
 	if s, ok := words[n.State]; ok {
 		n.State = s
 	}
+	if p.os == n.OSVersion {
+		n.OSVersion = p.os
+	}
+	p.os = n.OSVersion
 	for i := range n.Addresses {
-		if net := w.networks[n.Addresses[i].Network]; net != nil {
-			n.Addresses[i].Network = net.name
-		}
+		w.shareAddress(n, &n.Addresses[i])
+	}
+}
+
+func (w *World) shareAddress(n *Node, a *Address) {
+	net := w.networks[a.Network]
+	if net == nil {
+		return
+	}
+	a.Network = net.name
+	if c := w.claim(thing{ClaimAddress, addressThing(a.Network, a.Addr)}); c != nil {
+		a.Addr = c.Thing[len(a.Network)+1:]
+	}
+	if n.GuestAddress == a.Addr {
+		n.GuestAddress = a.Addr
 	}
 }
 

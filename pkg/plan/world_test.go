@@ -33,7 +33,7 @@ func dump(w *World) string {
 	}
 	for _, name := range slices.Sorted(maps.Keys(w.networks)) {
 		n := w.networks[name]
-		p("network %s %+v free %v held %v", name, n.record, slices.Collect(n.free.all), slices.Sorted(maps.Keys(n.held)))
+		p("network %s %+v free %v held %v", name, n.record, slices.Collect(n.free.all), slices.Sorted(maps.Keys(maps.Collect(n.held.all))))
 	}
 	for _, c := range w.Claims() {
 		p("claim %+v", *c)

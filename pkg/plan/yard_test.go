@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -32,6 +33,10 @@ type yard struct {
 	outcome Outcome
 	// mishaps are what happens to the next jobs, by node and action.
 	mishaps map[string][]*Failure
+	// keep notes every input in sent; shuffle lets jobs be done in any order.
+	keep    bool
+	sent    []Input
+	shuffle *rand.Rand
 	hung    map[string]bool
 	noBoot  map[string]bool
 }
@@ -68,6 +73,8 @@ func testPool(name string, replicas int) fleet.Pool {
 		VSphere: &fleet.VSphere{Site: "dc1", Source: fleet.VSphereSource{Template: "flatcar-4593.2.5"}, CPUs: 2},
 	}
 }
+
+type fleetDocument = fleet.Fleet
 
 // faster is the fleet with more CPUs, so that all its nodes are outdated.
 func faster(f fleet.Fleet) fleet.Fleet {
@@ -109,6 +116,9 @@ func (y *yard) send(in Input) {
 
 func (y *yard) decide(in Input) {
 	y.tb.Helper()
+	if y.keep {
+		y.sent = append(y.sent, in)
+	}
 	for range 3 {
 		out, err := Decide(y.w, in, y.now)
 		if err != nil {
@@ -148,6 +158,9 @@ func (y *yard) work() bool {
 	y.tb.Helper()
 	jobs := y.jobs
 	y.jobs = nil
+	if y.shuffle != nil {
+		y.shuffle.Shuffle(len(jobs), func(i, j int) { jobs[i], jobs[j] = jobs[j], jobs[i] })
+	}
 	did := false
 	for _, j := range jobs {
 		if y.hung[j.Node+" "+string(j.Action)] {
