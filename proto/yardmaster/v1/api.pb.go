@@ -383,10 +383,12 @@ func (x *ValidateResponse) GetProblems() []*Problem {
 }
 
 type PlanRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Sources       []*Source              `protobuf:"bytes,1,rep,name=sources,proto3" json:"sources,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Sources []*Source              `protobuf:"bytes,1,rep,name=sources,proto3" json:"sources,omitempty"`
+	// As ApplyRequest's.
+	MaxDestroyPercent *int32 `protobuf:"varint,2,opt,name=max_destroy_percent,json=maxDestroyPercent,proto3,oneof" json:"max_destroy_percent,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *PlanRequest) Reset() {
@@ -424,6 +426,13 @@ func (x *PlanRequest) GetSources() []*Source {
 		return x.Sources
 	}
 	return nil
+}
+
+func (x *PlanRequest) GetMaxDestroyPercent() int32 {
+	if x != nil && x.MaxDestroyPercent != nil {
+		return *x.MaxDestroyPercent
+	}
+	return 0
 }
 
 type PlanResponse struct {
@@ -4196,9 +4205,11 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\x0fValidateRequest\x12/\n" +
 	"\asources\x18\x01 \x03(\v2\x15.yardmaster.v1.SourceR\asources\"F\n" +
 	"\x10ValidateResponse\x122\n" +
-	"\bproblems\x18\x01 \x03(\v2\x16.yardmaster.v1.ProblemR\bproblems\">\n" +
+	"\bproblems\x18\x01 \x03(\v2\x16.yardmaster.v1.ProblemR\bproblems\"\x8b\x01\n" +
 	"\vPlanRequest\x12/\n" +
-	"\asources\x18\x01 \x03(\v2\x15.yardmaster.v1.SourceR\asources\"\xde\x01\n" +
+	"\asources\x18\x01 \x03(\v2\x15.yardmaster.v1.SourceR\asources\x123\n" +
+	"\x13max_destroy_percent\x18\x02 \x01(\x05H\x00R\x11maxDestroyPercent\x88\x01\x01B\x16\n" +
+	"\x14_max_destroy_percent\"\xde\x01\n" +
 	"\fPlanResponse\x122\n" +
 	"\bproblems\x18\x01 \x03(\v2\x16.yardmaster.v1.ProblemR\bproblems\x120\n" +
 	"\x06fleets\x18\x02 \x03(\v2\x18.yardmaster.v1.FleetPlanR\x06fleets\x129\n" +
@@ -4737,6 +4748,7 @@ func file_yardmaster_v1_api_proto_init() {
 	if File_yardmaster_v1_api_proto != nil {
 		return
 	}
+	file_yardmaster_v1_api_proto_msgTypes[6].OneofWrappers = []any{}
 	file_yardmaster_v1_api_proto_msgTypes[11].OneofWrappers = []any{}
 	file_yardmaster_v1_api_proto_msgTypes[14].OneofWrappers = []any{}
 	file_yardmaster_v1_api_proto_msgTypes[47].OneofWrappers = []any{
