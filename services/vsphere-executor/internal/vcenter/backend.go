@@ -38,6 +38,7 @@ type Backend struct {
 
 	mu      sync.Mutex // held while connecting
 	site    *fleet.SiteVSphere
+	refused *refusal
 	current *lease
 }
 
@@ -67,7 +68,7 @@ func (b *Backend) Use(ctx context.Context, site *fleet.SiteVSphere) {
 	if reflect.DeepEqual(b.site, site) {
 		return
 	}
-	b.site = site
+	b.site, b.refused = site, &refusal{}
 	b.retire(ctx)
 	if site != nil {
 		b.knowOnce.Do(func() { close(b.known) })
@@ -123,8 +124,9 @@ func (b *Backend) connection(ctx context.Context) (*connection, func(), error) {
 			"apply the Site document")
 	}
 	if b.current == nil {
-		site := b.site
-		c, err := connect(ctx, site, b.options.Agent, b.credentials(site), b.options.Metrics)
+		c, err := connect(ctx, b.site, access{
+			agent: b.options.Agent, creds: b.credentials(b.site), refused: b.refused, metrics: b.options.Metrics,
+		})
 		if err != nil {
 			return nil, nil, err
 		}

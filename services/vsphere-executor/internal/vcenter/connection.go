@@ -25,15 +25,15 @@ type connection struct {
 	limits *limits
 }
 
-func connect(ctx context.Context, site *fleet.SiteVSphere, agent string, creds Credentials, m *Metrics) (*connection, error) {
-	vim, login, err := dial(ctx, site, agent, creds, m)
+func connect(ctx context.Context, site *fleet.SiteVSphere, o access) (*connection, error) {
+	vim, login, err := dial(ctx, site, o)
 	if err != nil {
 		return nil, err
 	}
 	return &connection{
 		vim: vim, login: login,
 		names:  newNames(vim, site.Datacenter),
-		tasks:  newTasks(vim, m),
+		tasks:  newTasks(vim, o.metrics),
 		limits: newLimits(site.Limits),
 	}, nil
 }

@@ -112,10 +112,8 @@ func (w *world) alien(t *testing.T, name string) types.ManagedObjectReference {
 		if err != nil {
 			return err
 		}
-		info, err := task.WaitForResult(t.Context())
-		if err == nil {
-			made, _ = info.Result.(types.ManagedObjectReference)
-		}
+		result, err := c.tasks.wait(t.Context(), task.Reference(), "clone")
+		made, _ = result.(types.ManagedObjectReference)
 		return err
 	})
 	if err != nil {

@@ -39,6 +39,14 @@ const (
 // taken up without a restart.
 type Credentials func() (user, password string, err error)
 
+// access is how we present ourselves.
+type access struct {
+	agent   string
+	creds   Credentials
+	refused *refusal
+	metrics *Metrics
+}
+
 // login is the one logged-in session that a process keeps with a vCenter.
 // It is the RoundTripper of all calls: a call that finds the session gone
 // logs in again, once for all who wait, and is repeated. That is safe for
@@ -53,11 +61,12 @@ type login struct {
 	// generation counts logins; 0 is none yet.
 	generation int
 	manager    *session.Manager
-	refused    refusal
+	refused    *refusal
 }
 
-// refusal remembers a refused login.
+// refusal remembers a refused login; it outlives the connection that met it.
 type refusal struct {
+	mu    sync.Mutex
 	err   error
 	until time.Time
 	pause time.Duration
@@ -65,8 +74,48 @@ type refusal struct {
 	login [sha256.Size]byte
 }
 
+// allows returns an error while a login that was refused must not be tried.
+func (r *refusal) allows(key [sha256.Size]byte) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if wait := time.Until(r.until); wait > 0 && r.login == key {
+		return &fault.Error{Kind: fault.Busy, Reason: fault.LoginRefused, RetryAfter: wait, Hint: loginHint, Err: r.err}
+	}
+	return nil
+}
+
+// note remembers a refusal and says how long to wait, longer each time.
+func (r *refusal) note(key [sha256.Size]byte, err error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pause = min(max(2*r.pause, refusedFirst), refusedMost)
+	r.err, r.until, r.login = err, time.Now().Add(r.pause), key
+	return &fault.Error{Kind: fault.Busy, Reason: fault.LoginRefused, RetryAfter: r.pause, Hint: loginHint, Err: err}
+}
+
+func (r *refusal) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.err, r.until, r.pause = nil, time.Time{}, 0
+}
+
+// read reads the login and makes sure that it may be tried.
+func (l *login) read() (user *url.Userinfo, key [sha256.Size]byte, err error) {
+	name, password, err := l.creds()
+	if err != nil {
+		return nil, key, fault.WithHint(fault.Newf(fault.Busy, fault.LoginRefused, "read the Site's credentials: %w", err),
+			"the Site's username and password are read by the executor, from its own files or environment")
+	}
+	key = sha256.Sum256([]byte(name + "\x00" + password))
+	return url.UserPassword(name, password), key, l.refused.allows(key)
+}
+
 // dial connects to the vCenter of site and logs in.
-func dial(ctx context.Context, site *fleet.SiteVSphere, agent string, creds Credentials, m *Metrics) (*vim25.Client, *login, error) {
+func dial(ctx context.Context, site *fleet.SiteVSphere, o access) (*vim25.Client, *login, error) {
+	l := &login{creds: o.creds, metrics: o.metrics, refused: o.refused}
+	if _, _, err := l.read(); err != nil {
+		return nil, nil, err
+	}
 	u, err := soap.ParseURL(site.URL)
 	if err != nil {
 		return nil, nil, fault.WithHint(fault.Newf(fault.Busy, fault.BackendDown, "the Site's url %q: %w", site.URL, err),
@@ -74,7 +123,7 @@ func dial(ctx context.Context, site *fleet.SiteVSphere, agent string, creds Cred
 	}
 	u.User = nil
 	sc := soap.NewClient(u, false)
-	sc.UserAgent = agent
+	sc.UserAgent = o.agent
 	sc.DefaultTransport().MaxIdleConnsPerHost = connections
 	if site.CAFile != "" {
 		if err := sc.SetRootCAs(site.CAFile); err != nil {
@@ -85,7 +134,7 @@ func dial(ctx context.Context, site *fleet.SiteVSphere, agent string, creds Cred
 	if site.Thumbprint != "" {
 		sc.SetThumbprint(u.Host, colons(site.Thumbprint))
 	}
-	l := &login{soap: sc, creds: creds, metrics: m}
+	l.soap = sc
 	connectCtx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	vc, err := vim25.NewClient(connectCtx, sc)
@@ -141,27 +190,20 @@ func (l *login) again(ctx context.Context, generation int) error {
 	if l.generation != generation {
 		return nil
 	}
-	user, password, err := l.creds()
+	user, key, err := l.read()
 	if err != nil {
-		return fault.WithHint(fault.Newf(fault.Busy, fault.LoginRefused, "read the Site's credentials: %w", err),
-			"the Site's username and password are read by the executor, from its own files or environment")
+		return err
 	}
-	key := sha256.Sum256([]byte(user + "\x00" + password))
-	if wait := time.Until(l.refused.until); wait > 0 && l.refused.login == key {
-		return &fault.Error{Kind: fault.Busy, Reason: fault.LoginRefused, RetryAfter: wait, Hint: loginHint, Err: l.refused.err}
-	}
-	err = l.manager.Login(ctx, url.UserPassword(user, password))
+	err = l.manager.Login(ctx, user)
 	l.metrics.login(err)
 	if err == nil {
 		l.generation++
-		l.refused = refusal{}
+		l.refused.forget()
 		return nil
 	}
-	err = fmt.Errorf("log in to %s as %s: %w", l.soap.URL().Host, user, classify(err))
+	err = fmt.Errorf("log in to %s as %s: %w", l.soap.URL().Host, user.Username(), classify(err))
 	if fault.Of(err).Reason == fault.LoginRefused {
-		pause := min(max(2*l.refused.pause, refusedFirst), refusedMost)
-		l.refused = refusal{err: err, until: time.Now().Add(pause), pause: pause, login: key}
-		return &fault.Error{Kind: fault.Busy, Reason: fault.LoginRefused, RetryAfter: pause, Hint: loginHint, Err: err}
+		return l.refused.note(key, err)
 	}
 	return err
 }
