@@ -1,0 +1,297 @@
+package yardctl_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	v1 "yardmaster.dev/proto/yardmaster/v1"
+	"yardmaster.dev/proto/yardmaster/v1/yardmasterv1connect"
+)
+
+const goodToken = "a-token-of-the-tests"
+
+// mux serves the API to those with the token.
+func mux(path string, handler http.Handler) http.Handler {
+	m := http.NewServeMux()
+	words := connect.NewErrorWriter()
+	m.Handle(path, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer "+goodToken {
+			_ = words.Write(w, r, connect.NewError(connect.CodeUnauthenticated, errors.New("the token is not one of this gateway's")))
+			return
+		}
+		handler.ServeHTTP(w, r)
+	}))
+	return m
+}
+
+// gateway answers with a yard of which every screen shows something. What is
+// asked of it decides; it remembers nothing.
+type gateway struct {
+	yardmasterv1connect.UnimplementedYardServiceHandler
+}
+
+// ago is a moment before the tests' now.
+func ago(d time.Duration) *timestamppb.Timestamp { return timestamppb.New(now.Add(-d)) }
+
+func read() *v1.ReadStatus {
+	return &v1.ReadStatus{AsOf: timestamppb.New(now), Stamps: []*v1.Stamp{{Shard: 0, Epoch: 7, Sequence: 4711}}}
+}
+
+func stale() *v1.ReadStatus {
+	return &v1.ReadStatus{AsOf: ago(14 * time.Second), Warning: "no planner is running"}
+}
+
+var nodes = []*v1.NodeView{
+	{
+		Name: "web-edge-0", Fleet: "web", Pool: "edge", Ordinal: 0, State: "ready", Goal: "present", Since: ago(3 * time.Hour), Created: ago(3*time.Hour + 4100*time.Millisecond),
+		ReadyAt: ago(3 * time.Hour), Incarnation: 1, Attempt: 1, AttemptsLimit: 5, Revision: 5, Addresses: []string{"10.0.0.10"}, Mac: "02:00:00:aa:bb:cc", Site: "dc1",
+		MachineId: "vm-397", MachineUuid: "8724b5d6-ec33-52a8-973e-394e3ceaff42", OsVersion: "4593.2.5", ConfigDigest: strings.Repeat("91ab", 16), ConfigSize: 1433,
+	},
+	{
+		Name: "web-edge-1", Fleet: "web", Pool: "edge", Ordinal: 1, State: "booting", Goal: "present", Since: ago(2 * time.Second), Created: ago(4 * time.Second),
+		Incarnation: 1, Attempt: 1, AttemptsLimit: 5, Revision: 5, Addresses: []string{"10.0.0.11"}, Site: "dc1", WaitingFor: "its first phone-home", Deadline: timestamppb.New(now.Add(9*time.Minute + 58*time.Second)),
+	},
+	{
+		Name: "web-edge-2", Fleet: "web", Pool: "edge", Ordinal: 2, State: "provisioning", Goal: "present", Since: ago(41 * time.Second), Created: ago(48 * time.Second),
+		Incarnation: 3, Attempt: 2, AttemptsLimit: 5, Revision: 5, Addresses: []string{"10.0.0.12"}, Mac: "02:00:00:aa:bb:ce", Site: "dc1", MachineUuid: "5f0e5cf5-6a3e-5c1b-8d0e-0a4f1b7c9d2e",
+		Reason: "no_space", Message: "datastore ds1: no space left (NoDiskSpace, vcenter dc1)", Hint: "goes on when space comes back, or: another spec.pools[edge].vsphere.datastore, apply",
+		WaitingFor: "its next attempt", Due: timestamppb.New(now.Add(12 * time.Second)), ConfigDigest: strings.Repeat("91ab", 16), ConfigSize: 1433,
+	},
+	{
+		Name: "web-edge-7", Fleet: "web", Pool: "edge", Ordinal: 7, State: "failed", Goal: "present", Since: ago(3 * time.Minute), Incarnation: 1, Attempt: 1, AttemptsLimit: 5, Revision: 4, Outdated: true,
+		Addresses: []string{"10.0.0.17"}, Site: "dc1", Reason: "config_refused", Message: "ignition: /etc/x: file exists", WaitingFor: "a person: yardctl retry web-edge-7",
+	},
+}
+
+func (*gateway) ListNodes(_ context.Context, req *connect.Request[v1.ListNodesRequest]) (*connect.Response[v1.ListNodesResponse], error) {
+	out := &v1.ListNodesResponse{Read: read()}
+	if req.Msg.GetFleet() == "stale" {
+		out.Read = stale()
+		return connect.NewResponse(out), nil
+	}
+	for _, n := range nodes {
+		if req.Msg.GetState() == "" || n.GetState() == req.Msg.GetState() {
+			out.Nodes = append(out.Nodes, n)
+		}
+	}
+	return connect.NewResponse(out), nil
+}
+
+func (*gateway) ListFleets(context.Context, *connect.Request[v1.ListFleetsRequest]) (*connect.Response[v1.ListFleetsResponse], error) {
+	return connect.NewResponse(&v1.ListFleetsResponse{Read: read(), Fleets: []*v1.FleetView{
+		{Name: "web", Uid: "5f0e5cf5-6a3e", Revision: 5, Settled: 4, Desired: 4, Ready: 1, Failed: 1, Nodes: 4, Created: ago(26 * time.Hour), Labels: map[string]string{"team": "platform"}},
+		{Name: "core", Uid: "6a3e5cf5-5f0e", Revision: 1, Settled: 1, Desired: 2, Ready: 2, Nodes: 2, Created: ago(30 * time.Minute), Shard: 1},
+	}}), nil
+}
+
+func (*gateway) ListPools(context.Context, *connect.Request[v1.ListPoolsRequest]) (*connect.Response[v1.ListPoolsResponse], error) {
+	return connect.NewResponse(&v1.ListPoolsResponse{Read: read(), Pools: []*v1.PoolView{{
+		Fleet: "web", Name: "edge", Desired: 4, SpecReplicas: 3, Outdated: 1, Backend: "vsphere", Site: "dc1", Surged: 1,
+		States: map[string]int32{"ready": 1, "booting": 1, "provisioning": 1, "failed": 1},
+	}}}), nil
+}
+
+func (*gateway) ListJobs(context.Context, *connect.Request[v1.ListJobsRequest]) (*connect.Response[v1.ListJobsResponse], error) {
+	return connect.NewResponse(&v1.ListJobsResponse{Read: read(), Jobs: []*v1.JobView{{
+		Node: "web-edge-2", Number: 12, Worker: "vsphere", Site: "dc1", Action: "create", Attempt: 2, Since: ago(41 * time.Second), Deadline: timestamppb.New(now.Add(9 * time.Minute)),
+	}}}), nil
+}
+
+func story() []*v1.EventView {
+	at := func(d time.Duration) *timestamppb.Timestamp { return timestamppb.New(now.Add(-48*time.Second + d)) }
+	event := func(i int64, d time.Duration, fact, from, to, by string) *v1.EventView {
+		return &v1.EventView{Fleet: "web", Node: "web-edge-2", Number: i, At: at(d), Incarnation: 3, Attempt: 1, Fact: fact, From: from, To: to, By: by, Revision: 5}
+	}
+	failure := func(e *v1.EventView, attempt int32) *v1.EventView {
+		e.Attempt, e.Reason, e.Message, e.Took = attempt, "no_space", "datastore ds1: no space left", durationpb.New(600*time.Millisecond)
+		return e
+	}
+	rendered := event(3, 100*time.Millisecond, "rendered", "rendering", "provisioning", "renderer-1")
+	rendered.Took = durationpb.New(400 * time.Microsecond)
+	return []*v1.EventView{
+		event(1, 0, "created", "", "pending", "platform-ci"),
+		event(2, 0, "admitted", "pending", "rendering", "platform-ci"),
+		rendered,
+		failure(event(4, 800*time.Millisecond, "try_failed", "provisioning", "provisioning", "vsphere-executor-1"), 1),
+		event(5, 6*time.Second, "retry_due", "provisioning", "provisioning", "planner"),
+		failure(event(6, 7*time.Second, "busy", "provisioning", "provisioning", "vsphere-executor-1"), 2),
+		event(7, 12*time.Second, "retry_due", "provisioning", "provisioning", "planner"),
+		failure(event(8, 13*time.Second, "busy", "provisioning", "provisioning", "vsphere-executor-1"), 2),
+	}
+}
+
+func (*gateway) ListEvents(context.Context, *connect.Request[v1.ListEventsRequest]) (*connect.Response[v1.ListEventsResponse], error) {
+	return connect.NewResponse(&v1.ListEventsResponse{Read: read(), Events: story()}), nil
+}
+
+func (*gateway) ListNetworks(context.Context, *connect.Request[v1.ListNetworksRequest]) (*connect.Response[v1.ListNetworksResponse], error) {
+	return connect.NewResponse(&v1.ListNetworksResponse{Read: read(), Networks: []*v1.NetworkView{{
+		Name: "dmz", Subnet: "10.0.0.0/24", Range: "10.0.0.10-10.0.0.200", Gateway: "10.0.0.1", Dns: []string{"10.0.0.1"}, Portgroup: "VM Network", Total: 191, Used: 4,
+	}}}), nil
+}
+
+func sites() []*v1.SiteView {
+	return []*v1.SiteView{
+		{Name: "dc1", Url: "https://vcenter.example/sdk", SeatHolder: "vsphere-executor-1", SeatEpoch: 3, SeatUntil: timestamppb.New(now.Add(9 * time.Second)), Nodes: 4, Breaker: "closed"},
+		{Name: "dc2", Url: "https://vcenter2.example/sdk", Breaker: "open", BreakerMessage: "login refused"},
+	}
+}
+
+func (*gateway) ListSites(context.Context, *connect.Request[v1.ListSitesRequest]) (*connect.Response[v1.ListSitesResponse], error) {
+	return connect.NewResponse(&v1.ListSitesResponse{Read: read(), Sites: sites()}), nil
+}
+
+func (*gateway) ListFailed(_ context.Context, req *connect.Request[v1.ListFailedRequest]) (*connect.Response[v1.ListFailedResponse], error) {
+	out := &v1.ListFailedResponse{Read: read()}
+	if req.Msg.GetFleet() != "core" {
+		out.Failed = []*v1.FailedView{
+			{Node: "web-edge-7", Fleet: "web", Stage: "booting", Reason: "config_refused", Message: "ignition: /etc/x: file exists", Attempts: 1, Since: ago(3 * time.Minute), Hint: "yardctl render -f web.yaml --node web-edge-7 --explain", Log: []string{"ignition[312]: /etc/x: file exists"}},
+			{Node: "web-edge-8", Fleet: "web", Stage: "provisioning", Reason: "no_space", Message: "datastore ds1: no space left", Attempts: 5, Since: ago(11 * time.Minute)},
+		}
+	}
+	return connect.NewResponse(out), nil
+}
+
+func (*gateway) DescribeNode(_ context.Context, req *connect.Request[v1.DescribeNodeRequest]) (*connect.Response[v1.DescribeNodeResponse], error) {
+	for _, n := range nodes {
+		if n.GetName() == req.Msg.GetNode() {
+			return connect.NewResponse(&v1.DescribeNodeResponse{
+				Node: n, Events: story(), Read: read(), Layers: 3,
+				Vsphere: &v1.VSphereView{Site: "dc1", Cluster: "c1", Datastore: "ds1", Folder: "web", Template: "flatcar-4593.2.5"},
+			}), nil
+		}
+	}
+	return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("node %q: not found; yardctl get nodes shows what there is", req.Msg.GetNode()))
+}
+
+func (*gateway) GetDocument(_ context.Context, req *connect.Request[v1.GetDocumentRequest]) (*connect.Response[v1.GetDocumentResponse], error) {
+	return connect.NewResponse(&v1.GetDocumentResponse{Read: read(), Yaml: "kind: " + req.Msg.GetKind() + "\nmetadata:\n  name: " + req.Msg.GetName() + "\n"}), nil
+}
+
+func (*gateway) Status(context.Context, *connect.Request[v1.StatusRequest]) (*connect.Response[v1.StatusResponse], error) {
+	return connect.NewResponse(&v1.StatusResponse{
+		Read: read(), Nodes: 4, Ready: 1, Failed: 1, OpenJobs: 1, NatsServer: "2.15.2", Sites: sites(),
+		Shards: []*v1.ShardStatus{
+			{Shard: 0, Stream: "YM_0", Bytes: 53 << 10, LimitBytes: 10 << 30, Messages: 109, ActivePlanner: "planner-1", Planners: 2},
+			{Shard: 1, Stream: "YM_1", Bytes: 9 << 30, LimitBytes: 10 << 30, Messages: 5_000_000, PendingInputs: 12, MirrorLag: 3},
+		},
+		Services: []*v1.ServiceStatus{
+			{Service: "planner", Instance: "planner-1", Version: "v1.0.0", Seen: ago(2 * time.Second), Scope: "shard-0", Active: true, ClockOffset: durationpb.New(3 * time.Millisecond)},
+			{Service: "planner", Instance: "planner-2", Version: "v1.0.0", Seen: ago(time.Second), Scope: "shard-0", ClockOffset: durationpb.New(-6 * time.Second)},
+			{Service: "vsphere-executor", Instance: "vsphere-executor-1", Version: "v0.9.0", Seen: ago(time.Minute), Scope: "dc2", Trouble: "breaker open: login refused"},
+		},
+	}), nil
+}
+
+func (*gateway) Version(context.Context, *connect.Request[v1.VersionRequest]) (*connect.Response[v1.VersionResponse], error) {
+	return connect.NewResponse(&v1.VersionResponse{Version: "v0.9.0", Commit: "0123456789abcdef0123", GoVersion: "go1.26.8", Format: 1}), nil
+}
+
+func (*gateway) VerifyAudit(_ context.Context, req *connect.Request[v1.VerifyAuditRequest]) (*connect.Response[v1.VerifyAuditResponse], error) {
+	out := &v1.VerifyAuditResponse{Nodes: 4, Events: 61}
+	if req.Msg.GetFleet() == "forged" {
+		out.Breaks = []string{"forged/edge-0: event 7 does not follow event 6"}
+	}
+	return connect.NewResponse(out), nil
+}
+
+func (*gateway) Plan(_ context.Context, req *connect.Request[v1.PlanRequest]) (*connect.Response[v1.PlanResponse], error) {
+	text := string(req.Msg.GetSources()[0].GetContent())
+	p := &v1.FleetPlan{Fleet: "web", RevisionFrom: 4, RevisionTo: 4, Id: "7f3c" + strings.Repeat("0", 60), Basis: "1-abc", MaxUnavailable: 1, MaxSurge: 1, DestroyLimitPercent: 30, Keep: 40, Present: 40}
+	out := &v1.PlanResponse{Read: read(), Fleets: []*v1.FleetPlan{p}}
+	if strings.Contains(text, "unchanged: true") || strings.Contains(text, "unchanged: \"true\"") {
+		return connect.NewResponse(out), nil
+	}
+	p.RevisionTo, p.Keep, p.Destroys, p.DestroyPercent = 5, 39, 1, 2.5
+	p.Notes = []string{"Network dmz has 14 addresses free, this needs 2"}
+	p.Nodes = []*v1.NodePlan{
+		{Node: "web-db-0", Action: "replace", Causes: []string{"spec.pools[db].config[1]: /etc/etcd.conf changes"}, Addresses: []string{"10.0.0.20"}},
+		{Node: "web-edge-38", Action: "create", Causes: []string{"spec.pools[edge].replicas 38 -> 40"}, Addresses: []string{"10.0.0.48"}},
+		{Node: "web-edge-39", Action: "create", Causes: []string{"spec.pools[edge].replicas 38 -> 40"}, Addresses: []string{"10.0.0.49"}},
+	}
+	if strings.Contains(text, "braked") {
+		p.Destroys, p.DestroyPercent, p.Code = 20, 50, "brake"
+		p.Refusals = []string{"this destroys 20 of 40 nodes (50.0 %), the limit is 30 %; allow it once: --max-destroy-percent 50"}
+	}
+	return connect.NewResponse(out), nil
+}
+
+func (*gateway) Apply(_ context.Context, req *connect.Request[v1.ApplyRequest]) (*connect.Response[v1.ApplyResponse], error) {
+	if req.Msg.GetCommandId() == "" || req.Msg.GetPlanBasis()["web"] != "1-abc" {
+		return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("the test's apply lacks its command id or the plan's basis"))
+	}
+	r := &v1.CommandResponse{Kind: "Fleet", Name: "web", Accepted: true, Revision: 5, Summary: "create 2, replace 1, keep 39"}
+	text := string(req.Msg.GetSources()[0].GetContent())
+	switch {
+	case strings.Contains(text, "moved"):
+		r = &v1.CommandResponse{Kind: "Fleet", Name: "web", Code: "moved", Refusal: []string{"plan 7f3c no longer holds: node web-db-0 became failed at 10:31:07; plan again"}}
+	case strings.Contains(text, "queued"):
+		r = &v1.CommandResponse{Kind: "Fleet", Name: "web", Pending: true, Summary: "stored; no planner is running, it will be decided when one does", CommandId: "ID"}
+	}
+	return connect.NewResponse(&v1.ApplyResponse{Results: []*v1.CommandResponse{r}}), nil
+}
+
+func (*gateway) Scale(_ context.Context, req *connect.Request[v1.ScaleRequest]) (*connect.Response[v1.CommandResponse], error) {
+	m := req.Msg
+	if m.GetPool() != "edge" {
+		return connect.NewResponse(&v1.CommandResponse{Kind: "Fleet", Name: m.GetFleet(), Code: "not_found", Refusal: []string{"fleet web has no pool " + m.GetPool()}}), nil
+	}
+	if m.GetTarget() > 1000 {
+		return nil, connect.NewError(connect.CodeUnavailable, errors.New("the bus does not answer: nothing was sent"))
+	}
+	return connect.NewResponse(&v1.CommandResponse{Kind: "Fleet", Name: "web", Accepted: true, Revision: 5, Summary: fmt.Sprintf("target of web/edge: 3 -> %d", m.GetTarget())}), nil
+}
+
+func (*gateway) Delete(_ context.Context, req *connect.Request[v1.DeleteRequest]) (*connect.Response[v1.CommandResponse], error) {
+	m := req.Msg
+	if m.GetKind() == "Network" {
+		return connect.NewResponse(&v1.CommandResponse{Kind: m.GetKind(), Name: m.GetName(), Code: "in_use", Refusal: []string{"Network dmz is used by fleet web"}}), nil
+	}
+	return connect.NewResponse(&v1.CommandResponse{Kind: m.GetKind(), Name: m.GetName(), Accepted: true, Summary: "delete 4"}), nil
+}
+
+func (*gateway) Retry(_ context.Context, req *connect.Request[v1.RetryRequest]) (*connect.Response[v1.CommandResponse], error) {
+	return connect.NewResponse(&v1.CommandResponse{Kind: "Fleet", Name: req.Msg.GetFleet(), Accepted: true, Summary: "tries again: " + strings.Join(req.Msg.GetNodes(), " ")}), nil
+}
+
+// Watch shows a node's way to ready, or one that never gets there.
+func (*gateway) Watch(ctx context.Context, req *connect.Request[v1.WatchRequest], s *connect.ServerStream[v1.WatchResponse]) error {
+	node := func(state string, change func(*v1.NodeView)) *v1.WatchResponse {
+		n := &v1.NodeView{
+			Name: "web-edge-1", Fleet: "web", Pool: "edge", Ordinal: 1, State: state, Incarnation: 1, Attempt: 1,
+			Since: ago(0), Created: ago(4100 * time.Millisecond), Addresses: []string{"10.0.0.11"},
+		}
+		change(n)
+		return &v1.WatchResponse{Change: &v1.WatchResponse_Node{Node: n}}
+	}
+	messages := []*v1.WatchResponse{
+		{Change: &v1.WatchResponse_Fleet{Fleet: &v1.FleetView{Name: "web", Revision: 5, Desired: 2}}},
+		{Change: &v1.WatchResponse_Node{Node: nodes[0]}},
+		node("provisioning", func(n *v1.NodeView) { n.WaitingFor = "cloning flatcar-4593.2.5" }),
+		{Change: &v1.WatchResponse_Synced{Synced: true}},
+		node("booting", func(n *v1.NodeView) { n.WaitingFor = "its first phone-home" }),
+		{Change: &v1.WatchResponse_Event{Event: story()[2]}},
+		node("ready", func(n *v1.NodeView) { n.ReadyAt = ago(0) }),
+	}
+	if req.Msg.GetFleet() == "never" {
+		messages = []*v1.WatchResponse{
+			{Change: &v1.WatchResponse_Fleet{Fleet: &v1.FleetView{Name: "never", Revision: 1, Desired: 1}}},
+			{Change: &v1.WatchResponse_Synced{Synced: true}},
+		}
+	}
+	for _, m := range messages {
+		if err := s.Send(m); err != nil {
+			return err
+		}
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
