@@ -14,8 +14,6 @@ const (
 	MaxBatchesPerStream = 1000
 	// MaxBatchesTotal is the same for the whole server.
 	MaxBatchesTotal = 4000
-	// MaxMemory bounds the streams in memory, which is OBS only.
-	MaxMemory = 512 << 20
 )
 
 // ServerConfig prints the authorization and jetstream blocks for an external
@@ -29,7 +27,6 @@ func ServerConfig(storeDir string, users []Identity) string {
 jetstream {
   store_dir: %q
   sync_interval: always
-  max_memory_store: %d
   limits {
     batch {
       max_inflight_per_stream: %d
@@ -40,7 +37,7 @@ jetstream {
 
 authorization {
   users: [
-`, storeDir, MaxMemory, MaxBatchesPerStream, MaxBatchesTotal)
+`, storeDir, MaxBatchesPerStream, MaxBatchesTotal)
 	for _, u := range users {
 		fmt.Fprintf(&b, "    # %s\n    {\n      nkey: %s\n      permissions {\n        publish {\n          allow: [%s]\n          deny: [%s]\n        }\n        subscribe { allow: [%s] }\n      }\n    }\n",
 			u.Name, u.PublicKey, quoted(u.Publish), quoted(u.DenyPublish), quoted(u.Subscribe))

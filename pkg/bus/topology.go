@@ -79,9 +79,6 @@ func streamConfig(s subject.Stream) jetstream.StreamConfig {
 		AllowAtomicPublish: s.AtomicPublish, AllowMsgTTL: s.MsgTTL, AllowRollup: s.Rollup,
 		DenyDelete: s.DenyDelete, AllowDirect: s.Direct, Discard: jetstream.DiscardOld,
 	}
-	if s.Memory {
-		cfg.Storage = jetstream.MemoryStorage
-	}
 	if s.DiscardNew {
 		cfg.Discard = jetstream.DiscardNew
 	}

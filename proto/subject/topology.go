@@ -82,7 +82,6 @@ type Stream struct {
 	Subjects []string
 	// Sources are filters of other streams that are copied here.
 	Sources           []Source
-	Memory            bool
 	Replicas          int
 	MaxBytes          int64
 	MaxAge            time.Duration

@@ -66,7 +66,7 @@ func options(o Options) *server.Options {
 		ServerName: "yardmaster", Host: o.Host, Port: o.Port, DontListen: o.Host == "",
 		NoSigs: true, NoSystemAccount: true,
 		JetStream: true, StoreDir: o.Dir, SyncAlways: true,
-		JetStreamMaxMemory: bus.MaxMemory, JetStreamMaxStore: o.MaxStore,
+		JetStreamMaxStore: o.MaxStore,
 		JetStreamLimits: server.JSLimitOpts{
 			MaxBatchInflightPerStream: bus.MaxBatchesPerStream,
 			MaxBatchInflightTotal:     bus.MaxBatchesTotal,

@@ -1,0 +1,433 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"yardmaster.dev/pkg/bus"
+	"yardmaster.dev/pkg/bus/embedded"
+	"yardmaster.dev/pkg/wire"
+	"yardmaster.dev/proto/subject"
+)
+
+var topology = subject.Topology{Shards: 2, Sites: []string{"a", "b"}, Replicas: 1, ShardBytes: 64 << 20}
+
+const patience = 20 * time.Second
+
+type world struct {
+	t      *testing.T
+	dir    string
+	server *embedded.Server
+	admin  *bus.Conn
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, dir: t.TempDir()}
+	users, err := bus.MakeUsers(w.dir, topology)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.server, err = embedded.Start(embedded.Options{Dir: w.dir, Host: "127.0.0.1", Users: users}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.server.Shutdown)
+	w.admin = w.connect(subject.UserAdmin)
+	if err := bus.Init(t.Context(), w.admin, topology); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func (w *world) connect(user string) *bus.Conn {
+	w.t.Helper()
+	c, err := bus.Connect(w.t.Context(), w.server.Config(w.dir, user), user, slog.New(slog.DiscardHandler))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(c.Close)
+	return c
+}
+
+// refused reports whether a publish fails, and that its connection says why.
+func refused(t *testing.T, c *bus.Conn, of string) {
+	t.Helper()
+	if err := c.NATS().Publish(of, nil); err != nil {
+		t.Fatalf("publish %s: %v", of, err)
+	}
+	select {
+	case err := <-c.Failed():
+		if !errors.Is(err, nats.ErrPermissionViolation) || !strings.Contains(err.Error(), c.User()) {
+			t.Errorf("publish %s: the connection failed with %v; want a permission violation of %s", of, err, c.User())
+		}
+	case <-time.After(patience):
+		t.Errorf("user %s may publish %s", c.User(), of)
+	}
+}
+
+// TestUsersAreRefused tries what each service must not do.
+func TestUsersAreRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	executor := subject.ConsumerVSphere("a")
+	for user, subjects := range map[string][]string{
+		executor: {
+			subject.Node(0, "web", "w-0"), subject.Fleet(1, "web"), subject.Job(0, "vsphere", "a", "web", "w-0", 1),
+			subject.Event(0, "web", "w-0", 1), subject.Command(0, "web", "c1"),
+			subject.Result(0, "vsphere", "b", "web", "w-0", 1, 1), subject.Result(0, "render", "a", "web", "w-0", 1, 1),
+			subject.Seat("b"), subject.Config("a", "d"), subject.Config("b", "d"),
+			subject.Observation("b", "web", "w-0", subject.AspectAddress),
+			"$JS.API.DIRECT.GET.CFG_b." + subject.Config("b", "d"), "$JS.API.DIRECT.GET.YM_0." + subject.Node(0, "web", "w-0"),
+			"$JS.API.DIRECT.GET.YM_0." + subject.Job(0, "vsphere", "b", "web", "w-0", 1),
+			"$JS.API.CONSUMER.MSG.NEXT.YM_0.vsphere-b", "$JS.API.CONSUMER.MSG.NEXT.YM_0.planner",
+			"$JS.API.CONSUMER.CREATE.YM_0.mine", "$JS.API.STREAM.DELETE.YM_0", "$JS.API.STREAM.PURGE.YM_0",
+			"$JS.ACK.YM_0.vsphere-b.1.1.1.1.1", "_INBOX_renderer.x",
+		},
+		subject.UserRenderer: {
+			subject.Result(0, "vsphere", "a", "web", "w-0", 1, 1), subject.Node(0, "web", "w-0"), subject.Seat("a"),
+			subject.Command(0, "web", "c1"), "$JS.API.CONSUMER.MSG.NEXT.YM_0.vsphere-a", "$JS.API.STREAM.DELETE.CFG_a",
+			"$JS.API.DIRECT.GET.CFG_a." + subject.Config("a", "d"),
+		},
+		subject.UserGateway: {
+			subject.Node(0, "web", "w-0"), subject.Yard(), subject.Receipt(0, "web", "c1"), subject.Event(0, "web", "w-0", 1),
+			subject.Result(0, "vsphere", "a", "web", "w-0", 1, 1), subject.Step(0, "web"), subject.Config("a", "d"),
+			"$JS.API.CONSUMER.MSG.NEXT.YM_0.planner", "$JS.API.CONSUMER.DELETE.YM_0.planner",
+			"$JS.API.CONSUMER.CREATE.YM_0.planner." + subject.InputFilter(0), "$JS.API.STREAM.UPDATE.YM_0",
+		},
+		subject.UserPlanner: {
+			subject.Command(0, "web", "c1"), subject.Result(0, "vsphere", "a", "web", "w-0", 1, 1), subject.Seat("a"), subject.Yard(),
+			subject.Config("a", "d"), "$JS.API.STREAM.DELETE.YM_0", "$JS.API.STREAM.PURGE.YM_0", "$JS.API.STREAM.MSG.DELETE.YM_0",
+			"$JS.API.CONSUMER.DELETE.YM_0.render", "$JS.API.CONSUMER.MSG.NEXT.YM_0.render",
+		},
+		subject.UserWatcher: {
+			subject.Command(0, "web", "c1"), subject.Node(0, "web", "w-0"), "$JS.API.CONSUMER.MSG.NEXT.YM_1.planner",
+			"$JS.API.DIRECT.GET.CFG_a." + subject.Config("a", "d"),
+		},
+		subject.UserAdmin: {subject.Node(0, "web", "w-0"), subject.Command(0, "web", "c1")},
+	} {
+		t.Run(user, func(t *testing.T) {
+			t.Parallel()
+			for _, s := range subjects {
+				refused(t, w.connect(user), s)
+			}
+		})
+	}
+}
+
+// TestUsersCannotListen tries to read what others are answered.
+func TestUsersCannotListen(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, of := range []string{">", "_INBOX.>", subject.InboxPrefix(subject.UserRenderer) + ".>", "cfg.>", "ym.>"} {
+		c := w.connect(subject.UserGateway)
+		if _, err := c.NATS().SubscribeSync(of); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-c.Failed():
+		case <-time.After(patience):
+			t.Errorf("the gateway may subscribe to %s", of)
+		}
+	}
+}
+
+// TestUsersMayWork does once what each service does; the loop's own tests in
+// ledger run as these users too.
+func TestUsersMayWork(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ctx := t.Context()
+	publish := func(user, of string, m wire.Message) {
+		t.Helper()
+		c := w.connect(user)
+		if _, err := c.Publish(ctx, bus.NewMsg(of, m)); err != nil {
+			t.Errorf("user %s: %v", user, err)
+		}
+		select {
+		case err := <-c.Failed():
+			t.Errorf("user %s: %v", user, err)
+		default:
+		}
+	}
+	seat, err := wire.EncodeSeat(wire.Seat{Holder: "me", Epoch: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	any := wire.Message{Type: wire.TypeStep}
+	executor := subject.ConsumerVSphere("a")
+	publish(executor, subject.Seat("a"), seat)
+	publish(executor, subject.Result(1, "vsphere", "a", "web", "w-0", 1, 1), any)
+	publish(executor, subject.Observation("a", "web", "w-0", subject.AspectLost), any)
+	publish(subject.UserRenderer, subject.Config("a", "d"), any)
+	publish(subject.UserRenderer, subject.Result(0, "render", "a", "web", "w-0", 1, 1), any)
+	publish(subject.UserGateway, subject.Command(0, "web", "c1"), any)
+	publish(subject.UserPlanner, subject.Revision(0, "web", 1), any)
+	publish(subject.UserPlanner, subject.Job(0, "vsphere", "a", "web", "w-0", 1), any)
+	read := func(user, stream, of string) {
+		t.Helper()
+		if _, err := w.connect(user).Last(ctx, stream, of); err != nil {
+			t.Errorf("user %s: %v", user, err)
+		}
+	}
+	read(executor, "CFG_a", subject.Config("a", "d"))
+	read(executor, "YM_0", subject.Job(0, "vsphere", "a", "web", "w-0", 1))
+	read(executor, "YM_0", subject.Seat("a"))
+	read(subject.UserRenderer, "YM_0", subject.Seat("a"))
+	read(subject.UserRenderer, "YM_0", subject.Revision(0, "web", 1))
+	for user, streams := range map[string][]string{
+		executor: {"CFG_a"}, subject.UserRenderer: {"CFG_a", "CFG_b"}, subject.UserPlanner: {"OBS"}, subject.UserGateway: {"OBS", "HISTORY"},
+	} {
+		if yard, err := bus.Check(ctx, w.connect(user), streams...); err != nil || yard.Shards != 2 {
+			t.Errorf("Check as %s = %v, %v", user, yard, err)
+		}
+	}
+}
+
+// TestInitIsRepeatable makes the same yard again, then a larger one.
+func TestInitIsRepeatable(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ctx := t.Context()
+	before, err := w.admin.Yard(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	larger := topology
+	larger.Shards, larger.ShardBytes = 4, 128<<20
+	for _, next := range []subject.Topology{topology, larger} {
+		if err := bus.Init(ctx, w.admin, next); err != nil {
+			t.Fatal(err)
+		}
+	}
+	after, err := w.admin.Yard(ctx)
+	if err != nil || after.UID != before.UID || after.Shards != 4 {
+		t.Errorf("yard = %+v, %v; want %s with 4 shards", after, err, before.UID)
+	}
+	s, err := w.admin.JS().Stream(ctx, "YM_0")
+	if err != nil || s.CachedInfo().Config.MaxBytes != 128<<20 {
+		t.Errorf("YM_0 was not enlarged: %v", err)
+	}
+	if err := bus.Init(ctx, w.admin, topology); err == nil {
+		t.Error("Init took shards away")
+	}
+}
+
+// TestCheckShowsTheDifference weakens one promise after the other.
+func TestCheckShowsTheDifference(t *testing.T) {
+	t.Parallel()
+	for name, weaken := range map[string]func(*jetstream.StreamConfig){
+		"max_bytes":            func(c *jetstream.StreamConfig) { c.MaxBytes = -1 },
+		"discard":              func(c *jetstream.StreamConfig) { c.Discard = jetstream.DiscardOld },
+		"max_msgs_per_subject": func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 1 },
+		"allow_direct":         func(c *jetstream.StreamConfig) { c.AllowDirect = false },
+		"max_age":              func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour; c.Duplicates = time.Minute },
+		"allow_atomic":         func(c *jetstream.StreamConfig) { c.AllowAtomicPublish = false },
+		"allow_msg_schedules": func(c *jetstream.StreamConfig) {
+			c.AllowMsgSchedules, c.Discard = true, jetstream.DiscardOld
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			s, err := w.admin.JS().Stream(t.Context(), "YM_1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg := s.CachedInfo().Config
+			weaken(&cfg)
+			if _, err := w.admin.JS().UpdateStream(t.Context(), cfg); err != nil {
+				t.Fatal(err)
+			}
+			_, err = bus.Check(t.Context(), w.connect(subject.UserGateway))
+			if !errors.Is(err, bus.ErrTopology) || !strings.Contains(err.Error(), "stream YM_1: "+name) {
+				t.Errorf("Check = %v; want it to name %s of YM_1", err, name)
+			}
+		})
+	}
+}
+
+// TestPromises holds the topology to the settings that the ledger rests on;
+// reference/jetstream.md says what each of them loses when it is weakened.
+func TestPromises(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, promised := range topology.Streams() {
+		s, err := w.admin.JS().Stream(t.Context(), promised.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := s.CachedInfo().Config
+		check := func(ok bool, what string) {
+			t.Helper()
+			if !ok {
+				t.Errorf("stream %s: %s", c.Name, what)
+			}
+		}
+		check(c.PersistMode == jetstream.DefaultPersistMode, "its writes are acknowledged before they are synced")
+		check(!c.AllowMsgSchedules, "schedules come back after a crash")
+		check(c.MaxMsgsPerSubject <= 0 || c.Name == subject.StreamObservations, "a limit per subject brings removed records back")
+		check(c.MaxBytes > 0, "it can fill the disk")
+		check(c.Retention == jetstream.LimitsPolicy, "acknowledged messages vanish")
+		check(c.Storage == jetstream.FileStorage, "a single server that is killed forgets it")
+		if c.Name == subject.StreamObservations {
+			continue
+		}
+		check(c.DenyDelete, "single messages can be deleted")
+		if strings.HasPrefix(c.Name, "YM_") {
+			check(c.Discard == jetstream.DiscardNew, "records are thrown away when it is full")
+			check(c.AllowAtomicPublish && c.AllowRollup && c.AllowMsgTTL && !c.DenyPurge, "transitions cannot be written")
+			check(c.MaxAge == 0, "records expire")
+			check(c.SubjectDeleteMarkerTTL == 0, "delete markers raise shorter lives")
+		}
+	}
+	for _, promised := range topology.Consumers() {
+		c, err := w.admin.JS().Consumer(t.Context(), promised.Stream, promised.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cfg := c.CachedInfo().Config; cfg.MaxDeliver > 0 || len(cfg.BackOff) > 0 || cfg.AckPolicy != jetstream.AckExplicitPolicy {
+			t.Errorf("consumer %s of %s gives up messages: %+v", promised.Name, promised.Stream, cfg)
+		}
+	}
+}
+
+// TestServerConfig has a real server read what is printed for external ones.
+func TestServerConfig(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	users, err := bus.MakeUsers(dir, topology)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "nats.conf")
+	if err := os.WriteFile(file, []byte(bus.ServerConfig(filepath.Join(dir, "store"), users)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	opts, err := server.ProcessConfigFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !opts.JetStream || !opts.SyncAlways {
+		t.Error("the printed configuration does not sync every write")
+	}
+	if opts.JetStreamKey != "" || opts.JetStreamOldKey != "" {
+		t.Error("the printed configuration encrypts streams, which loses them")
+	}
+	if opts.JetStreamLimits.MaxBatchInflightPerStream != bus.MaxBatchesPerStream {
+		t.Errorf("batch limits = %+v", opts.JetStreamLimits)
+	}
+	if len(opts.Nkeys) != len(topology.Users()) {
+		t.Errorf("%d users; want %d", len(opts.Nkeys), len(topology.Users()))
+	}
+	for _, u := range opts.Nkeys {
+		if u.Permissions == nil || len(u.Permissions.Publish.Allow) == 0 || len(u.Permissions.Subscribe.Allow) != 1 {
+			t.Errorf("user %s has permissions %+v", u.Nkey, u.Permissions)
+		}
+	}
+	opts.Port, opts.NoSigs, opts.NoLog, opts.DontListen = -1, true, true, true
+	s, err := server.NewServer(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	defer s.WaitForShutdown()
+	defer s.Shutdown()
+	if !s.ReadyForConnections(patience) {
+		t.Fatal("the server did not start with the printed configuration")
+	}
+	c, err := bus.Connect(t.Context(), bus.Config{SeedFile: bus.SeedFile(dir, subject.UserAdmin), InProcess: s}, "admin", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := bus.Init(t.Context(), c, topology); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestMakeUsersKeepsSeeds(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	first, err := bus.MakeUsers(dir, topology)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := bus.MakeUsers(dir, topology)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range first {
+		if first[i].PublicKey != again[i].PublicKey {
+			t.Errorf("user %s has another key the second time", first[i].Name)
+		}
+	}
+	for _, file := range []string{bus.SeedFile(dir, subject.UserPlanner), bus.SealFile(dir, "a")} {
+		info, err := os.Stat(file)
+		if err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v; want mode 0600", file, info, err)
+		}
+	}
+	if err := os.WriteFile(bus.SeedFile(dir, subject.UserPlanner), []byte("rubbish"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bus.MakeUsers(dir, topology); err == nil {
+		t.Error("a file that holds no seed was overlooked")
+	}
+}
+
+func TestStrangerIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	other := t.TempDir()
+	if _, err := bus.MakeUsers(other, topology); err != nil {
+		t.Fatal(err)
+	}
+	cfg := w.server.Config(other, subject.UserAdmin)
+	cfg.InProcess = nil
+	_, err := bus.Connect(t.Context(), cfg, "stranger", slog.New(slog.DiscardHandler))
+	if !errors.Is(err, nats.ErrAuthorization) {
+		t.Errorf("Connect with a key that the server does not know = %v", err)
+	}
+}
+
+// TestConnectWaits starts the client before the server.
+func TestConnectWaits(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := bus.Connect(ctx, bus.Config{URL: "nats://127.0.0.1:1"}, "early", slog.New(slog.DiscardHandler)); err == nil {
+		t.Error("Connect found a server where there is none")
+	}
+}
+
+func TestNoYard(t *testing.T) {
+	t.Parallel()
+	s, err := embedded.Start(embedded.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Shutdown()
+	c, err := bus.Connect(t.Context(), s.Config("", ""), "early", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := bus.Check(t.Context(), c); err == nil || errors.Is(err, bus.ErrTopology) {
+		t.Errorf("Check of an empty server = %v; want an error that can pass", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	told := 0
+	if _, err := bus.Await(ctx, c, func(error) { told++; cancel() }); err == nil || told != 1 {
+		t.Errorf("Await = %v, reported %d times", err, told)
+	}
+}
