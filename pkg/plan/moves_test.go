@@ -75,8 +75,14 @@ func TestMoveKnowsNothingElse(t *testing.T) {
 		from State
 		fact Fact
 	}{
-		{Ready, FactPlaced}, {Deleted, FactReported}, {Pending, FactRendered}, {Failed, FactRetryDue},
-		{Booting, FactRendered}, {Deleting, FactReported}, {Preserved, FactUnwanted}, {Ready, "made_up"},
+		{Ready, FactPlaced},
+		{Deleted, FactReported},
+		{Pending, FactRendered},
+		{Failed, FactRetryDue},
+		{Booting, FactRendered},
+		{Deleting, FactReported},
+		{Preserved, FactUnwanted},
+		{Ready, "made_up"},
 	} {
 		if to, ok := Move(c.from, c.fact); ok {
 			t.Errorf("Move(%s, %s) = %s; want no move", c.from, c.fact, to)

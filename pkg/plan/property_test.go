@@ -19,7 +19,7 @@ func TestRepeatedInputsChangeNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		y := tightYard(t, "10.0.0.10-10.0.0.15")
 		y.keep = true
-		doc := drawFleet(t, "web")
+		doc := drawFleet(t)
 		y.send(applyCommand("first", doc))
 		for range rapid.IntRange(1, 12).Draw(t, "steps") {
 			drawStep(t, y, &doc)
@@ -41,7 +41,7 @@ func TestRepeatedInputsChangeNothing(t *testing.T) {
 func TestOrderOfResultsDoesNotMatter(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		doc := drawFleet(t, "web")
+		doc := drawFleet(t)
 		var want string
 		for i := range 3 {
 			y := newYard(t)
@@ -67,7 +67,7 @@ func TestApplyDoesWhatThePlanShowed(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		y := newYard(t)
-		doc := drawFleet(t, "web")
+		doc := drawFleet(t)
 		y.send(applyCommand("first", doc))
 		for range rapid.IntRange(0, 8).Draw(t, "steps") {
 			drawStep(t, y, &doc)
@@ -118,27 +118,30 @@ func present(w *World) map[string]int {
 	return out
 }
 
-func checkPlanned(t *rapid.T, y *yard, p *Plan, before map[string]int) {
-	left := map[string]bool{} // left for good or to be made anew
-	for _, e := range y.events {
+// leavers are the nodes that left for good or to be made anew.
+func leavers(events []*Event) map[string]bool {
+	out := map[string]bool{}
+	for _, e := range events {
 		if e.Fact == FactUnwanted || e.Fact == FactOutdated {
-			left[e.Node] = true
+			out[e.Node] = true
 		}
 	}
-	planned := map[string]bool{}
+	return out
+}
+
+func checkPlanned(t *rapid.T, y *yard, p *Plan, before map[string]int) {
+	left := leavers(y.events)
+	after := present(y.w)
 	kept := maps.Clone(before)
 	for _, c := range p.Changes {
-		if c.Action != ChangeCreate {
-			planned[c.Key] = true
-			delete(kept, c.Key)
+		delete(kept, c.Key)
+		if c.Action != ChangeCreate && !left[c.Key] {
+			t.Fatalf("%s was planned to go and stayed: %s\n%s", c.Key, p.Summary(), y.table("web"))
+		}
+		if _, ok := after[c.Key]; c.Action == ChangeCreate && p.Replaces == 0 && !ok {
+			t.Fatalf("%s was planned and is not there: %s\n%s", c.Key, p.Summary(), y.table("web"))
 		}
 	}
-	for key := range planned {
-		if !left[key] {
-			t.Fatalf("%s was planned to go and stayed: %s\n%s", key, p.Summary(), y.table("web"))
-		}
-	}
-	after := present(y.w)
 	for key, incarnation := range kept {
 		if left[key] || after[key] != incarnation {
 			t.Fatalf("%s was to be kept and went: %s\n%s", key, p.Summary(), y.table("web"))
@@ -146,12 +149,5 @@ func checkPlanned(t *rapid.T, y *yard, p *Plan, before map[string]int) {
 	}
 	if want := p.Present + p.Creates - p.Deletes; len(after) != want {
 		t.Fatalf("%d nodes after %s of %d; want %d\n%s", len(after), p.Summary(), p.Present, want, y.table("web"))
-	}
-	if p.Replaces == 0 {
-		for _, c := range p.Changes {
-			if _, ok := after[c.Key]; c.Action == ChangeCreate && !ok {
-				t.Fatalf("%s was planned and is not there: %s\n%s", c.Key, p.Summary(), y.table("web"))
-			}
-		}
 	}
 }

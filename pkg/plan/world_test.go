@@ -117,8 +117,8 @@ func drawNode(t *rapid.T, y *yard, name string) *Node {
 	return all[rapid.IntRange(0, len(all)-1).Draw(t, "node")]
 }
 
-func drawFleet(t *rapid.T, name string) fleet.Fleet {
-	doc := testFleet(name, testPool("a", rapid.IntRange(0, 5).Draw(t, "a")), testPool("b", rapid.IntRange(0, 3).Draw(t, "b")))
+func drawFleet(t *rapid.T) fleet.Fleet {
+	doc := testFleet("web", testPool("a", rapid.IntRange(0, 5).Draw(t, "a")), testPool("b", rapid.IntRange(0, 3).Draw(t, "b")))
 	doc.Spec.Rollout = fleet.Rollout{
 		MaxUnavailable: new(rapid.IntRange(0, 2).Draw(t, "unavailable")),
 		MaxSurge:       new(rapid.IntRange(0, 2).Draw(t, "surge")),
@@ -145,7 +145,7 @@ func TestDecideLeavesTheWorldAlone(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		y := tightYard(t, "10.0.0.10-10.0.0.15")
-		doc := drawFleet(t, "web")
+		doc := drawFleet(t)
 		y.send(applyCommand("first", doc))
 		for range rapid.IntRange(1, 12).Draw(t, "steps") {
 			drawStep(t, y, &doc)
@@ -181,7 +181,7 @@ func TestLoadOrderDoesNotMatter(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		y := tightYard(t, "10.0.0.10-10.0.0.15")
-		doc := drawFleet(t, "web")
+		doc := drawFleet(t)
 		y.send(applyCommand("first", doc))
 		for range rapid.IntRange(1, 12).Draw(t, "steps") {
 			drawStep(t, y, &doc)

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"yardmaster.dev/pkg/fault"
 	"yardmaster.dev/pkg/fleet"
 )
 
@@ -250,19 +249,6 @@ func (y *yard) mustAccept(scope, id string) *Receipt {
 	return r
 }
 
-// up brings a fleet up and checks that it is.
-func (y *yard) up(doc fleet.Fleet) {
-	y.tb.Helper()
-	y.send(applyCommand("up-"+doc.Metadata.Name, doc))
-	y.mustAccept(doc.Metadata.Name, "up-"+doc.Metadata.Name)
-	y.run()
-	for _, p := range y.w.Pools(doc.Metadata.Name) {
-		if p.Ready != p.Target {
-			y.tb.Fatalf("pool %+v is not ready", p)
-		}
-	}
-}
-
 // table shows the nodes of a fleet as an operator would see them.
 func (y *yard) table(fleetName string) string {
 	var b strings.Builder
@@ -295,8 +281,4 @@ func (y *yard) table(fleetName string) string {
 		fmt.Fprintf(&b, "  failed %s-%s at %s after %d tries: %s\n", l.Fleet, l.Node, l.Stage, l.Attempts, l.Reason)
 	}
 	return b.String()
-}
-
-func transient(reason fault.Reason) *Failure {
-	return &Failure{Kind: fault.Transient, Reason: reason, Message: "as the test wants it"}
 }

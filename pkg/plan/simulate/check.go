@@ -2,7 +2,6 @@ package simulate
 
 import (
 	"fmt"
-	"time"
 
 	"yardmaster.dev/pkg/plan"
 )
@@ -89,24 +88,24 @@ func (c *checker) event(e *plan.Event) {
 
 // budgets holds the spec that was accepted against the events.
 func (c *checker) budgets(e *plan.Event, n *shadow) {
-	f := c.ledger.fleet(e.Fleet)
-	target, unavailable, surge := c.limits(f, n.pool)
+	target, unavailable, surge := c.limits(c.ledger.fleet(e.Fleet), n.pool)
 	ready, total := c.count(n.fleet, n.pool)
-	if e.Fact == plan.FactCreated && total > target+surge {
-		c.fail("%s-%s: %d nodes exist, target %d and maxSurge %d allow %d", e.Fleet, e.Node, total, target, surge, target+surge)
-	}
-	if e.Fact == plan.FactOutdated && e.From == plan.Ready && target-ready > unavailable {
-		c.fail("%s-%s: taken down on purpose, so %d of %d are ready, maxUnavailable is %d",
-			e.Fleet, e.Node, ready, target, unavailable)
-	}
-	if e.Fact == plan.FactUnwanted && e.From == plan.Ready && ready < target {
-		c.fail("%s-%s: removed as one too many, so %d of %d are ready", e.Fleet, e.Node, ready, target)
-	}
-	if e.Fact == plan.FactOutdated && e.From == plan.Ready && e.Disrupted > unavailable {
-		c.fail("%s-%s: the event says %d disrupted, maxUnavailable is %d", e.Fleet, e.Node, e.Disrupted, unavailable)
-	}
-	if e.Fact == plan.FactCreated && e.Surged > surge {
-		c.fail("%s-%s: the event says %d surged, maxSurge is %d", e.Fleet, e.Node, e.Surged, surge)
+	for _, limit := range []struct {
+		fact plan.Fact
+		from plan.State // any, if it is Nothing
+		bad  bool
+		says string
+	}{
+		{plan.FactCreated, plan.Nothing, total > target+surge, "more nodes exist than target and maxSurge allow"},
+		{plan.FactCreated, plan.Nothing, e.Surged > surge, "the event says more surged than maxSurge"},
+		{plan.FactOutdated, plan.Ready, target-ready > unavailable, "taken down on purpose beyond maxUnavailable"},
+		{plan.FactOutdated, plan.Ready, e.Disrupted > unavailable, "the event says more disrupted than maxUnavailable"},
+		{plan.FactUnwanted, plan.Ready, ready < target, "removed as one too many, and now ready ones are missing"},
+	} {
+		if limit.bad && e.Fact == limit.fact && (limit.from == plan.Nothing || limit.from == e.From) {
+			c.fail("%s-%s: %s: %d exist, %d ready, target %d, maxUnavailable %d, maxSurge %d, %d disrupted, %d surged",
+				e.Fleet, e.Node, limit.says, total, ready, target, unavailable, surge, e.Disrupted, e.Surged)
+		}
 	}
 }
 
@@ -174,14 +173,22 @@ func (c *checker) given(j *job) {
 	}
 }
 
-// record checks a node's record against its events, and its addresses
-// against everybody else's.
+// record checks a node's record against its events.
 func (c *checker) record(n *plan.Node) {
 	k := n.Fleet + "-" + n.Key()
 	s := c.nodes[k]
 	if s == nil || s.event != n.Event || s.state != n.State || s.incarnation != n.Incarnation {
 		c.fail("%s: the record says %s, event %d; the events say %+v", k, n.State, n.Event, s)
 	}
+	if n.State == plan.Failed && n.Reason == "" {
+		c.fail("%s failed without a reason", k)
+	}
+	c.addresses(k, n)
+}
+
+// addresses checks a node's addresses against everybody else's and against
+// the claims.
+func (c *checker) addresses(k string, n *plan.Node) {
 	for a, holder := range c.holders {
 		if holder == k {
 			delete(c.holders, a)
@@ -197,9 +204,6 @@ func (c *checker) record(n *plan.Node) {
 		if claim == nil || claim.FleetUID != n.FleetUID || claim.Node != n.Key() {
 			c.fail("%s holds %s without a claim on it", k, thing)
 		}
-	}
-	if n.State == plan.Failed && n.Reason == "" {
-		c.fail("%s failed without a reason", k)
 	}
 }
 
@@ -230,90 +234,5 @@ func (c *checker) destroyed(j *job, m *machine) {
 	n := c.ledger.node(m.fleet, m.node)
 	if n == nil || n.Incarnation != m.incarnation || n.State != plan.Deleting && n.State != plan.Failed {
 		c.fail("the machine of %s-%s is destroyed by job %d, and its record is %+v", m.fleet, m.node, j.Number, n)
-	}
-}
-
-// end checks how everything has come to rest.
-func (c *checker) end() {
-	c.audit()
-	for n := range c.ledger.nodes {
-		c.rested(n)
-	}
-	for _, m := range c.site.machines {
-		if n := c.ledger.node(m.fleet, m.node); n == nil || n.MachineUUID != m.uuid {
-			c.fail("the machine of %s-%s incarnation %d is an orphan", m.fleet, m.node, m.incarnation)
-		}
-	}
-	for _, claim := range c.ledger.claims {
-		if claim.Kind == plan.ClaimAddress && c.holders[claim.Thing] == "" {
-			c.fail("the claim on %s (%s %s) has no owner and no audit freed it", claim.Thing, claim.Fleet, claim.Node)
-		}
-	}
-	for _, name := range c.script.names {
-		c.fleetRested(name)
-	}
-}
-
-// rested checks that a node ended where a node may end.
-func (c *checker) rested(n *plan.Node) {
-	k := n.Fleet + "-" + n.Key()
-	letter, _ := c.ledger.records["dlq."+n.Fleet+"."+n.Key()].(*plan.DeadLetter)
-	failed := letter != nil && letter.Reason != ""
-	if n.Job != nil || !n.Due.IsZero() {
-		c.fail("%s rests with an open job or a deadline: %+v", k, n)
-	}
-	good := n.State == plan.Deleted || (n.State == plan.Ready && (n.Chore == "" || failed)) ||
-		(n.State == plan.Failed && failed && n.Hint+letter.Hint != "") ||
-		(n.State == plan.Pending && n.DueFor == plan.DueAddress)
-	if !good {
-		c.fail("%s ends %s, for %q", k, n.State, n.Reason)
-	}
-	if failed && (n.State == plan.Deleted || (n.State == plan.Ready && n.Chore == "")) {
-		c.fail("%s is %s and still among the failed", k, n.State)
-	}
-}
-
-// fleetRested checks that a fleet is what its newest spec says, but for nodes
-// that need a person.
-func (c *checker) fleetRested(name string) {
-	f := c.ledger.fleet(name)
-	if f == nil || f.Deleted {
-		return
-	}
-	stuck := map[string]int{}
-	wanted := map[string]int{}
-	outdated := map[string]int{}
-	doc := c.ledger.revision(name, f.Revision).Document
-	for n := range c.ledger.nodes {
-		if n.Fleet != name || n.State == plan.Deleted {
-			continue
-		}
-		if n.State == plan.Failed || n.State == plan.Pending {
-			stuck[n.Pool]++
-		}
-		if n.Goal != plan.Absent {
-			wanted[n.Pool]++
-			if n.PoolHash != doc.PoolHash(n.Pool) {
-				outdated[n.Pool]++
-			}
-		}
-	}
-	if f.Stepping || f.Deleting && len(stuck) == 0 {
-		c.fail("fleet %s rests while stepping or half deleted: %+v", name, f)
-	}
-	for pool := range f.Targets {
-		if stuck[pool] == 0 && wanted[pool] != f.Targets[pool] && !f.Deleting {
-			c.fail("pool %s/%s rests with %d nodes, target %d", name, pool, wanted[pool], f.Targets[pool])
-		}
-		if stuck[pool] == 0 && outdated[pool] > 0 {
-			c.fail("pool %s/%s rests with %d outdated nodes", name, pool, outdated[pool])
-		}
-	}
-}
-
-// audit frees the claims that a crash has orphaned.
-func (c *checker) audit() {
-	if c.world != nil {
-		c.free(plan.Audit(c.world, c.now.Add(time.Hour)))
 	}
 }

@@ -224,8 +224,19 @@ func (s *datacenter) survey() {
 			s.vanish(m)
 		}
 	}
+	s.look()
+	if s.world != nil {
+		s.free(plan.Audit(s.world, s.now))
+	}
+	if len(s.agenda) > 0 || s.due() {
+		s.in(time.Minute, s.survey)
+	}
+}
+
+// look reports what the hypervisor shows of the nodes.
+func (s *datacenter) look() {
 	for _, m := range s.machines {
-		if n := s.ledger.node(m.fleet, m.node); m.booted && n != nil && n.State == plan.Booting {
+		if n := s.ledger.node(m.fleet, m.node); m.booted && n != nil && (n.State == plan.Booting || n.State == plan.Joining) {
 			s.observe(m.fleet, plan.Observation{Node: m.node, Incarnation: m.incarnation, Address: m.address})
 		}
 	}
@@ -233,12 +244,6 @@ func (s *datacenter) survey() {
 		if n.MachineID != "" && (n.State == plan.Ready || n.State == plan.Booting) && !s.there(n.MachineUUID) {
 			s.observe(n.Fleet, plan.Observation{Node: n.Key(), Incarnation: n.Incarnation, Lost: true})
 		}
-	}
-	if s.world != nil {
-		s.free(plan.Audit(s.world, s.now))
-	}
-	if len(s.agenda) > 0 || s.due() {
-		s.in(time.Minute, s.survey)
 	}
 }
 

@@ -55,19 +55,14 @@ func forgetWithdrawals(out *plan.Outcome) { out.Withdrawn = nil }
 
 func freeEarly(out *plan.Outcome) {
 	for _, r := range out.Records {
-		if n, ok := r.(*plan.Node); ok && n.State == plan.Draining {
-			for _, a := range n.Addresses {
-				out.Releases = append(out.Releases, &plan.Claim{
-					Kind: plan.ClaimAddress, Thing: a.Network + "/" + a.Addr, FleetUID: n.FleetUID, Node: n.Key(),
-				})
-			}
+		n, ok := r.(*plan.Node)
+		if !ok || n.State != plan.Draining && n.State != plan.Deleting {
+			continue
 		}
-		if n, ok := r.(*plan.Node); ok && n.State == plan.Deleting {
-			for _, a := range n.Addresses {
-				out.Releases = append(out.Releases, &plan.Claim{
-					Kind: plan.ClaimAddress, Thing: a.Network + "/" + a.Addr, FleetUID: n.FleetUID, Node: n.Key(),
-				})
-			}
+		for _, a := range n.Addresses {
+			out.Releases = append(out.Releases, &plan.Claim{
+				Kind: plan.ClaimAddress, Thing: a.Network + "/" + a.Addr, FleetUID: n.FleetUID, Node: n.Key(),
+			})
 		}
 	}
 }
