@@ -148,9 +148,10 @@ func (d door) who(r *http.Request) (string, error) {
 }
 
 // refuser writes a refusal in the words of the protocol that was spoken.
-func refuser(opts ...connect.HandlerOption) func(http.ResponseWriter, *http.Request, error) {
-	words := connect.NewErrorWriter(opts...)
+func refuser(m *metrics) func(http.ResponseWriter, *http.Request, error) {
+	words := connect.NewErrorWriter()
 	return func(w http.ResponseWriter, r *http.Request, err error) {
+		m.refused()
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		if words.IsSupported(r) {
 			_ = words.Write(w, r, connect.NewError(connect.CodeUnauthenticated, err))

@@ -20,7 +20,7 @@ func (g *Gateway) DescribeNode(ctx context.Context, req *connect.Request[v1.Desc
 			return notFound("node", req.Msg.GetNode(), "nodes")
 		}
 		shard, _ = shardOf(w, node.Fleet)
-		out.Node = viewNode(node, newSpecs(w).of(node.Fleet, node.Pool))
+		out.Node = newSpecs(w).node(node).view()
 		describeMachine(w, node, out)
 		return nil
 	})

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"yardmaster.dev/pkg/plan"
+	v1 "yardmaster.dev/proto/yardmaster/v1"
 )
 
 // findNode returns the node of that name, nil if there is none. The name
@@ -61,18 +62,18 @@ func fleetsOf(w *plan.World, only string) []*plan.Fleet {
 // say of pools.
 type specs struct {
 	world *plan.World
-	seen  map[[2]string]poolSpec
+	seen  map[[2]string]*poolSpec
 }
 
-func newSpecs(w *plan.World) specs { return specs{world: w, seen: map[[2]string]poolSpec{}} }
+func newSpecs(w *plan.World) specs { return specs{world: w, seen: map[[2]string]*poolSpec{}} }
 
 // of returns what the fleet's present revision says of the pool.
-func (s specs) of(fleetName, pool string) poolSpec {
+func (s specs) of(fleetName, pool string) *poolSpec {
 	key := [2]string{fleetName, pool}
 	if out, ok := s.seen[key]; ok {
 		return out
 	}
-	var out poolSpec
+	out := &poolSpec{}
 	if f := s.world.Spec(fleetName); f != nil {
 		out.attempts = f.Spec.Retry.Attempts
 		if p, ok := f.Pool(pool); ok {
@@ -86,3 +87,14 @@ func (s specs) of(fleetName, pool string) poolSpec {
 	s.seen[key] = out
 	return out
 }
+
+// nodeSpec is a node with what its fleet's present revision says of it; it
+// outlives the look into the World.
+type nodeSpec struct {
+	*plan.Node
+	spec *poolSpec
+}
+
+func (s specs) node(n *plan.Node) nodeSpec { return nodeSpec{n, s.of(n.Fleet, n.Pool)} }
+
+func (n nodeSpec) view() *v1.NodeView { return viewNode(n.Node, n.spec) }

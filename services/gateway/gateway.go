@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -84,6 +85,7 @@ func runOn(ctx context.Context, l net.Listener, cfg Config, env service.Env) err
 	front := &front{}
 	front.set(http.HandlerFunc(starting))
 	env.Health.Set(healthModel, errLoading)
+	env.Log.InfoContext(ctx, "gateway listens", service.KeyAddress, l.Addr().String())
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return serve(ctx, l, newServer(front, env.Log), front.stop) })
 	group.Go(func() error {
@@ -92,14 +94,20 @@ func runOn(ctx context.Context, l net.Listener, cfg Config, env service.Env) err
 			return err
 		}
 		defer conn.Close()
-		yard, err := checkBus(ctx, conn, env.Log)
-		if err != nil {
-			return err
+		for {
+			yard, err := checkBus(ctx, conn, env.Log)
+			if err != nil {
+				return err
+			}
+			g := newGateway(conn, yard.Shards, env, m)
+			front.open(g, g.routes(entrance, observer(cfg, env)))
+			err = g.run(ctx, env)
+			g.hub.stop()
+			if !errors.Is(err, errGrown) {
+				return err
+			}
+			env.Log.InfoContext(ctx, "yard has more shards, the read model is made anew")
 		}
-		g := newGateway(conn, yard.Shards, env, m)
-		front.open(g, g.routes(entrance, observer(cfg, env)))
-		env.Log.InfoContext(ctx, "gateway listens", service.KeyAddress, l.Addr().String())
-		return g.run(ctx, env)
 	})
 	return group.Wait()
 }

@@ -89,6 +89,12 @@ func (m *metrics) observed(asOf *atomic.Int64) {
 	m.asOf.Set(float64(asOf.Load()) / float64(time.Second))
 }
 
+// refused counts a request that was not let in, whatever it asked for: its
+// path is a stranger's word and no label.
+func (m *metrics) refused() {
+	m.requests.WithLabelValues("refused", connect.CodeUnauthenticated.String()).Inc()
+}
+
 // observe counts a request of the API.
 func (m *metrics) observe(procedure string, began time.Time, err error) {
 	method := path.Base(procedure)

@@ -32,6 +32,8 @@ type model struct {
 	mirror   *ledger.Mirror
 	presence *presence
 	answers  *answers
+	// mirrored is the number of shards that the mirror follows.
+	mirrored int
 	// making is the World that the mirror fills, world the one that it
 	// shows; both are only touched with the mirror locked.
 	making, world *plan.World
@@ -44,7 +46,7 @@ type model struct {
 // newModel returns a model of the yard's shards; tell is called with every
 // change, with the World locked, and reset when the World is another one.
 func newModel(conn *bus.Conn, shards int, log *slog.Logger, tell func(*plan.World, ledger.Change)) *model {
-	m := &model{bus: conn, presence: &presence{}, answers: newAnswers()}
+	m := &model{bus: conn, presence: &presence{}, answers: newAnswers(), mirrored: shards}
 	cfg := ledger.MirrorConfig{
 		Conn: conn, Events: true, Log: log,
 		World: func() *plan.World {
@@ -98,7 +100,11 @@ func (m *model) conn() (*bus.Conn, error) {
 	return m.bus, nil
 }
 
-// watch notes until ctx ends how long the model was current.
+// errGrown means that the yard has more shards than the mirror follows.
+var errGrown = errors.New("the yard has grown")
+
+// watch notes until ctx ends how long the model was current; it ends with
+// errGrown when there is more to mirror.
 func (m *model) watch(ctx context.Context, note func()) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -107,6 +113,9 @@ func (m *model) watch(ctx context.Context, note func()) error {
 			m.asOf.Store(time.Now().UnixNano())
 		}
 		note()
+		if m.shards() > m.mirrored {
+			return errGrown
+		}
 		select {
 		case <-ctx.Done():
 			return nil

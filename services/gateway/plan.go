@@ -39,12 +39,19 @@ func (g *Gateway) Plan(_ context.Context, req *connect.Request[v1.PlanRequest]) 
 		}
 		defer suppose(w, docs, now)()
 		for _, f := range docs.fleets() {
-			out.Fleets = append(out.Fleets, viewPlan(plan.Preview(w, f, now)))
+			out.Fleets = append(out.Fleets, viewPlan(preview(w, f, req.Msg, now)))
 		}
 		return nil
 	})
 	out.Read = read
 	return answer(out, err)
+}
+
+func preview(w *plan.World, f *fleet.Fleet, req *v1.PlanRequest, now time.Time) plan.Plan {
+	if req.MaxDestroyPercent != nil {
+		return plan.PreviewWith(w, f, int(req.GetMaxDestroyPercent()), now)
+	}
+	return plan.Preview(w, f, now)
 }
 
 // planDocument says what happens to a Site or Network.

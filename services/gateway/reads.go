@@ -61,18 +61,23 @@ func (g *Gateway) ListPools(_ context.Context, req *connect.Request[v1.ListPools
 
 // ListNodes returns the nodes that the request's filters let through.
 func (g *Gateway) ListNodes(_ context.Context, req *connect.Request[v1.ListNodesRequest]) (*connect.Response[v1.ListNodesResponse], error) {
-	out := &v1.ListNodesResponse{}
+	var found []nodeSpec
 	read, err := g.model.read(func(w *plan.World) error {
 		look := newSpecs(w)
 		return eachFleet(w, req.Msg.GetFleet(), func(f *plan.Fleet) {
 			for n := range w.Nodes(f.Name) {
 				if wanted(req.Msg, n) {
-					out.Nodes = append(out.Nodes, viewNode(n, look.of(n.Fleet, n.Pool)))
+					found = append(found, look.node(n))
 				}
 			}
 		})
 	})
-	out.Read = read
+	// Records never change, so that the views can be made without holding
+	// up the mirror.
+	out := &v1.ListNodesResponse{Read: read, Nodes: make([]*v1.NodeView, 0, len(found))}
+	for _, n := range found {
+		out.Nodes = append(out.Nodes, n.view())
+	}
 	return answer(out, err)
 }
 
@@ -125,6 +130,8 @@ func (g *Gateway) ListSites(ctx context.Context, _ *connect.Request[v1.ListSites
 	})
 	out.Read = read
 	if err == nil {
+		ctx, cancel := context.WithTimeout(ctx, storeWait)
+		defer cancel()
 		g.seats(ctx, out.GetSites())
 	}
 	return answer(out, err)

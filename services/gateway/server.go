@@ -37,19 +37,19 @@ func (g *Gateway) routes(d door, observe http.Handler) http.Handler {
 		connect.WithInterceptors(g.metrics, readAfter{g}),
 		connect.WithReadMaxBytes(maxMessage))
 	mux := http.NewServeMux()
-	mux.Handle(api, withDeadlines(d.admit(handler, refuser())))
+	mux.Handle(api, withDeadlines(d.admit(handler, refuser(g.metrics))))
 	mux.HandleFunc(phoneHomePath, g.phoneHome)
 	if observe != nil {
 		mux.Handle("GET /healthz", observe)
 		mux.Handle("GET /readyz", observe)
-		mux.Handle("GET /metrics", d.admitLocal(observe))
+		mux.Handle("GET /metrics", d.admitLocal(observe, refuser(g.metrics)))
 	}
 	return mux
 }
 
 // admitLocal asks only those for a token who are not on this machine.
-func (d door) admitLocal(next http.Handler) http.Handler {
-	guarded := d.admit(next, refuser())
+func (d door) admitLocal(next http.Handler, refuse func(http.ResponseWriter, *http.Request, error)) http.Handler {
+	guarded := d.admit(next, refuse)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if loopback(r.RemoteAddr) {
 			next.ServeHTTP(w, r)

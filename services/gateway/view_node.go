@@ -31,7 +31,7 @@ func stamp(t time.Time) *timestamppb.Timestamp {
 
 // viewNode shows a node. It holds nothing secret, because the record does
 // not; the hash of the phone-home token stays out all the same.
-func viewNode(n *plan.Node, spec poolSpec) *v1.NodeView {
+func viewNode(n *plan.Node, spec *poolSpec) *v1.NodeView {
 	view := &v1.NodeView{
 		Name: n.Name(), Fleet: n.Fleet, Pool: n.Pool, Ordinal: int32(n.Ordinal),
 		State: string(n.State), Goal: string(n.Goal),
@@ -92,7 +92,7 @@ var stateWords = map[plan.State]string{
 }
 
 // waitingFor says in words what must happen next; empty when all is done.
-func waitingFor(n *plan.Node, spec poolSpec) string {
+func waitingFor(n *plan.Node, spec *poolSpec) string {
 	if n.State == plan.Failed {
 		return "a person: yardctl retry " + n.Name()
 	}
@@ -108,7 +108,7 @@ func waitingFor(n *plan.Node, spec poolSpec) string {
 	return stateWords[n.State]
 }
 
-func waitingForJob(j *plan.OpenJob, spec poolSpec) string {
+func waitingForJob(j *plan.OpenJob, spec *poolSpec) string {
 	if j.Withdrawn {
 		return dueWords[plan.DueGrace]
 	}

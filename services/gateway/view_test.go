@@ -21,25 +21,26 @@ func TestWaitingFor(t *testing.T) {
 	t.Parallel()
 	due := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	job := func(a plan.Action) *plan.OpenJob { return &plan.OpenJob{Action: a} }
-	byAddress := poolSpec{pool: &fleet.Pool{Ready: fleet.Ready{By: fleet.ReadyByGuestAddress}}}
+	none := &poolSpec{}
+	byAddress := &poolSpec{pool: &fleet.Pool{Ready: fleet.Ready{By: fleet.ReadyByGuestAddress}}}
 	for name, c := range map[string]struct {
 		node plan.Node
-		spec poolSpec
+		spec *poolSpec
 		want string
 	}{
-		"pending":              {plan.Node{State: plan.Pending}, poolSpec{}, "its turn"},
-		"without address":      {plan.Node{State: plan.Pending, DueFor: plan.DueAddress, Due: due}, poolSpec{}, "a free address"},
-		"rendering":            {plan.Node{State: plan.Rendering, Job: job(plan.ActionRender)}, poolSpec{}, "rendering its config"},
-		"cloning":              {plan.Node{State: plan.Provisioning, Job: job(plan.ActionCreate)}, poolSpec{template: "flatcar-1"}, "cloning flatcar-1"},
-		"cloning who knows":    {plan.Node{State: plan.Provisioning, Job: job(plan.ActionCreate)}, poolSpec{}, "cloning its machine"},
-		"waiting to try again": {plan.Node{State: plan.Provisioning, DueFor: plan.DueRetry, Due: due}, poolSpec{}, "its next attempt"},
-		"withdrawn":            {plan.Node{State: plan.Deleting, Job: &plan.OpenJob{Withdrawn: true}}, poolSpec{}, "the last word of a withdrawn job"},
-		"booting":              {plan.Node{State: plan.Booting, DueFor: plan.DueDeadline, Due: due}, poolSpec{}, "its first phone-home"},
+		"pending":              {plan.Node{State: plan.Pending}, none, "its turn"},
+		"without address":      {plan.Node{State: plan.Pending, DueFor: plan.DueAddress, Due: due}, none, "a free address"},
+		"rendering":            {plan.Node{State: plan.Rendering, Job: job(plan.ActionRender)}, none, "rendering its config"},
+		"cloning":              {plan.Node{State: plan.Provisioning, Job: job(plan.ActionCreate)}, &poolSpec{template: "flatcar-1"}, "cloning flatcar-1"},
+		"cloning who knows":    {plan.Node{State: plan.Provisioning, Job: job(plan.ActionCreate)}, none, "cloning its machine"},
+		"waiting to try again": {plan.Node{State: plan.Provisioning, DueFor: plan.DueRetry, Due: due}, none, "its next attempt"},
+		"withdrawn":            {plan.Node{State: plan.Deleting, Job: &plan.OpenJob{Withdrawn: true}}, none, "the last word of a withdrawn job"},
+		"booting":              {plan.Node{State: plan.Booting, DueFor: plan.DueDeadline, Due: due}, none, "its first phone-home"},
 		"booting by address":   {plan.Node{State: plan.Booting, DueFor: plan.DueDeadline, Due: due}, byAddress, "its guest address"},
-		"blanking":             {plan.Node{State: plan.Ready, Job: job(plan.ActionBlank)}, poolSpec{}, "removing its config from the machine"},
-		"ready":                {plan.Node{State: plan.Ready}, poolSpec{}, ""},
-		"deleted":              {plan.Node{State: plan.Deleted}, poolSpec{}, ""},
-		"failed":               {plan.Node{Fleet: "web", Pool: "db", State: plan.Failed}, poolSpec{}, "a person: yardctl retry web-db-0"},
+		"blanking":             {plan.Node{State: plan.Ready, Job: job(plan.ActionBlank)}, none, "removing its config from the machine"},
+		"ready":                {plan.Node{State: plan.Ready}, none, ""},
+		"deleted":              {plan.Node{State: plan.Deleted}, none, ""},
+		"failed":               {plan.Node{Fleet: "web", Pool: "db", State: plan.Failed}, none, "a person: yardctl retry web-db-0"},
 	} {
 		if got := waitingFor(&c.node, c.spec); got != c.want {
 			t.Errorf("%s: waitingFor = %q; want %q", name, got, c.want)
@@ -52,7 +53,7 @@ func TestEveryStateHasWords(t *testing.T) {
 	t.Parallel()
 	settled := map[plan.State]bool{plan.Ready: true, plan.Deleted: true, plan.Preserved: true}
 	for _, s := range plan.States() {
-		if got := waitingFor(&plan.Node{State: s}, poolSpec{}); (got == "") != settled[s] && s != plan.Provisioning {
+		if got := waitingFor(&plan.Node{State: s}, &poolSpec{}); (got == "") != settled[s] && s != plan.Provisioning {
 			t.Errorf("a node that is %s waits for %q", s, got)
 		}
 	}
@@ -161,7 +162,7 @@ func TestNodesAreFoundByName(t *testing.T) {
 			t.Errorf("findNode(%q) = %q; want %q", name, got, want)
 		}
 	}
-	outdated := func(key string) bool { return viewNode(w.Node("web", key), look.of("web", "edge")).GetOutdated() }
+	outdated := func(key string) bool { return look.node(w.Node("web", key)).view().GetOutdated() }
 	if outdated("edge-0") || !outdated("edge-1") {
 		t.Errorf("outdated: edge-0 %v, edge-1 %v; want only edge-1", outdated("edge-0"), outdated("edge-1"))
 	}

@@ -72,47 +72,54 @@ func (g *Gateway) ended(w *watcher) error {
 
 // sendPresent sends how things stand.
 func (g *Gateway) sendPresent(fleet string, send func(*v1.WatchResponse) error) error {
-	var present []*v1.WatchResponse
+	var fleets []*v1.FleetView
+	var nodes []nodeSpec
 	if _, err := g.model.read(func(w *plan.World) error {
-		present = presentOf(w, fleet)
+		fleets, nodes = presentOf(w, fleet)
 		return nil
 	}); err != nil {
 		return err
 	}
-	for _, m := range present {
-		if err := send(m); err != nil {
+	for _, f := range fleets {
+		if err := send(changedFleet(f)); err != nil {
 			return err
 		}
 	}
-	return nil
+	for _, n := range nodes {
+		if err := send(changedNode(n)); err != nil {
+			return err
+		}
+	}
+	return send(&v1.WatchResponse{Change: &v1.WatchResponse_Synced{Synced: true}})
 }
 
-func presentOf(w *plan.World, fleet string) []*v1.WatchResponse {
+func presentOf(w *plan.World, fleet string) (fleets []*v1.FleetView, nodes []nodeSpec) {
 	look := newSpecs(w)
-	var out []*v1.WatchResponse
 	for _, f := range fleetsOf(w, fleet) {
-		out = append(out, &v1.WatchResponse{Change: &v1.WatchResponse_Fleet{Fleet: viewFleet(w, f)}})
+		fleets = append(fleets, viewFleet(w, f))
 		for n := range w.Nodes(f.Name) {
 			if n.State != plan.Deleted {
-				out = append(out, changedNode(n, look.of(n.Fleet, n.Pool)))
+				nodes = append(nodes, look.node(n))
 			}
 		}
 	}
-	return append(out, &v1.WatchResponse{Change: &v1.WatchResponse_Synced{Synced: true}})
+	return fleets, nodes
 }
 
-func changedNode(n *plan.Node, spec poolSpec) *v1.WatchResponse {
-	return &v1.WatchResponse{Change: &v1.WatchResponse_Node{Node: viewNode(n, spec)}}
+func changedFleet(f *v1.FleetView) *v1.WatchResponse {
+	return &v1.WatchResponse{Change: &v1.WatchResponse_Fleet{Fleet: f}}
+}
+
+func changedNode(n nodeSpec) *v1.WatchResponse {
+	return &v1.WatchResponse{Change: &v1.WatchResponse_Node{Node: n.view()}}
 }
 
 // changedRecord tells the watchers of a record.
 func (g *Gateway) changedRecord(w *plan.World, r plan.Record) {
 	switch r := r.(type) {
 	case *plan.Node:
-		g.hub.tell(r.Fleet, func() *v1.WatchResponse { return changedNode(r, newSpecs(w).of(r.Fleet, r.Pool)) })
+		g.hub.tell(r.Fleet, func() *v1.WatchResponse { return changedNode(newSpecs(w).node(r)) })
 	case *plan.Fleet:
-		g.hub.tell(r.Name, func() *v1.WatchResponse {
-			return &v1.WatchResponse{Change: &v1.WatchResponse_Fleet{Fleet: viewFleet(w, r)}}
-		})
+		g.hub.tell(r.Name, func() *v1.WatchResponse { return changedFleet(viewFleet(w, r)) })
 	}
 }

@@ -45,19 +45,25 @@ type yard struct {
 func newYard(t *testing.T, shards int) *yard {
 	t.Helper()
 	y := &yard{t: t, dir: t.TempDir(), shards: shards}
-	topology := subject.Topology{Shards: shards, Sites: []string{"dc1"}, ShardBytes: 64 << 20}
+	// The users are ready for more shards than there are.
+	roomy := y.topology()
+	roomy.Shards++
 	var err error
-	if y.users, err = bus.MakeUsers(y.dir, topology); err != nil {
+	if y.users, err = bus.MakeUsers(y.dir, roomy); err != nil {
 		t.Fatal(err)
 	}
 	y.startBus()
 	admin := y.connect(subject.UserAdmin)
 	defer admin.Close()
-	if err := bus.Init(t.Context(), admin, topology); err != nil {
+	if err := bus.Init(t.Context(), admin, y.topology()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { y.server.Shutdown() })
 	return y
+}
+
+func (y *yard) topology() subject.Topology {
+	return subject.Topology{Shards: y.shards, Sites: []string{"dc1"}, ShardBytes: 64 << 20}
 }
 
 // startBus starts the server, on the same port as before.
