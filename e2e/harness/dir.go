@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 var dirs sync.Map // test name to folder
@@ -71,3 +72,13 @@ func Ports(tb testing.TB, n int) []int {
 
 // Addr is port on loopback.
 func Addr(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+
+// Answers reports whether something listens at addr.
+func Answers(addr string) bool {
+	c, err := net.DialTimeout("tcp", addr, time.Second) //nolint:noctx // bounded by itself
+	if err != nil {
+		return false
+	}
+	_ = c.Close() // it answered
+	return true
+}

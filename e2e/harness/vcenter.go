@@ -13,7 +13,6 @@ import (
 	"github.com/vmware/govmomi"
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/property"
-	"github.com/vmware/govmomi/session"
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 )
@@ -66,7 +65,7 @@ func (v *VM) Ignition() ([]byte, error) {
 // simulator (govmomi v0.56.0).
 type VCenter struct {
 	*govmomi.Client
-	tb testing.TB
+	user *url.Userinfo
 }
 
 // NewVCenter logs in.
@@ -80,11 +79,23 @@ func NewVCenter(tb testing.TB, address string) *VCenter {
 	if err != nil {
 		tb.Fatalf("log in at %s: %v", u.Redacted(), err)
 	}
-	return &VCenter{Client: c, tb: tb}
+	return &VCenter{Client: c, user: u.User}
+}
+
+// fresh logs in anew when the session was ended, as the fault tests do to
+// everybody's.
+func (v *VCenter) fresh(ctx context.Context) error {
+	if s, err := v.SessionManager.UserSession(ctx); err == nil && s != nil {
+		return nil
+	}
+	return v.Login(ctx, v.user)
 }
 
 // VMs lists every machine of the datacenters but the templates.
 func (v *VCenter) VMs(ctx context.Context) ([]VM, error) {
+	if err := v.fresh(ctx); err != nil {
+		return nil, err
+	}
 	var roots []mo.Datacenter
 	var top mo.Folder
 	pc := property.DefaultCollector(v.Client.Client)
@@ -162,6 +173,9 @@ func describe(m *mo.VirtualMachine, folder string) VM {
 
 // Foreign clones a template under a name that belongs to nobody of ours.
 func (v *VCenter) Foreign(ctx context.Context, template, folder, name string) error {
+	if err := v.fresh(ctx); err != nil {
+		return err
+	}
 	f, err := v.folder(ctx, folder)
 	if err != nil {
 		return err
@@ -251,25 +265,6 @@ func (v *VCenter) template(ctx context.Context, name string) (*object.VirtualMac
 		}
 	}
 	return nil, nil, fmt.Errorf("no template %s", name)
-}
-
-// EndSessions ends every session but this one and returns how many.
-func (v *VCenter) EndSessions(ctx context.Context) (int, error) {
-	var m mo.SessionManager
-	pc := property.DefaultCollector(v.Client.Client)
-	if err := pc.RetrieveOne(ctx, *v.ServiceContent.SessionManager, []string{"currentSession", "sessionList"}, &m); err != nil {
-		return 0, err
-	}
-	var others []string
-	for i := range m.SessionList {
-		if m.CurrentSession == nil || m.SessionList[i].Key != m.CurrentSession.Key {
-			others = append(others, m.SessionList[i].Key)
-		}
-	}
-	if len(others) == 0 {
-		return 0, nil
-	}
-	return len(others), session.NewManager(v.Client.Client).TerminateSession(ctx, others)
 }
 
 // Remove destroys the VM of that name.

@@ -40,8 +40,9 @@ type Yard struct {
 	Renderers []*harness.Proc
 	Gateway   *harness.Proc
 	VCenter   *harness.VCenter
+	// API is the gateway's.
+	API yardmasterv1connect.YardServiceClient
 
-	api  yardmasterv1connect.YardServiceClient
 	conn *bus.Conn
 	url  string
 }
@@ -77,7 +78,7 @@ func New(tb testing.TB, o Options) *Yard {
 	y.Gateway = start("gateway", 1, subject.UserGateway, "--listen", strings.TrimPrefix(y.url, "http://"), "--observe", "true")[0]
 	y.VCenter = harness.NewVCenter(tb, y.Simulator.Login())
 	y.conn = y.Bus.Connect(tb, subject.UserWatcher)
-	y.api = yardmasterv1connect.NewYardServiceClient(http.DefaultClient, y.url)
+	y.API = yardmasterv1connect.NewYardServiceClient(http.DefaultClient, y.url)
 	harness.Wait(tb, "gateway", 30*time.Second, harness.Healthy(y.url+"/readyz"))
 	y.Apply(y.site() + Network)
 	return y
@@ -211,7 +212,7 @@ func (y *Yard) Persist(args ...string) {
 func (y *Yard) Nodes(fleet string) ([]*ymv1.NodeView, error) {
 	ctx, cancel := context.WithTimeout(y.TB.Context(), 5*time.Second)
 	defer cancel()
-	res, err := y.api.ListNodes(ctx, connect.NewRequest(&ymv1.ListNodesRequest{Fleet: fleet}))
+	res, err := y.API.ListNodes(ctx, connect.NewRequest(&ymv1.ListNodesRequest{Fleet: fleet}))
 	if err != nil {
 		return nil, err
 	}
