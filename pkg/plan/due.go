@@ -60,14 +60,37 @@ func (e dueEntry) node() *Node {
 	return n
 }
 
+// live returns the node of an entry that is not stale and that this World's
+// planner decides on.
+func (w *World) live(e dueEntry) *Node {
+	if w.foreign(e.fleet.name) {
+		return nil
+	}
+	return e.node()
+}
+
+// foreign reports whether a fleet lives in another shard: every planner
+// remembers shard 0, but decides on its own fleets alone.
+func (w *World) foreign(fleetName string) bool {
+	p := w.places[fleetName]
+	return p != nil && p.Shard != w.shard && w.shard != EveryShard
+}
+
+// idle reports whether nothing is to be done by oneself: before the yard's
+// record was seen, and while it only observes.
+func (w *World) idle() bool { return w.yard == nil || w.yard.ObserveOnly }
+
 // NextDue returns when the planner has to act by itself next; a zero time
 // means at once.
 func (w *World) NextDue() (time.Time, bool) {
+	if w.idle() {
+		return time.Time{}, false
+	}
 	if len(w.wakeable(1)) > 0 || len(w.unfinished(1)) > 0 {
 		return time.Time{}, true
 	}
 	for len(w.due) > 0 {
-		if w.due[0].node() != nil {
+		if w.live(w.due[0]) != nil {
 			return w.due[0].at, true
 		}
 		heap.Pop(&w.due)
@@ -80,6 +103,9 @@ func (w *World) NextDue() (time.Time, bool) {
 // fleets that could change and that no step message is under way for (a yard
 // that resumes). They come again until a decision on them was put.
 func (w *World) Overdue(now time.Time, limit int) []Input {
+	if w.idle() {
+		return nil
+	}
 	var out []Input
 	for _, n := range w.wakeable(limit) {
 		out = append(out, dueInput(n))
@@ -90,7 +116,7 @@ func (w *World) Overdue(now time.Time, limit int) []Input {
 	taken := map[dueEntry]bool{} // an undo may have pushed an entry twice
 	for len(w.due) > 0 && len(out) < limit && !w.due[0].at.After(now) {
 		e, _ := heap.Pop(&w.due).(dueEntry)
-		if n := e.node(); n != nil && !taken[e] {
+		if n := w.live(e); n != nil && !taken[e] {
 			taken[e] = true
 			out = append(out, dueInput(n))
 		}
@@ -127,6 +153,9 @@ func (w *World) wakeable(limit int) []*Node {
 	})
 	var out []*Node
 	for _, p := range pools {
+		if w.foreign(w.starved[p].name) {
+			continue
+		}
 		for i := range p.starved.all {
 			if len(out) == limit {
 				return out
@@ -161,15 +190,12 @@ func takeOne(room map[string]int, names []string) bool {
 // unfinished returns at most limit fleets that have something to do now,
 // although nothing is under way that would make a decision on them.
 func (w *World) unfinished(limit int) []string {
-	if w.yard == nil || w.yard.ObserveOnly {
-		return nil
-	}
 	var out []string
 	for _, name := range slices.Sorted(maps.Keys(w.fleets)) {
 		if len(out) >= limit {
 			break
 		}
-		if w.fleets[name].unfinished() {
+		if !w.foreign(name) && w.fleets[name].unfinished() {
 			out = append(out, name)
 		}
 	}

@@ -112,7 +112,7 @@ func (d *decision) again(n *Node) *Node {
 // overdue acts on a deadline. One whose node has moved on since is stale.
 func (d *decision) overdue(in *Due) error {
 	n := d.w.Node(d.in.Fleet, in.Node)
-	if n == nil || n.Event != in.Event {
+	if n == nil || n.Event != in.Event || d.observing() {
 		return nil
 	}
 	if n.DueFor == DueAddress {

@@ -12,8 +12,8 @@ const EveryShard = -1
 
 // World is what a planner (its own shard and shard 0) or a gateway (every
 // shard) remembers. It is filled by Put alone; records are shared, never
-// changed. It has no lock: [World.Put] and [Decide] need it for themselves,
-// everything else may read side by side.
+// changed. It has no lock: [World.Put], [World.NextDue], [World.Overdue] and
+// [Decide] need it for themselves, everything else may read side by side.
 type World struct {
 	Policy Policy
 

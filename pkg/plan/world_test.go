@@ -230,3 +230,25 @@ func everything(w *World) []Record {
 	}
 	return records
 }
+
+// TestForeignFleetsAreLeftAlone: a planner remembers shard 0 and never acts
+// on its fleets.
+func TestForeignFleetsAreLeftAlone(t *testing.T) {
+	t.Parallel()
+	y := tightYard(t, "10.0.0.10-10.0.0.10")
+	y.send(applyCommand("first", testFleet("web", testPool("a", 3))))
+	for _, c := range []struct {
+		place, shard int
+		want         bool
+	}{{0, 0, true}, {0, 1, false}, {1, 1, true}, {0, EveryShard, true}} {
+		w := NewWorld(c.shard)
+		for _, r := range append(everything(y.w), &Place{Fleet: "web", Shard: c.place}) {
+			w.Put(r)
+		}
+		w.Put(&Network{Document: testNetwork("dmz", "10.0.0.10-10.0.0.99")}) // wakes who waits
+		_, due := w.NextDue()
+		if got := len(w.Overdue(start.Add(days), 100)) > 0; got != c.want || due != c.want {
+			t.Errorf("fleet in shard %d, World of shard %d: acts %v, NextDue %v; want %v", c.place, c.shard, got, due, c.want)
+		}
+	}
+}
