@@ -35,7 +35,7 @@ type TLS struct {
 	KeyFile  string `json:"keyFile,omitempty"`
 	// ClientCAFile is a PEM bundle: a client certificate that it vouches
 	// for is as good as a token.
-	ClientCAFile string `json:"clientCAFile,omitempty"`
+	ClientCAFile string `json:"clientCaFile,omitempty"`
 }
 
 // errExposed is why a gateway does not start.
@@ -50,7 +50,7 @@ func (c Config) guard() error {
 	if loopback(c.Listen) {
 		return nil
 	}
-	return fmt.Errorf("listen on %s: %w; set tokenFile or tls.clientCAFile, or listen on %s",
+	return fmt.Errorf("listen on %s: %w; set tokenFile or tls.clientCaFile, or listen on %s",
 		c.Listen, errExposed, DefaultListen)
 }
 

@@ -19,6 +19,7 @@ import (
 	"yardmaster.dev/pkg/bus"
 	"yardmaster.dev/pkg/bus/embedded"
 	"yardmaster.dev/pkg/executor"
+	"yardmaster.dev/pkg/fault"
 	"yardmaster.dev/pkg/ledger"
 	"yardmaster.dev/pkg/plan"
 	"yardmaster.dev/pkg/service"
@@ -164,6 +165,10 @@ func pretend(_ context.Context, j *plan.Job) *plan.Result {
 	case plan.ActionRender:
 		r.ConfigDigest, r.ConfigSize, r.TokenSHA256 = hashOf(j.Node), 1200, hashOf(tokenOf(j.Fleet, j.Node))
 	case plan.ActionCreate:
+		if j.Fleet == "frail" && j.Incarnation == 1 {
+			r.Failure = &plan.Failure{Kind: fault.Permanent, Reason: fault.TemplateMissing, Message: "no such template", Log: []string{"last words"}}
+			break
+		}
 		r.MachineID, r.MachineUUID = "vm-"+j.Node, j.MachineUUID
 	case plan.ActionForget, plan.ActionBlank, plan.ActionDelete:
 	}
