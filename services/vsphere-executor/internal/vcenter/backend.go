@@ -29,8 +29,9 @@ type Options struct {
 // first needed, so that a stand-by keeps no session, and anew when the Site
 // changes.
 type Backend struct {
-	options   Options
-	sightings *sightings
+	options    Options
+	sightings  *sightings
+	sweepEvery time.Duration
 
 	// known is closed by the first Site.
 	known    chan struct{}

@@ -12,11 +12,11 @@ import (
 const (
 	// glanceEvery is how often booting machines are looked at.
 	glanceEvery = time.Second
-	// sweepEvery is the least pause between two looks at everything; a
+	// sweepLeast is the least pause between two looks at everything; a
 	// sweep that takes long makes it longer, up to sweepMost, so that
 	// watching costs vCenter at most a twentieth of its time. It also keeps
 	// the session alive, which ends after 30 idle minutes.
-	sweepEvery = 10 * time.Second
+	sweepLeast = 10 * time.Second
 	sweepMost  = 5 * time.Minute
 	sweepShare = 20
 )
@@ -39,7 +39,7 @@ func (b *Backend) Watch(ctx context.Context, yard string, see func(executor.Sigh
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
-			pause := max(sweepEvery, fault.Of(err).RetryAfter)
+			pause := max(b.sweepEvery, fault.Of(err).RetryAfter)
 			next = time.Now().Add(pause)
 			if !failing {
 				b.options.Log.WarnContext(ctx, "inventory cannot be read",
@@ -77,7 +77,7 @@ func (b *Backend) look(ctx context.Context, yard string, next *time.Time, see fu
 	}
 	err = b.sweep(ctx, c, yard, see)
 	took := time.Since(now)
-	*next = time.Now().Add(min(max(sweepEvery, sweepShare*took), sweepMost))
+	*next = time.Now().Add(min(max(b.sweepEvery, sweepShare*took), sweepMost))
 	return classify(err)
 }
 

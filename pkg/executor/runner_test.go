@@ -1,0 +1,325 @@
+package executor_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nkeys"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"yardmaster.dev/pkg/bus"
+	"yardmaster.dev/pkg/executor"
+	"yardmaster.dev/pkg/fault"
+	"yardmaster.dev/pkg/fleet"
+	"yardmaster.dev/pkg/plan"
+	"yardmaster.dev/pkg/render"
+	"yardmaster.dev/pkg/wire"
+	"yardmaster.dev/proto/subject"
+)
+
+func job(i int, action plan.Action) *plan.Job {
+	return &plan.Job{
+		JobRef:   plan.JobRef{Worker: plan.WorkerVSphere, Site: site, Fleet: "web", Node: plan.NodeKey("edge", i), Number: int64(i)},
+		FleetUID: "uid", Action: action, Incarnation: 1, Attempt: 1, Pool: "edge", Ordinal: i,
+		MachineUUID: fmt.Sprintf("uuid-%d", i), VSphere: &fleet.VSphere{Site: site},
+		Deadline: time.Now().Add(time.Hour),
+	}
+}
+
+// yard is a bus with runners, and a planner's hands.
+type yard struct {
+	*testBus
+	t        *testing.T
+	admin    *bus.Conn
+	planner  *bus.Conn
+	renderer *bus.Conn
+	seal     nkeys.KeyPair
+}
+
+func newYard(t *testing.T, shards int) *yard {
+	t.Helper()
+	y := &yard{testBus: newBus(t, shards), t: t}
+	y.admin, y.planner, y.renderer = y.connect(t, subject.UserAdmin), y.connect(t, subject.UserPlanner), y.connect(t, subject.UserRenderer)
+	var err error
+	if y.seal, err = nkeys.CreateCurveKeys(); err != nil {
+		t.Fatal(err)
+	}
+	return y
+}
+
+// start runs a runner until the test ends or stop is called.
+func (y *yard) start(name string, backend executor.Backend) (r *executor.Runner, stop func()) {
+	y.t.Helper()
+	r = &executor.Runner{
+		Conn: y.executor(y.t), Site: site, Worker: plan.WorkerVSphere, By: name, Seal: y.seal, Backend: backend,
+		SeatTTL: time.Second, BreakerPause: 300 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
+		Metrics: executor.NewMetrics(prometheus.NewRegistry(), "test"),
+	}
+	if err := r.Prepare(); err != nil {
+		y.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(y.t.Context())
+	var group sync.WaitGroup
+	group.Go(func() {
+		if err := r.Run(ctx); err != nil {
+			y.t.Errorf("Run of %s: %v", name, err)
+		}
+	})
+	stop = func() { cancel(); group.Wait() }
+	y.t.Cleanup(stop)
+	return r, stop
+}
+
+// config publishes a sealed config and returns its digest.
+func (y *yard) config(content string) string {
+	y.t.Helper()
+	sum := sha256.Sum256([]byte(content))
+	c := &render.Config{Ignition: []byte(content), Digest: hex.EncodeToString(sum[:]), Encoded: "encoded-" + content}
+	public, err := y.seal.PublicKey()
+	if err != nil {
+		y.t.Fatal(err)
+	}
+	sealed, err := render.Seal(c, public)
+	if err != nil {
+		y.t.Fatal(err)
+	}
+	m := bus.NewMsg(subject.Config(site, c.Digest), wire.Message{Type: "config", Body: sealed})
+	if _, err := y.renderer.Publish(y.t.Context(), bus.Rollup(m)); err != nil {
+		y.t.Fatal(err)
+	}
+	return c.Digest
+}
+
+func (y *yard) submit(shard int, j *plan.Job) {
+	y.t.Helper()
+	m, err := wire.Job(j)
+	if err != nil {
+		y.t.Fatal(err)
+	}
+	if _, err := y.planner.Publish(y.t.Context(), bus.NewMsg(y.subject(shard, j), m)); err != nil {
+		y.t.Fatal(err)
+	}
+}
+
+func (y *yard) subject(shard int, j *plan.Job) string {
+	return subject.Job(shard, string(j.Worker), j.Site, j.Fleet, j.Node, j.Number)
+}
+
+// result waits for a job's result.
+func (y *yard) result(shard int, j *plan.Job) *plan.Result {
+	y.t.Helper()
+	of := subject.Result(shard, string(j.Worker), j.Site, j.Fleet, j.Node, j.Number, j.Attempt)
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
+		m, err := y.admin.Last(y.t.Context(), subject.ShardStream(shard), of)
+		if err == nil {
+			r, err := wire.DecodeResult(m.Type(), m.Version(), m.Data)
+			if err != nil {
+				y.t.Fatal(err)
+			}
+			return r
+		}
+		if !errors.Is(err, bus.ErrNotFound) {
+			y.t.Fatal(err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	y.t.Fatalf("no result at %s", of)
+	return nil
+}
+
+func TestRunnerCarriesOutJobs(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, 2)
+	f := newFake()
+	y.start("one", f)
+	for shard := range 2 {
+		j := job(shard+1, plan.ActionCreate)
+		j.ConfigDigest = y.config(fmt.Sprintf(`{"n":%d}`, shard))
+		y.submit(shard, j)
+		r := y.result(shard, j)
+		if r.Failure != nil || r.MachineID == "" || r.MachineUUID != j.MachineUUID || r.By != "one" {
+			t.Errorf("result %+v (%+v); want a machine of one's", r, r.Failure)
+		}
+	}
+	yardRecord, err := y.admin.Yard(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := job(1, plan.ActionCreate)
+	m := f.machines[executor.OwnerOf(yardRecord.UID, j)]
+	if m == nil || m.config[render.GuestInfoData] != `encoded-{"n":0}` {
+		t.Errorf("machine %+v; want the config that was sealed", m)
+	}
+	gone := job(1, plan.ActionDelete)
+	gone.Number = 50
+	y.submit(0, gone)
+	if r := y.result(0, gone); r.Failure != nil || len(f.all()) != 1 {
+		t.Errorf("delete: %+v; %d machines are left, want 1", r.Failure, len(f.all()))
+	}
+}
+
+func TestRunnerAsksForALostConfig(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, 1)
+	y.start("one", newFake())
+	j := job(1, plan.ActionCreate)
+	j.ConfigDigest = hex.EncodeToString(make([]byte, 32))
+	y.submit(0, j)
+	if f := y.result(0, j).Failure; f == nil || f.Reason != fault.ConfigMissing || f.Kind != fault.Transient {
+		t.Errorf("failure %+v; want config_missing, transient", f)
+	}
+}
+
+// TestBreaker: after some busy failures jobs are turned away without a try,
+// and none of them counts; once the backend is back, so is the work.
+func TestBreaker(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, 1)
+	f := newFake()
+	var mu sync.Mutex
+	down, tries := true, 0
+	f.fail = func(*executor.Task) error {
+		mu.Lock()
+		defer mu.Unlock()
+		tries++
+		if down {
+			return fault.Newf(fault.Busy, fault.BackendDown, "vCenter does not answer")
+		}
+		return nil
+	}
+	r, _ := y.start("one", f)
+	const jobs = 20
+	digest := y.config("{}")
+	for i := range jobs {
+		j := job(i+1, plan.ActionCreate)
+		j.ConfigDigest = digest
+		y.submit(0, j)
+		failure := y.result(0, j).Failure
+		if failure == nil || failure.Kind != fault.Busy || failure.Reason != fault.BackendDown || failure.Message != "vCenter does not answer" {
+			t.Fatalf("job %d: failure %+v; want busy", i, failure)
+		}
+	}
+	mu.Lock()
+	if tries >= jobs {
+		t.Errorf("%d tries for %d jobs; want the breaker to spare some", tries, jobs)
+	}
+	down = false
+	mu.Unlock()
+	if s := r.State(); !s.Active || s.Breaker == "closed" || s.BreakerMessage == "" {
+		t.Errorf("state %+v; want active, breaker not closed, with a message", s)
+	}
+	for i := jobs; ; i++ {
+		j := job(i+1, plan.ActionCreate)
+		j.ConfigDigest = digest
+		y.submit(0, j)
+		if failure := y.result(0, j).Failure; failure == nil {
+			break
+		} else if failure.Kind != fault.Busy {
+			t.Fatalf("failure %+v; want busy until the breaker closes", failure)
+		}
+	}
+	if s := r.State(); s.Breaker != "closed" {
+		t.Errorf("state %+v; want the breaker closed", s)
+	}
+}
+
+// TestWithdrawnJobDoesNothing: the job is called back after the executor took
+// it, before it makes anything.
+func TestWithdrawnJobDoesNothing(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, 1)
+	f := newFake()
+	j := job(1, plan.ActionCreate)
+	j.ConfigDigest = y.config("{}")
+	f.fail = func(task *executor.Task) error {
+		withdrawn := bus.Rollup(bus.NewMsg(y.subject(0, task.Job), wire.Message{Type: "job"}))
+		_, err := y.planner.Publish(t.Context(), withdrawn)
+		return err
+	}
+	y.start("one", f)
+	y.submit(0, j)
+	if failure := y.result(0, j).Failure; failure == nil || failure.Kind != fault.Cancelled {
+		t.Errorf("failure %+v; want cancelled", failure)
+	}
+	if n := len(f.all()); n != 0 {
+		t.Errorf("%d machines; want none", n)
+	}
+}
+
+// TestTakeOver: the active replica stops in the middle of a job; the other
+// one finishes it, and there is one machine.
+func TestTakeOver(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, 1)
+	f := newFake()
+	begun, once := make(chan struct{}), sync.Once{}
+	first := &hanging{fake: f, begun: func() { once.Do(func() { close(begun) }) }}
+	_, stop := y.start("first", first)
+	j := job(1, plan.ActionCreate)
+	j.ConfigDigest = y.config("{}")
+	y.submit(0, j)
+	<-begun
+	y.start("second", f)
+	stop()
+	if r := y.result(0, j); r.Failure != nil || r.By != "second" {
+		t.Errorf("result by %s, failure %+v; want second's success", r.By, r.Failure)
+	}
+	if n := len(f.all()); n != 1 {
+		t.Errorf("%d machines; want 1", n)
+	}
+}
+
+// hanging makes the machine and then hangs until it is stopped.
+type hanging struct {
+	*fake
+	begun func()
+}
+
+func (h *hanging) Create(ctx context.Context, t *executor.Task) (executor.Machine, error) {
+	if _, err := h.fake.Create(ctx, t); err != nil {
+		return executor.Machine{}, err
+	}
+	h.begun()
+	<-ctx.Done()
+	return executor.Machine{}, ctx.Err()
+}
+
+func TestObservationsAreTold(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, 1)
+	f := newFake()
+	y.start("one", f)
+	f.news <- executor.Sighting{Fleet: "web", Node: "edge-1", Incarnation: 2, Address: "10.0.0.7"}
+	f.news <- executor.Sighting{Fleet: "web", Node: "edge-2", Incarnation: 1, Lost: true, Detail: "gone"}
+	for _, want := range []struct {
+		subject string
+		plan.Observation
+	}{
+		{subject.Observation(site, "web", "edge-1", subject.AspectAddress), plan.Observation{Node: "edge-1", Incarnation: 2, Address: "10.0.0.7"}},
+		{subject.Observation(site, "web", "edge-2", subject.AspectLost), plan.Observation{Node: "edge-2", Incarnation: 1, Lost: true, Detail: "gone"}},
+	} {
+		var got *plan.Observation
+		for deadline := time.Now().Add(30 * time.Second); got == nil && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+			m, err := y.admin.Last(t.Context(), subject.StreamObservations, want.subject)
+			if errors.Is(err, bus.ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err = wire.DecodeObservation(m.Type(), m.Version(), m.Data); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got == nil || *got != want.Observation {
+			t.Errorf("%s holds %+v; want %+v", want.subject, got, want.Observation)
+		}
+	}
+}

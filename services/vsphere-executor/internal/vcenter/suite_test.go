@@ -1,0 +1,42 @@
+package vcenter
+
+import (
+	"testing"
+
+	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"yardmaster.dev/pkg/executor"
+	"yardmaster.dev/pkg/executor/executortest"
+)
+
+func TestBackend(t *testing.T) {
+	t.Parallel()
+	executortest.Run(t, func(t *testing.T) executortest.World {
+		t.Helper()
+		w := newWorld(t)
+		vm := func(o executor.Owner) *object.VirtualMachine { return w.vm(t, "web-"+o.Node) }
+		b := w.backend(t)
+		b.sweepEvery = b.sweepEvery / 100
+		return executortest.World{
+			Backend: b, Task: jobOf,
+			Machines: func() map[string]executortest.Machine {
+				all := map[string]executortest.Machine{}
+				for _, vm := range w.all(t) {
+					values := extra(vm)
+					all[values[keyOwner]] = executortest.Machine{On: isOn(vm), Config: values["guestinfo.ignition.config.data"] != ""}
+				}
+				return all
+			},
+			Give: func(o executor.Owner, address string) {
+				done(t)(vm(o).Reconfigure(t.Context(), types.VirtualMachineConfigSpec{
+					ExtraConfig: []types.BaseOptionValue{&types.OptionValue{Key: "SET.guest.ipAddress", Value: address}},
+				}))
+			},
+			Vanish: func(o executor.Owner) {
+				done(t)(vm(o).PowerOff(t.Context()))
+				done(t)(vm(o).Destroy(t.Context()))
+			},
+		}
+	})
+}
