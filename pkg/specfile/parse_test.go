@@ -38,7 +38,7 @@ func TestParseTooLarge(t *testing.T) {
 // reader busy, whatever it repeats.
 func TestParseLargest(t *testing.T) {
 	t.Parallel()
-	for _, unit := range []string{"- ", "[", "{", "a: ", "a:\n", "&a ", "? ", "\"", "'", "|", "\n", "---\n", "x ", "#", "a: |\n  b\n", "- a\n", "{{ .x }} ", "\\", "!!str ", "é"} {
+	for _, unit := range []string{"- ", "{", "a:\n", "&a ", "\"", "\n", "a: |\n  b\n", "{{ .x }} ", "é"} {
 		content := strings.Repeat(unit, specfile.MaxSize/len(unit))
 		_, problems := specfile.Parse("large.yaml", []byte(content))
 		if len(problems) == 0 {

@@ -136,7 +136,7 @@ func (a *app) applyRequest(ctx context.Context, f applyFlags) (*yardmasterv1.App
 // loosen the brake.
 func (p *shownPlan) refusedFor(f applyFlags) bool {
 	return slices.ContainsFunc(p.answer.GetFleets(), func(v *yardmasterv1.FleetPlan) bool {
-		return len(v.GetRefusals()) > 0 && !(f.override && v.GetCode() == "brake")
+		return len(v.GetRefusals()) > 0 && (!f.override || v.GetCode() != codeBrake)
 	})
 }
 
@@ -164,6 +164,13 @@ func (a *app) agree(question string) error {
 }
 
 const kindFleet = "Fleet"
+
+// The refusal codes that decide on the exit code; any other is a refusal.
+const (
+	codeBrake    = "brake"
+	codeInvalid  = "invalid"
+	codeNotFound = "not_found"
+)
 
 // results prints what became of each document and returns the verdict.
 func (a *app) results(answer *yardmasterv1.ApplyResponse) error {
@@ -210,9 +217,9 @@ func refusal(r *yardmasterv1.CommandResponse) error {
 	switch {
 	case r.GetAccepted() || r.GetPending():
 		return nil
-	case r.GetCode() == "invalid":
+	case r.GetCode() == codeInvalid:
 		return silent(exitWrongInput)
-	case r.GetCode() == "not_found":
+	case r.GetCode() == codeNotFound:
 		return silent(exitFailed)
 	}
 	return silent(exitRefused)

@@ -2,7 +2,6 @@ package yardctl
 
 import (
 	"fmt"
-	"io"
 	"log/slog"
 
 	"connectrpc.com/connect"
@@ -79,7 +78,7 @@ of "watcher", which a yard of one process keeps in .yard/users/watcher.nk.`,
   yardctl debug ledger YM_0:4711 --nats nats://nats.example:4222 --seed-file watcher.nk`,
 		Args: arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			conn, err := bus.Connect(cmd.Context(), cfg, "yardctl", slog.New(slog.NewTextHandler(io.Discard, nil)))
+			conn, err := bus.Connect(cmd.Context(), cfg, "yardctl", slog.New(slog.DiscardHandler))
 			if err != nil {
 				return fmt.Errorf("connect to NATS: %w", err)
 			}

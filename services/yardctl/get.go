@@ -19,7 +19,6 @@ type selection struct {
 	fleet   string
 	pool    string
 	state   string
-	node    string
 	deleted bool
 	limit   int32
 }

@@ -48,10 +48,10 @@ func (a *app) watch(ctx context.Context, fleet string) error {
 			err = w.follow(stream)
 			_ = stream.Close()
 		}
-		switch {
-		case ctx.Err() != nil:
-			return nil // Ctrl-C is how a watch ends
-		case !w.seen, connect.CodeOf(err) == connect.CodeUnauthenticated:
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // Ctrl-C is how a watch ends
+		}
+		if !w.seen || connect.CodeOf(err) == connect.CodeUnauthenticated {
 			return err
 		}
 		if !a.machine() {

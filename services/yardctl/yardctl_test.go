@@ -53,8 +53,8 @@ func TestScreens(t *testing.T) {
 }
 
 // exits runs a command and wants its exit code: exits 3 yardctl ...
-func exits(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) < 2 {
 		ts.Fatalf("usage: exits CODE COMMAND...")
 	}
 	err := ts.Exec(args[1], args[2:]...)
