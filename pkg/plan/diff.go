@@ -85,10 +85,7 @@ func (d *differ) pools() []poolDiff {
 	for i := range d.next.Spec.Pools {
 		p := &d.next.Spec.Pools[i]
 		seen[p.Name] = true
-		unavailable, surge := d.next.Budgets(p)
-		out = append(out, d.pool(p, course{
-			hash: d.next.PoolHash(p.Name), target: d.targets[p.Name], unavailable: unavailable, surge: surge,
-		}))
+		out = append(out, d.pool(p, newCourse(d.next, p.Name, d.next.PoolHash(p.Name), d.targets[p.Name])))
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.f.pools)) {
 		if !seen[name] && d.f.pools[name].wanted() > 0 {
@@ -105,8 +102,7 @@ func (d *differ) pool(spec *fleet.Pool, c course) poolDiff {
 		p = &pool{name: spec.Name}
 	}
 	out.present = p.wanted()
-	extra := min(c.surge, p.outdated(c.hash), p.current(c.hash))
-	doomed := p.victims(c.hash, max(0, out.present-c.target-extra))
+	doomed := p.surplus(c)
 	gone := map[int]bool{}
 	why := []string{d.targetCause(spec.Name, c)}
 	for _, i := range doomed {

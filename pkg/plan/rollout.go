@@ -1,5 +1,7 @@
 package plan
 
+import "yardmaster.dev/pkg/fleet"
+
 // stepKind is the next thing that a pool needs.
 type stepKind int
 
@@ -21,13 +23,22 @@ type course struct {
 }
 
 func (f *fleetState) course(name string) course {
-	c := course{hash: f.hash(name), target: f.target(name)}
-	if rev := f.spec(); rev != nil {
-		if p, ok := rev.spec.Pool(name); ok {
-			c.unavailable, c.surge = rev.spec.Budgets(p)
-		}
+	rev := f.spec()
+	if rev == nil {
+		return course{}
 	}
-	if c.target == 0 {
+	return newCourse(rev.spec, name, rev.hashes[name], f.target(name))
+}
+
+// newCourse is the course of a pool by a spec; one that is not in it goes.
+func newCourse(doc *fleet.Fleet, name, hash string, target int) course {
+	p, ok := doc.Pool(name)
+	if !ok {
+		return course{}
+	}
+	c := course{hash: hash, target: target}
+	c.unavailable, c.surge = doc.Budgets(p)
+	if target == 0 {
 		c.surge = 0 // nothing will take over
 	}
 	return c

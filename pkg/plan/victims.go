@@ -13,6 +13,27 @@ func (p *pool) victim(hash string) (int, bool) {
 	return 0, false
 }
 
+// surplus are the nodes that are too many, in the order in which next would
+// remove them. Who goes changes how many surge nodes are still of use, so they
+// are counted one after the other.
+func (p *pool) surplus(c course) []int {
+	var out []int
+	wanted, outdated, current := p.wanted(), p.outdated(c.hash), p.current(c.hash)
+	for _, i := range p.victims(c.hash, max(0, wanted-c.target)) {
+		if wanted <= c.target+min(c.surge, outdated, current) {
+			break
+		}
+		out = append(out, i)
+		wanted--
+		if n := p.nodes[i]; n.PoolHash == c.hash {
+			current--
+		} else if n.Goal == Present {
+			outdated--
+		}
+	}
+	return out
+}
+
 // victims are the first count nodes that victim would name, one after the
 // other.
 func (p *pool) victims(hash string, count int) []int {

@@ -84,6 +84,20 @@ func (c *checker) event(e *plan.Event) {
 	}
 	n.event, n.state, n.incarnation = e.Number, e.To, e.Incarnation
 	c.budgets(e, n)
+	c.foreseen(e, n)
+}
+
+// foreseen checks that no ready machine goes that the accepted plan promised
+// to keep, unless a target was set since or the fleet is deleted. (One that
+// does not serve may go for it when a surge ends early.)
+func (c *checker) foreseen(e *plan.Event, n *shadow) {
+	f := c.ledger.fleet(e.Fleet)
+	if e.From != plan.Ready || e.To != plan.Draining || f.Deleting || c.script.scaled[e.Fleet+"/"+n.pool] {
+		return
+	}
+	if incarnation, ok := c.script.kept[e.Fleet][e.Node]; ok && incarnation == e.Incarnation {
+		c.fail("%s-%s goes (%s), and the plan promised to keep it", e.Fleet, e.Node, e.Fact)
+	}
 }
 
 // budgets holds the spec that was accepted against the events.

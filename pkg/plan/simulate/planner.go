@@ -26,6 +26,7 @@ func (r *run) deliver(in plan.Input) {
 // decide is the planner's loop for one input, with its points of death.
 func (r *run) decide(in plan.Input) {
 	r.ledger.changed = false
+	r.script.foresee(in)
 	for range 3 {
 		if r.chance(r.faults.crash) {
 			r.crash(in, "before it decided on")

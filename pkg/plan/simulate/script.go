@@ -19,12 +19,22 @@ type script struct {
 	accepted map[string]*fleet.Fleet
 	commands int
 	last     int // the range's last address
+	// foreseen is the preview of the newest apply, kept the incarnations that
+	// the accepted one promised to keep; scaled are pools whose target moved
+	// since.
+	foreseen *plan.Plan
+	present  map[string]map[string]int
+	kept     map[string]map[string]int
+	scaled   map[string]bool
 }
 
 const networkName = "lan"
 
 func newScript(r *run) *script {
-	s := &script{run: r, names: []string{"web"}, wanted: map[string]*fleet.Fleet{}, accepted: map[string]*fleet.Fleet{}}
+	s := &script{
+		run: r, names: []string{"web"}, wanted: map[string]*fleet.Fleet{}, accepted: map[string]*fleet.Fleet{},
+		present: map[string]map[string]int{}, kept: map[string]map[string]int{}, scaled: map[string]bool{},
+	}
 	if r.rng.IntN(3) == 0 {
 		s.names = append(s.names, "db")
 	}
@@ -225,6 +235,43 @@ func (s *script) took(in plan.Input, records []plan.Record) {
 		s.tell("planner   accepts %s: %s", in.ID, receipt.Summary)
 		if a := in.Command.ApplyFleet; a != nil {
 			s.accepted[in.Fleet] = &a.Document
+			s.takePlan(in.Fleet)
+		}
+		if c := in.Command.Scale; c != nil {
+			s.scaled[in.Fleet+"/"+c.Pool] = true
 		}
 	}
+}
+
+// foresee shows the plan of an apply before it is decided on.
+func (s *script) foresee(in plan.Input) {
+	s.foreseen = nil
+	if in.Command == nil || in.Command.ApplyFleet == nil {
+		return
+	}
+	a := in.Command.ApplyFleet
+	p := plan.Preview(s.world, &a.Document, s.now)
+	if a.MaxDestroyPercent != nil {
+		p = plan.PreviewWith(s.world, &a.Document, *a.MaxDestroyPercent, s.now)
+	}
+	s.foreseen = &p
+	s.present[in.Fleet] = map[string]int{}
+	for n := range s.ledger.nodes {
+		if n.Fleet == in.Fleet && n.State != plan.Deleted && n.Goal != plan.Absent {
+			s.present[in.Fleet][n.Key()] = n.Incarnation
+		}
+	}
+}
+
+// takePlan remembers what an accepted plan promised.
+func (s *script) takePlan(name string) {
+	p := s.foreseen
+	if p.Code != "" || p.Destroys > 1 && p.DestroyPercent() > float64(p.DestroyLimit) {
+		s.fail("an apply was accepted that destroys %d of %d; its plan: %s %v", p.Destroys, p.Present, p.Code, p.Refusals)
+	}
+	for _, c := range p.Changes {
+		delete(s.present[name], c.Key)
+	}
+	s.kept[name] = s.present[name]
+	clear(s.scaled)
 }
