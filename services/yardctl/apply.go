@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -33,12 +32,10 @@ func (w *waitFlags) add(cmd *cobra.Command) {
 // applyFlags are the flags of apply.
 type applyFlags struct {
 	waitFlags
-	files      []string
-	plan       string
-	yes        bool
-	maxDestroy int32
-	// override is whether maxDestroy was given.
-	override bool
+	files []string
+	plan  string
+	yes   bool
+	brake *int32
 }
 
 func (a *app) applyCommand() *cobra.Command {
@@ -52,26 +49,28 @@ plan that was shown: when something moved in between, the planner refuses.`,
   yardctl apply --plan 7f3c
   yardctl apply -f web.yaml --max-destroy-percent 60`,
 		Args: arguments(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.apply(cmd, f) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f.brake = brakeOf(cmd)
+			return a.apply(cmd.Context(), f)
+		},
 	}
 	filesFlag(cmd, &f.files)
 	f.add(cmd)
 	flags := cmd.Flags()
 	flags.BoolVarP(&f.yes, "yes", "y", false, "do not ask")
 	flags.StringVar(&f.plan, "plan", "", "apply the plan with this number, which was shown before")
-	flags.Int32Var(&f.maxDestroy, "max-destroy-percent", 0, "for this once, let the plan destroy this many per cent of the nodes")
+	brakeFlag(cmd)
 	cmd.MarkFlagsMutuallyExclusive("filename", "plan")
 	return cmd
 }
 
-func (a *app) apply(cmd *cobra.Command, f applyFlags) error {
-	f.override = cmd.Flags().Changed("max-destroy-percent")
-	req, err := a.applyRequest(cmd.Context(), f)
+func (a *app) apply(ctx context.Context, f applyFlags) error {
+	req, err := a.applyRequest(ctx, f)
 	if err != nil || req == nil {
 		return err
 	}
-	if f.override {
-		req.MaxDestroyPercent = &f.maxDestroy
+	if f.plan != "" && f.brake != nil {
+		req.MaxDestroyPercent = f.brake
 	}
 	// Drawn here, so that sending it again is harmless.
 	req.CommandId = rand.Text()
@@ -79,7 +78,7 @@ func (a *app) apply(cmd *cobra.Command, f applyFlags) error {
 	if err != nil {
 		return err
 	}
-	answer, err := client.Apply(cmd.Context(), connect.NewRequest(req))
+	answer, err := client.Apply(ctx, connect.NewRequest(req))
 	if err != nil {
 		return err
 	}
@@ -96,7 +95,7 @@ func (a *app) apply(cmd *cobra.Command, f applyFlags) error {
 			fleets = append(fleets, r.GetName())
 		}
 	}
-	return a.await(cmd.Context(), client, fleets, f.timeout)
+	return a.await(ctx, client, fleets, f.timeout)
 }
 
 // applyRequest is the kept plan that was asked for, or one that is shown and
@@ -105,7 +104,7 @@ func (a *app) applyRequest(ctx context.Context, f applyFlags) (*yardmasterv1.App
 	if f.plan != "" {
 		return a.kept(f.plan)
 	}
-	p, err := a.plan(ctx, f.files)
+	p, err := a.plan(ctx, f.files, f.brake)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +120,7 @@ func (a *app) applyRequest(ctx context.Context, f applyFlags) (*yardmasterv1.App
 		}
 		a.say("nothing to change")
 		return nil, nil //nolint:nilnil // see the comment above
-	case p.refusedFor(f):
+	case len(p.refusals()) > 0:
 		return nil, refused(errRefused)
 	}
 	if !f.yes {
@@ -129,15 +128,7 @@ func (a *app) applyRequest(ctx context.Context, f applyFlags) (*yardmasterv1.App
 			return nil, err
 		}
 	}
-	return &yardmasterv1.ApplyRequest{Sources: p.sources, PlanBasis: p.basis()}, nil
-}
-
-// refusedFor reports whether the plan would be refused though the flags may
-// loosen the brake.
-func (p *shownPlan) refusedFor(f applyFlags) bool {
-	return slices.ContainsFunc(p.answer.GetFleets(), func(v *yardmasterv1.FleetPlan) bool {
-		return len(v.GetRefusals()) > 0 && (!f.override || v.GetCode() != codeBrake)
-	})
+	return &yardmasterv1.ApplyRequest{Sources: p.sources, PlanBasis: p.basis(), MaxDestroyPercent: p.brake}, nil
 }
 
 var (
@@ -167,7 +158,6 @@ const kindFleet = "Fleet"
 
 // The refusal codes that decide on the exit code; any other is a refusal.
 const (
-	codeBrake    = "brake"
 	codeInvalid  = "invalid"
 	codeNotFound = "not_found"
 )

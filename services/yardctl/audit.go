@@ -3,6 +3,7 @@ package yardctl
 import (
 	"fmt"
 	"log/slog"
+	"path/filepath"
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
@@ -73,11 +74,14 @@ func (a *app) debugCommand() *cobra.Command {
 		Use: "ledger SUBJECT|STREAM:SEQUENCE", Short: "Print a stored message as JSON, straight from NATS",
 		Long: `ledger reads a subject's last message, or the message at a sequence of a stream,
 from NATS itself and prints it decoded. It needs a user that may read: the seed
-of "watcher", which a yard of one process keeps in .yard/users/watcher.nk.`,
-		Example: `  yardctl debug ledger ym.0.st.node.web.edge-0 --seed-file .yard/users/watcher.nk
+of "watcher", which is found in .yard/users/watcher.nk here or in a folder above.`,
+		Example: `  yardctl debug ledger ym.0.st.node.web.edge-0
   yardctl debug ledger YM_0:4711 --nats nats://nats.example:4222 --seed-file watcher.nk`,
 		Args: arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if cfg.SeedFile == "" {
+				cfg.SeedFile = nearby(filepath.Join(".yard", "users", "watcher.nk"))
+			}
 			conn, err := bus.Connect(cmd.Context(), cfg, "yardctl", slog.New(slog.DiscardHandler))
 			if err != nil {
 				return fmt.Errorf("connect to NATS: %w", err)

@@ -118,21 +118,27 @@ func (a *app) token(file settings, server *url.URL) (string, error) {
 	if ip := net.ParseIP(server.Hostname()); server.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return "", nil
 	}
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", nil //nolint:nilerr // a folder that vanished has no token
+	if name := nearby(filepath.Join(".yard", "token")); name != "" {
+		return readToken(name)
 	}
-	for {
-		name := filepath.Join(dir, ".yard", "token")
+	return "", nil
+}
+
+// nearby finds a file in this folder or in one above it.
+func nearby(file string) string {
+	dir, err := os.Getwd()
+	for err == nil {
+		name := filepath.Join(dir, file)
 		if _, err := os.Stat(name); err == nil {
-			return readToken(name)
+			return name
 		}
 		up := filepath.Dir(dir)
 		if up == dir {
-			return "", nil
+			break
 		}
 		dir = up
 	}
+	return ""
 }
 
 // readToken reads the first token of a file: the last word of the first line

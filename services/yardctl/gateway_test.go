@@ -217,7 +217,7 @@ func (*gateway) Plan(_ context.Context, req *connect.Request[v1.PlanRequest]) (*
 		{Node: "web-edge-38", Action: "create", Causes: []string{"spec.pools[edge].replicas 38 -> 40"}, Addresses: []string{"10.0.0.48"}},
 		{Node: "web-edge-39", Action: "create", Causes: []string{"spec.pools[edge].replicas 38 -> 40"}, Addresses: []string{"10.0.0.49"}},
 	}
-	if strings.Contains(text, "braked") {
+	if strings.Contains(text, "braked") && req.Msg.GetMaxDestroyPercent() < 50 {
 		p.Destroys, p.DestroyPercent, p.Code = 20, 50, "brake"
 		p.Refusals = []string{"this destroys 20 of 40 nodes (50.0 %), the limit is 30 %; allow it once: --max-destroy-percent 50"}
 	}

@@ -27,7 +27,7 @@ plan, or refuses when something moved since.`,
   yardctl apply --plan 7f3c`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			p, err := a.plan(cmd.Context(), files)
+			p, err := a.plan(cmd.Context(), files, brakeOf(cmd))
 			if err != nil {
 				return err
 			}
@@ -46,18 +46,36 @@ plan, or refuses when something moved since.`,
 	}
 	filesFlag(cmd, &files)
 	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "end with 6 when something would change")
+	brakeFlag(cmd)
 	return cmd
+}
+
+const brakeName = "max-destroy-percent"
+
+// brakeFlag adds the flag that loosens the brake for once.
+func brakeFlag(cmd *cobra.Command) {
+	cmd.Flags().Int32(brakeName, 0, "for this once, let the plan destroy this many per cent of the nodes")
+}
+
+// brakeOf is the flag's value, nil if it was not given.
+func brakeOf(cmd *cobra.Command) *int32 {
+	percent, err := cmd.Flags().GetInt32(brakeName)
+	if err != nil || !cmd.Flags().Changed(brakeName) {
+		return nil
+	}
+	return &percent
 }
 
 // shownPlan is a plan and what it was made from.
 type shownPlan struct {
 	id      string
 	sources []*yardmasterv1.Source
+	brake   *int32
 	answer  *yardmasterv1.PlanResponse
 }
 
 // plan checks files on the spot, then asks the gateway.
-func (a *app) plan(ctx context.Context, files []string) (*shownPlan, error) {
+func (a *app) plan(ctx context.Context, files []string, brake *int32) (*shownPlan, error) {
 	sources, err := a.read(files)
 	if err != nil {
 		return nil, err
@@ -69,14 +87,14 @@ func (a *app) plan(ctx context.Context, files []string) (*shownPlan, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer, err := client.Plan(ctx, connect.NewRequest(&yardmasterv1.PlanRequest{Sources: sources}))
+	answer, err := client.Plan(ctx, connect.NewRequest(&yardmasterv1.PlanRequest{Sources: sources, MaxDestroyPercent: brake}))
 	if err != nil {
 		return nil, err
 	}
 	if err := a.complainOf(answered(answer.Msg.GetProblems())); err != nil {
 		return nil, err
 	}
-	p := &shownPlan{sources: sources, answer: answer.Msg}
+	p := &shownPlan{sources: sources, brake: brake, answer: answer.Msg}
 	p.id = planID(p)
 	return p, a.keep(p)
 }
