@@ -163,16 +163,16 @@ func TestUsersMayWork(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	any := wire.Message{Type: wire.TypeStep}
+	some := wire.Message{Type: wire.TypeStep}
 	executor := subject.ConsumerVSphere("a")
 	publish(executor, subject.Seat("a"), seat)
-	publish(executor, subject.Result(1, "vsphere", "a", "web", "w-0", 1, 1), any)
-	publish(executor, subject.Observation("a", "web", "w-0", subject.AspectLost), any)
-	publish(subject.UserRenderer, subject.Config("a", "d"), any)
-	publish(subject.UserRenderer, subject.Result(0, "render", "a", "web", "w-0", 1, 1), any)
-	publish(subject.UserGateway, subject.Command(0, "web", "c1"), any)
-	publish(subject.UserPlanner, subject.Revision(0, "web", 1), any)
-	publish(subject.UserPlanner, subject.Job(0, "vsphere", "a", "web", "w-0", 1), any)
+	publish(executor, subject.Result(1, "vsphere", "a", "web", "w-0", 1, 1), some)
+	publish(executor, subject.Observation("a", "web", "w-0", subject.AspectLost), some)
+	publish(subject.UserRenderer, subject.Config("a", "d"), some)
+	publish(subject.UserRenderer, subject.Result(0, "render", "a", "web", "w-0", 1, 1), some)
+	publish(subject.UserGateway, subject.Command(0, "web", "c1"), some)
+	publish(subject.UserPlanner, subject.Revision(0, "web", 1), some)
+	publish(subject.UserPlanner, subject.Job(0, "vsphere", "a", "web", "w-0", 1), some)
 	read := func(user, stream, of string) {
 		t.Helper()
 		if _, err := w.connect(user).Last(ctx, stream, of); err != nil {
@@ -266,29 +266,7 @@ func TestPromises(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := s.CachedInfo().Config
-		check := func(ok bool, what string) {
-			t.Helper()
-			if !ok {
-				t.Errorf("stream %s: %s", c.Name, what)
-			}
-		}
-		check(c.PersistMode == jetstream.DefaultPersistMode, "its writes are acknowledged before they are synced")
-		check(!c.AllowMsgSchedules, "schedules come back after a crash")
-		check(c.MaxMsgsPerSubject <= 0 || c.Name == subject.StreamObservations, "a limit per subject brings removed records back")
-		check(c.MaxBytes > 0, "it can fill the disk")
-		check(c.Retention == jetstream.LimitsPolicy, "acknowledged messages vanish")
-		check(c.Storage == jetstream.FileStorage, "a single server that is killed forgets it")
-		if c.Name == subject.StreamObservations {
-			continue
-		}
-		check(c.DenyDelete, "single messages can be deleted")
-		if strings.HasPrefix(c.Name, "YM_") {
-			check(c.Discard == jetstream.DiscardNew, "records are thrown away when it is full")
-			check(c.AllowAtomicPublish && c.AllowRollup && c.AllowMsgTTL && !c.DenyPurge, "transitions cannot be written")
-			check(c.MaxAge == 0, "records expire")
-			check(c.SubjectDeleteMarkerTTL == 0, "delete markers raise shorter lives")
-		}
+		holdStream(t, s.CachedInfo().Config)
 	}
 	for _, promised := range topology.Consumers() {
 		c, err := w.admin.JS().Consumer(t.Context(), promised.Stream, promised.Name)
@@ -298,6 +276,32 @@ func TestPromises(t *testing.T) {
 		if cfg := c.CachedInfo().Config; cfg.MaxDeliver > 0 || len(cfg.BackOff) > 0 || cfg.AckPolicy != jetstream.AckExplicitPolicy {
 			t.Errorf("consumer %s of %s gives up messages: %+v", promised.Name, promised.Stream, cfg)
 		}
+	}
+}
+
+func holdStream(t *testing.T, c jetstream.StreamConfig) {
+	t.Helper()
+	check := func(ok bool, what string) {
+		t.Helper()
+		if !ok {
+			t.Errorf("stream %s: %s", c.Name, what)
+		}
+	}
+	check(c.PersistMode == jetstream.DefaultPersistMode, "its writes are acknowledged before they are synced")
+	check(!c.AllowMsgSchedules, "schedules come back after a crash")
+	check(c.MaxMsgsPerSubject <= 0 || c.Name == subject.StreamObservations, "a limit per subject brings removed records back")
+	check(c.MaxBytes > 0, "it can fill the disk")
+	check(c.Retention == jetstream.LimitsPolicy, "acknowledged messages vanish")
+	check(c.Storage == jetstream.FileStorage, "a single server that is killed forgets it")
+	if c.Name == subject.StreamObservations {
+		return
+	}
+	check(c.DenyDelete, "single messages can be deleted")
+	if strings.HasPrefix(c.Name, "YM_") {
+		check(c.Discard == jetstream.DiscardNew, "records are thrown away when it is full")
+		check(c.AllowAtomicPublish && c.AllowRollup && c.AllowMsgTTL && !c.DenyPurge, "transitions cannot be written")
+		check(c.MaxAge == 0, "records expire")
+		check(c.SubjectDeleteMarkerTTL == 0, "delete markers raise shorter lives")
 	}
 }
 
@@ -329,6 +333,11 @@ func TestServerConfig(t *testing.T) {
 	if len(opts.Nkeys) != len(topology.Users()) {
 		t.Errorf("%d users; want %d", len(opts.Nkeys), len(topology.Users()))
 	}
+	startWith(t, opts, dir)
+}
+
+func startWith(t *testing.T, opts *server.Options, dir string) {
+	t.Helper()
 	for _, u := range opts.Nkeys {
 		if u.Permissions == nil || len(u.Permissions.Publish.Allow) == 0 || len(u.Permissions.Subscribe.Allow) != 1 {
 			t.Errorf("user %s has permissions %+v", u.Nkey, u.Permissions)

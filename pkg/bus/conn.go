@@ -104,7 +104,7 @@ func (c *Conn) dial(ctx context.Context, url string, opts []nats.Option) error {
 		if errors.Is(err, nats.ErrAuthorization) {
 			return fmt.Errorf("connect to NATS at %s as %q: %w; the server must know the user's public key (bus init prints its configuration)", url, c.user, err)
 		}
-		c.log.Warn("bus is not reachable", "url", url, "err", err)
+		c.log.WarnContext(ctx, "bus is not reachable", "url", url, "err", err)
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("connect to NATS at %s: %w", url, err)

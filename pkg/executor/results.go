@@ -119,7 +119,7 @@ func (p *publisher) batch(ctx context.Context, batch []*pending) error {
 	}
 	_, err := jetstreamext.PublishMsgBatch(ctx, p.conn.JS(), msgs)
 	if err != nil {
-		p.log.Debug("batch of results was refused", "err", err)
+		p.log.DebugContext(ctx, "batch of results was refused", "err", err)
 		return err
 	}
 	for _, one := range batch {

@@ -180,7 +180,7 @@ func (r *run) trouble(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}
-	r.Log.Warn("jobs cannot be pulled", "err", err)
+	r.Log.WarnContext(ctx, "jobs cannot be pulled", "err", err)
 	r.Conn.Struggled()
 	pause(ctx, troubleWait)
 }
@@ -293,7 +293,7 @@ func (r *run) beat(ctx context.Context) {
 		r.mu.Unlock()
 		for _, m := range msgs {
 			if err := m.InProgress(); err != nil {
-				r.Log.Warn("job cannot be held", "subject", m.Subject(), "err", err)
+				r.Log.WarnContext(ctx, "job cannot be held", "subject", m.Subject(), "err", err)
 			}
 		}
 	}
@@ -308,9 +308,9 @@ func (r *run) do(ctx context.Context, h *held) {
 	headers := msg.Headers()
 	job, err := wire.DecodeJob(headers.Get(wire.HeaderType), headers.Get(wire.HeaderVersion), msg.Data())
 	if err != nil {
-		r.Log.Error("job cannot be read; a newer worker may", "subject", msg.Subject(), "err", err)
+		r.Log.ErrorContext(ctx, "job cannot be read; a newer worker may", "subject", msg.Subject(), "err", err)
 		if err := msg.NakWithDelay(handBack); err != nil {
-			r.Log.Warn("job cannot be handed back", "subject", msg.Subject(), "err", err)
+			r.Log.WarnContext(ctx, "job cannot be handed back", "subject", msg.Subject(), "err", err)
 		}
 		return
 	}
@@ -336,13 +336,13 @@ func (r *run) finish(ctx context.Context, h *held, job *plan.Job) {
 	}
 	m, err := wire.Result(result)
 	if err != nil {
-		r.Log.Error("result cannot be encoded", "err", err)
+		r.Log.ErrorContext(ctx, "result cannot be encoded", "err", err)
 		r.nak(h)
 		return
 	}
 	to := subject.Result(h.shard, string(job.Worker), job.Site, job.Fleet, job.Node, job.Number, job.Attempt)
 	if err := r.results.store(ctx, to, m); err != nil {
-		r.Log.Warn("result was not stored, the job is handed back", "subject", to, "err", err)
+		r.Log.WarnContext(ctx, "result was not stored, the job is handed back", "subject", to, "err", err)
 		r.nak(h)
 		return
 	}
@@ -380,7 +380,7 @@ func (r *run) handle(ctx context.Context, job *plan.Job) *plan.Result {
 func (r *run) call(ctx context.Context, job *plan.Job) (result *plan.Result) {
 	defer func() {
 		if p := recover(); p != nil {
-			r.Log.Error("handler panicked", "fleet", job.Fleet, "node", job.Node, "job", job.Number, "err", p)
+			r.Log.ErrorContext(ctx, "handler panicked", "fleet", job.Fleet, "node", job.Node, "job", job.Number, "err", p)
 			result = &plan.Result{Failure: &plan.Failure{
 				Kind: fault.Permanent, Reason: fault.Poison, Message: fmt.Sprintf("the worker panicked: %v", p),
 			}}

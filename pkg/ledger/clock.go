@@ -39,7 +39,7 @@ func (p *Planner) compareClock(ctx context.Context) error {
 	before := p.cfg.Now()
 	s, err := p.cfg.Conn.JS().Stream(call, subject.ShardStream(p.cfg.Shard))
 	if err != nil {
-		return nil //nolint:nilerr // the loop meets the same trouble and says so
+		return nil // the loop meets the same trouble and says so
 	}
 	after := p.cfg.Now()
 	stream := s.CachedInfo().TimeStamp

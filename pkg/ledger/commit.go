@@ -88,7 +88,7 @@ func (p *Planner) settle(ctx context.Context, items []*item) (rest []*item) {
 		}
 		switch v := judge(err); {
 		case v == refused && len(items) > 1:
-			p.log.Warn("batch was refused; looking for the culprit", "count", len(items), "err", err)
+			p.log.WarnContext(ctx, "batch was refused; looking for the culprit", "count", len(items), "err", err)
 			half := len(items) / 2
 			rest = p.settleAll(ctx, items[:half])
 			return append(rest, p.settleAll(ctx, items[half:])...)
@@ -96,10 +96,10 @@ func (p *Planner) settle(ctx context.Context, items []*item) (rest []*item) {
 			items[0].poison = err
 		case v == full:
 			p.trouble("the ledger is full: nothing can be decided; raise the streams' max_bytes (bus upgrade) or free the disk")
-			p.log.Error("ledger is full", "err", err)
+			p.log.ErrorContext(ctx, "ledger is full", "err", err)
 			pause(ctx, fullWait)
 		default:
-			p.log.Debug("batch did not land", "attempt", try, "err", err)
+			p.log.DebugContext(ctx, "batch did not land", "attempt", try, "err", err)
 			p.catchUp(ctx, v, try)
 		}
 	}
@@ -224,7 +224,7 @@ func (p *Planner) releaseClaims(ctx context.Context, r *round) {
 			err = p.commitClaims(ctx, r.mem, msgs)
 		}
 		if err != nil {
-			p.log.Info("claims were not released; the audit will", "count", len(free), "err", err)
+			p.log.InfoContext(ctx, "claims were not released; the audit will", "count", len(free), "err", err)
 			continue
 		}
 		for _, c := range free {
@@ -314,7 +314,7 @@ func (p *Planner) audit(ctx context.Context) {
 	r := newRound(p.cfg.Shard, mem, p.now(mem), p.cfg.Instance)
 	r.release = plan.Audit(mem.world, r.now)
 	if len(r.release) > 0 {
-		p.log.Info("claims without an owner are released", "count", len(r.release))
+		p.log.InfoContext(ctx, "claims without an owner are released", "count", len(r.release))
 		p.releaseClaims(context.WithoutCancel(ctx), r)
 	}
 }

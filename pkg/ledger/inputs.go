@@ -66,7 +66,7 @@ func (p *Planner) readInputs(ctx context.Context) error {
 			p.unpin(ctx)
 			break
 		}
-		p.log.Warn("inputs cannot be pulled", "err", err)
+		p.log.WarnContext(ctx, "inputs cannot be pulled", "err", err)
 		p.cfg.Conn.Struggled()
 		pause(ctx, retryWait)
 	}
@@ -113,7 +113,7 @@ func (p *Planner) pull(ctx context.Context) error {
 		}
 		i, err := p.accept(msg)
 		if err != nil {
-			p.log.Error("input without metadata", "subject", msg.Subject(), "err", err)
+			p.log.ErrorContext(ctx, "input without metadata", "subject", msg.Subject(), "err", err)
 			continue
 		}
 		if i == nil {
@@ -159,7 +159,7 @@ func (p *Planner) unpin(ctx context.Context) {
 		err = s.UnpinConsumer(ctx, subject.ConsumerPlanner, subject.ConsumerPlanner)
 	}
 	if err != nil {
-		p.log.Debug("planner cannot step down; another one takes over a little later", "err", err)
+		p.log.DebugContext(ctx, "planner cannot step down; another one takes over a little later", "err", err)
 	}
 }
 
@@ -282,7 +282,7 @@ func (p *Planner) readObservations(ctx context.Context) error {
 		}
 		err := p.observe(ctx)
 		if ctx.Err() == nil {
-			p.log.Warn("observations cannot be read", "err", err)
+			p.log.WarnContext(ctx, "observations cannot be read", "err", err)
 			pause(ctx, retryWait)
 		}
 	}

@@ -92,7 +92,7 @@ func (m *Mirror) Run(ctx context.Context) error {
 		if errors.Is(err, ErrOtherStream) {
 			return err
 		}
-		m.cfg.Log.Warn("mirror is loaded anew", "err", err)
+		m.cfg.Log.WarnContext(ctx, "mirror is loaded anew", "err", err)
 		if time.Since(started) > time.Minute {
 			wait = reloadWait
 		}

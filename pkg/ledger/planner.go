@@ -354,6 +354,6 @@ func (p *Planner) ping(ctx context.Context) {
 	}
 	to := subject.Step(p.cfg.Shard, plan.YardScope)
 	if _, err := p.cfg.Conn.Publish(ctx, bus.TTL(bus.NewMsg(to, m), subject.InputTTL)); err != nil {
-		p.log.Debug("planner cannot write to itself", "err", err)
+		p.log.DebugContext(ctx, "planner cannot write to itself", "err", err)
 	}
 }

@@ -142,21 +142,14 @@ func (y *yard) planner(name string, shard int) *ledger.Planner {
 
 // workers starts a renderer and an executor that do nothing, and well; a
 // created machine phones home at once.
-func (y *yard) workers(slots int) (stop func()) {
+func (y *yard) workers(slots int) {
 	y.tb.Helper()
 	render := &executor.Work{Conn: y.connect(subject.UserRenderer), Worker: plan.WorkerRender, Slots: slots, By: "render-1", Log: y.log}
 	vsphere := &executor.Work{
 		Conn: y.connect(subject.ConsumerVSphere("dc1")), Worker: plan.WorkerVSphere, Site: "dc1", Slots: slots, By: "vsphere-1", Log: y.log,
 	}
-	stops := []func(){
-		y.start(func(ctx context.Context) error { return render.Run(ctx, y.render) }),
-		y.start(func(ctx context.Context) error { return vsphere.Run(ctx, y.effect) }),
-	}
-	return func() {
-		for _, s := range stops {
-			s()
-		}
-	}
+	y.start(func(ctx context.Context) error { return render.Run(ctx, y.render) })
+	y.start(func(ctx context.Context) error { return vsphere.Run(ctx, y.effect) })
 }
 
 func token(j *plan.Job) string {

@@ -72,7 +72,7 @@ func Event(shard int, fleet, key string, i int64) string {
 func FleetEvents(shard int, fleet string) string { return ledger(shard, "out.ev", fleet, ">") }
 
 // Job is job i for a worker at a site.
-func Job(shard int, worker, site, fleet, key string, i int64) string {
+func Job(shard int, worker, site, fleet, key string, i int64) string { //nolint:revive // one parameter for each token
 	return ledger(shard, "out.job", worker, site, fleet, key, strconv.FormatInt(i, 10))
 }
 
@@ -80,7 +80,7 @@ func Job(shard int, worker, site, fleet, key string, i int64) string {
 func Command(shard int, fleet, id string) string { return ledger(shard, "in.cmd", fleet, id) }
 
 // Result is a worker's answer to attempt of job i.
-func Result(shard int, worker, site, fleet, key string, i int64, attempt int) string {
+func Result(shard int, worker, site, fleet, key string, i int64, attempt int) string { //nolint:revive // one parameter for each token
 	return ledger(shard, "in.res", worker, site, fleet, key, strconv.FormatInt(i, 10), strconv.Itoa(attempt))
 }
 

@@ -30,19 +30,7 @@ func TestGolden(t *testing.T) {
 	for _, c := range topology.Consumers() {
 		printStruct(&b, c)
 	}
-	b.WriteString("\n# users\n")
-	for _, u := range topology.Users() {
-		fmt.Fprintf(&b, "%s\n", u.Name)
-		for _, s := range u.Publish {
-			fmt.Fprintf(&b, "  + %s\n", s)
-		}
-		for _, s := range u.DenyPublish {
-			fmt.Fprintf(&b, "  - %s\n", s)
-		}
-		for _, s := range u.Subscribe {
-			fmt.Fprintf(&b, "  < %s\n", s)
-		}
-	}
+	printUsers(&b, topology)
 	golden := filepath.Join("testdata", "topology.golden")
 	if *update {
 		if err := os.MkdirAll("testdata", 0o755); err != nil {
@@ -58,6 +46,22 @@ func TestGolden(t *testing.T) {
 	}
 	if got := b.String(); got != string(want) {
 		t.Errorf("the topology is not what %s says (go test -update rewrites it):\n%s", golden, diff(string(want), got))
+	}
+}
+
+func printUsers(b *strings.Builder, topology Topology) {
+	b.WriteString("\n# users\n")
+	for _, u := range topology.Users() {
+		fmt.Fprintf(b, "%s\n", u.Name)
+		for _, s := range u.Publish {
+			fmt.Fprintf(b, "  + %s\n", s)
+		}
+		for _, s := range u.DenyPublish {
+			fmt.Fprintf(b, "  - %s\n", s)
+		}
+		for _, s := range u.Subscribe {
+			fmt.Fprintf(b, "  < %s\n", s)
+		}
 	}
 }
 

@@ -49,9 +49,10 @@ const (
 	observeBytes = 128 << 20
 
 	// PlannerAckWait is the fail-over time of inputs that a dead planner
-	// held; PlannerPinned that of the planner itself.
+	// held.
 	PlannerAckWait = 3 * time.Second
-	PlannerPinned  = 2 * time.Second
+	// PlannerPinned is the fail-over time of the planner itself.
+	PlannerPinned = 2 * time.Second
 	// WorkerAckWait is when a silent worker's job goes to another one.
 	WorkerAckWait = 10 * time.Second
 

@@ -31,7 +31,7 @@ func newInventory(planners []*ledger.Planner) *inventory {
 		observed:   desc("fleet_spec_observed_generation", "Revision that every node of a fleet has reached.", "fleet"),
 		jobs:       desc("jobs", "Jobs by stage: queued or running, waiting to be tried again, dead.", "stage", "state"),
 		oldest:     desc("jobs_oldest_queued_timestamp_seconds", "When the oldest open job's stage began.", "stage"),
-		leader:     desc("leader", "1 if this instance is the active one.", "service", "scope"),
+		leader:     desc("leader", "Whether this replica is the active one of its scope.", "service", "scope"),
 	}
 }
 

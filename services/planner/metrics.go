@@ -143,9 +143,13 @@ func (m *metrics) event(e *plan.Event, n *plan.Node) {
 		}
 		m.stageTime.WithLabelValues(string(e.From), string(fleet.BackendVSphere), outcome).Observe(e.Took.Seconds())
 	}
-	if n == nil || e.From == e.To {
-		return
+	if n != nil && e.From != e.To {
+		m.moved(e, n)
 	}
+}
+
+// moved counts the ends of provisioning.
+func (m *metrics) moved(e *plan.Event, n *plan.Node) {
 	switch {
 	case e.To == plan.Ready:
 		m.provisions.WithLabelValues(n.Fleet, n.Pool, string(fleet.BackendVSphere), outcomeSucceeded).Inc()
