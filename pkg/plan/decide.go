@@ -53,6 +53,9 @@ type decision struct {
 }
 
 func (d *decision) decide() error {
+	if d.w.yard == nil && d.in.Command == nil {
+		return fault.Newf(fault.Permanent, fault.Poison, "the yard has no record of itself")
+	}
 	switch in := d.in; {
 	case in.Command != nil:
 		return d.command(in.Command)

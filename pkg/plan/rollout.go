@@ -99,8 +99,13 @@ func (d *decision) rollout(name string) {
 	d.advance(f)
 }
 
-// advance does up to a chunk of what the fleet needs.
+// advance does up to a chunk of what the fleet needs. Without its spec (a
+// memory that is not whole) it does nothing: every node would seem to be one
+// too many.
 func (d *decision) advance(f *fleetState) {
+	if f.spec() == nil {
+		return
+	}
 	left := d.w.Policy.Chunk
 	for _, name := range f.poolNames() {
 		left = d.advancePool(f, name, left)

@@ -252,3 +252,29 @@ func TestForeignFleetsAreLeftAlone(t *testing.T) {
 		}
 	}
 }
+
+// TestMissingRevisionDestroysNothing: a memory that lacks a fleet's newest
+// revision must not take its nodes for ones too many.
+func TestMissingRevisionDestroysNothing(t *testing.T) {
+	t.Parallel()
+	y := newYard(t)
+	y.send(applyCommand("first", testFleet("web", testPool("a", 3))))
+	y.run()
+	w := NewWorld(0)
+	for _, r := range everything(y.w) {
+		if _, ok := r.(*Revision); !ok {
+			w.Put(r)
+		}
+	}
+	if due := w.Overdue(start.Add(days), 10); len(due) > 0 {
+		t.Errorf("Overdue = %v; want nothing", due)
+	}
+	for _, in := range []Input{
+		{ID: "step", Fleet: "web", Step: &Step{}},
+		{ID: "obs", Fleet: "web", Observation: &Observation{Node: "a-0", Incarnation: 1, Address: "10.0.0.10"}},
+	} {
+		if out, err := Decide(w, in, start); err != nil || len(out.Records) > 0 {
+			t.Errorf("Decide(%s) = %+v, %v; want nothing", in.ID, out, err)
+		}
+	}
+}

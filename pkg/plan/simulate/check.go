@@ -36,6 +36,7 @@ func (c *checker) committed(in plan.Input, out *plan.Outcome) {
 			c.event(e)
 		}
 	}
+	c.spends(out)
 	for _, ref := range out.Withdrawn {
 		if j := c.ledger.jobs[ref]; j == nil || j.answered != nil && j.taken {
 			c.fail("job %d of %s-%s was withdrawn and is not open", ref.Number, ref.Fleet, ref.Node)
@@ -50,6 +51,24 @@ func (c *checker) committed(in plan.Input, out *plan.Outcome) {
 	for _, rec := range out.Records {
 		if n, ok := rec.(*plan.Node); ok {
 			c.record(n)
+		}
+	}
+}
+
+// spends checks that a batch which spends a budget, or takes readiness away,
+// writes the fleet's record: that is where two planners with the same memory
+// meet, and only one of them gets through.
+func (c *checker) spends(out *plan.Outcome) {
+	written := map[string]bool{}
+	for _, rec := range out.Records {
+		if f, ok := rec.(*plan.Fleet); ok {
+			written[f.Name] = true
+		}
+	}
+	for _, e := range out.Events {
+		spent := e.Fact == plan.FactCreated || e.From == plan.Ready && e.To != plan.Ready
+		if spent && !written[e.Fleet] {
+			c.fail("%s-%s: %s (%s -> %s) does not write the fleet's record", e.Fleet, e.Node, e.Fact, e.From, e.To)
 		}
 	}
 }

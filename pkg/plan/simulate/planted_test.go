@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -23,6 +24,7 @@ func TestPlantedBugs(t *testing.T) {
 		"a planner that loses an event":                       {Options{Tamper: loseEvent}, "event"},
 		"a planner that leaves the table":                     {Options{Tamper: jump}, "is not in the table"},
 		"a planner that destroys a ready machine":             {Options{Tamper: destroyReady}, "is destroyed by job"},
+		"a planner that hides what it spends":                 {Options{Tamper: hideSpending}, "does not write the fleet's record"},
 		"a planner that does not clear its dead letters":      {Options{Tamper: keepLetters}, "still among the failed"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -98,6 +100,13 @@ func destroyReady(out *plan.Outcome) {
 			j.Action = plan.ActionDelete
 		}
 	}
+}
+
+func hideSpending(out *plan.Outcome) {
+	out.Records = slices.DeleteFunc(out.Records, func(r plan.Record) bool {
+		_, ok := r.(*plan.Fleet)
+		return ok && len(out.Jobs) > 0 && len(out.Events) > 2
+	})
 }
 
 func keepLetters(out *plan.Outcome) {
