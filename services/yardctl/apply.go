@@ -12,6 +12,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
+	"yardmaster.dev/pkg/fleet"
 	yardmasterv1 "yardmaster.dev/proto/yardmaster/v1"
 	"yardmaster.dev/proto/yardmaster/v1/yardmasterv1connect"
 	"yardmaster.dev/services/yardctl/progress"
@@ -154,7 +155,12 @@ func (a *app) agree(question string) error {
 	return &exit{code: exitFailed, err: errDisagree}
 }
 
-const kindFleet = "Fleet"
+// The kinds of documents.
+const (
+	kindFleet   = string(fleet.KindFleet)
+	kindNetwork = string(fleet.KindNetwork)
+	kindSite    = string(fleet.KindSite)
+)
 
 // The refusal codes that decide on the exit code; any other is a refusal.
 const (

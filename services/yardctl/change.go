@@ -46,7 +46,7 @@ same spec again does not undo it; changing replicas in the spec does.`,
 		},
 	}
 	w.add(cmd)
-	return cmd
+	return a.complete(cmd, poolNames)
 }
 
 // done prints a command's answer and waits for its effects if asked to.
@@ -67,7 +67,8 @@ func (a *app) deleteCommand() *cobra.Command {
   yardctl delete network dmz --yes`,
 		Args: cobra.ArbitraryArgs,
 	}
-	return parent(cmd, a.deleteKind(kindFleet), a.deleteKind("Network"), a.deleteKind("Site"))
+	return parent(cmd, a.complete(a.deleteKind(kindFleet), fleetNames),
+		a.complete(a.deleteKind(kindNetwork), networkNames), a.complete(a.deleteKind(kindSite), siteNames))
 }
 
 func (a *app) deleteKind(kind string) *cobra.Command {
@@ -144,7 +145,7 @@ them anew, with all attempts before them.`,
 	cmd.Flags().StringVar(&f.fleet, "fleet", "", "only nodes of this fleet")
 	cmd.Flags().StringVar(&f.cause, "cause", "", "only nodes that failed for this cause")
 	cmd.Flags().BoolVar(&f.all, "all", false, "every failed node")
-	return cmd
+	return a.complete(cmd, failedNames)
 }
 
 func (a *app) retry(ctx context.Context, f retryFlags, nodes []string) error {

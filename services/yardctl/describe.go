@@ -17,7 +17,7 @@ func (a *app) describeCommand() *cobra.Command {
 		Use: "describe", GroupID: groupSee, Short: "Tell a node's story",
 		Example: "  yardctl describe node web-edge-0", Args: cobra.ArbitraryArgs,
 	}
-	return parent(cmd, &cobra.Command{
+	node := &cobra.Command{
 		Use: "node NAME...", Aliases: []string{"nodes"}, Short: "Tell a node's story: how it is, why, what is next, and all that happened",
 		Example: "  yardctl describe node web-edge-0\n  yardctl describe node web-edge-0 -o json",
 		Args:    arguments(cobra.MinimumNArgs(1)),
@@ -41,7 +41,8 @@ func (a *app) describeCommand() *cobra.Command {
 			}
 			return nil
 		},
-	})
+	}
+	return parent(cmd, a.complete(node, nodeNames))
 }
 
 // story prints how a node is and what happened to it.
@@ -184,9 +185,9 @@ func (a *app) events(events []*yardmasterv1.EventView) {
 		}
 		text := eventWords(e)
 		if times > 1 {
-			text += fmt.Sprintf("   %d times until %s", times, clock(last.GetAt().AsTime()))
+			text = fmt.Sprintf("%d times until %s   ", times, clock(last.GetAt().AsTime())) + text
 		}
-		a.say("  %s  %9s   %s %s %s", a.when(at), "+"+delta(at.Sub(begin)), pad(a.happened(e), 24), pad(e.GetBy(), 18), text)
+		a.say("  %s  %9s   %s %s %s", a.when(at), "+"+delta(at.Sub(begin)), pad(a.happened(e), 24), pad(e.GetBy(), 18), a.fit(text, 60))
 	}
 }
 

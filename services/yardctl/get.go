@@ -136,7 +136,7 @@ func (a *app) getFleets() *cobra.Command {
 		a.warn(m.GetRead())
 		return a.emit(one(m.GetFleets(), s.names, m), func() error { a.fleetTable(m.GetFleets()); return nil })
 	})
-	return cmd
+	return a.complete(cmd, fleetNames)
 }
 
 func (a *app) getPools() *cobra.Command {
@@ -150,7 +150,7 @@ func (a *app) getPools() *cobra.Command {
 			return err
 		}
 		m := answer.Msg
-		m.Pools, err = pick(m.GetPools(), s.names, func(p *yardmasterv1.PoolView) string { return p.GetFleet() + "/" + p.GetName() }, "pool")
+		m.Pools, err = pick(m.GetPools(), s.names, poolName, "pool")
 		if err != nil {
 			return err
 		}
@@ -160,7 +160,7 @@ func (a *app) getPools() *cobra.Command {
 	cmd.Use = "pools [FLEET/POOL...]"
 	cmd.Example = "  yardctl get pools --fleet web\n  yardctl get pool web/edge -o json"
 	cmd.Flags().StringVar(&sel.fleet, "fleet", "", "only this fleet's")
-	return cmd
+	return a.complete(cmd, poolNames)
 }
 
 func (a *app) getNodes() *cobra.Command {
@@ -187,7 +187,7 @@ func (a *app) getNodes() *cobra.Command {
 	flags.StringVar(&sel.pool, "pool", "", "only pools of this name")
 	flags.StringVar(&sel.state, "state", "", "only nodes in this state")
 	flags.BoolVar(&sel.deleted, "deleted", false, "deleted nodes, too")
-	return cmd
+	return a.complete(cmd, nodeNames)
 }
 
 func (a *app) getJobs() *cobra.Command {
@@ -209,7 +209,7 @@ func (a *app) getJobs() *cobra.Command {
 	})
 	cmd.Use = "jobs [NODE...]"
 	cmd.Flags().StringVar(&sel.fleet, "fleet", "", "only this fleet's")
-	return cmd
+	return a.complete(cmd, nodeNames)
 }
 
 var errOneNode = errors.New("events are listed of one node, of --fleet, or of all")
@@ -236,12 +236,12 @@ func (a *app) getEvents() *cobra.Command {
 	cmd.Example = "  yardctl get events web-edge-0\n  yardctl get events --fleet web --limit 20"
 	cmd.Flags().StringVar(&sel.fleet, "fleet", "", "only this fleet's")
 	cmd.Flags().Int32Var(&sel.limit, "limit", 100, "how many, at most 1000")
-	return cmd
+	return a.complete(cmd, nodeNames)
 }
 
 func (a *app) getNetworks() *cobra.Command {
 	cmd, _ := a.getter("networks", "network", "Networks and how many addresses are left", func(cmd *cobra.Command, s selection) error {
-		if done, err := a.documents(cmd, "Network", s.names); done {
+		if done, err := a.documents(cmd, kindNetwork, s.names); done {
 			return err
 		}
 		client, err := a.client()
@@ -259,12 +259,12 @@ func (a *app) getNetworks() *cobra.Command {
 		a.warn(m.GetRead())
 		return a.emit(one(m.GetNetworks(), s.names, m), func() error { a.networkTable(m.GetNetworks()); return nil })
 	})
-	return cmd
+	return a.complete(cmd, networkNames)
 }
 
 func (a *app) getSites() *cobra.Command {
 	cmd, _ := a.getter("sites", "site", "Sites: who holds the seat, how its vCenter is", func(cmd *cobra.Command, s selection) error {
-		if done, err := a.documents(cmd, "Site", s.names); done {
+		if done, err := a.documents(cmd, kindSite, s.names); done {
 			return err
 		}
 		client, err := a.client()
@@ -282,5 +282,5 @@ func (a *app) getSites() *cobra.Command {
 		a.warn(m.GetRead())
 		return a.emit(one(m.GetSites(), s.names, m), func() error { a.siteTable(m.GetSites()); return nil })
 	})
-	return cmd
+	return a.complete(cmd, siteNames)
 }

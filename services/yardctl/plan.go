@@ -31,7 +31,14 @@ plan, or refuses when something moved since.`,
 			if err != nil {
 				return err
 			}
-			if err := a.emit(p.answer, func() error { a.planScreen(p); return nil }); err != nil {
+			if err := a.emit(p.answer, func() error {
+				a.planScreen(p)
+				if p.changes() && len(p.refusals()) == 0 {
+					a.say("")
+					a.say("apply this plan?  yardctl apply --plan %s", short(p.id))
+				}
+				return nil
+			}); err != nil {
 				return err
 			}
 			a.warn(p.answer.GetRead())
@@ -154,10 +161,6 @@ func (a *app) planScreen(p *shownPlan) {
 			a.say("")
 		}
 		a.fleetPlan(p, f)
-	}
-	if p.changes() && len(p.refusals()) == 0 {
-		a.say("")
-		a.say("apply this plan?  yardctl apply --plan %s", short(p.id))
 	}
 }
 

@@ -197,13 +197,14 @@ func eventWords(e *yardmasterv1.EventView) string {
 	if e.GetTook() != nil {
 		out = append(out, show.Duration(e.GetTook().AsDuration()))
 	}
-	if e.GetReason() != "" {
-		out = append(out, e.GetReason()+prefixed(": ", e.GetMessage()))
-	} else if e.GetMessage() != "" {
-		out = append(out, e.GetMessage())
-	}
 	if e.GetAttempt() > 1 || e.GetReason() != "" {
 		out = append(out, fmt.Sprintf("attempt %d", max(1, e.GetAttempt())))
+	}
+	switch {
+	case e.GetReason() != "":
+		out = append(out, e.GetReason()+prefixed(": ", e.GetMessage()))
+	case e.GetMessage() != "":
+		out = append(out, e.GetMessage())
 	}
 	return strings.Join(out, "   ")
 }
