@@ -58,7 +58,7 @@ type lease struct {
 
 // New returns a Backend that waits for its Site.
 func New(o Options) *Backend {
-	return &Backend{options: o, sightings: newSightings(), known: make(chan struct{})}
+	return &Backend{options: o, sightings: newSightings(), sweepEvery: sweepLeast, known: make(chan struct{})}
 }
 
 // Use takes the Site's description, nil if there is none. Work in progress
@@ -115,14 +115,16 @@ func (b *Backend) closeIdle(ctx context.Context, l *lease) {
 	}
 }
 
+// errNoSite is how every yard begins.
+var errNoSite = errors.New("no Site of that name with a vsphere section is in the yard")
+
 // connection returns the connection to use and how to give it back.
 func (b *Backend) connection(ctx context.Context) (*connection, func(), error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.site == nil {
 		return nil, nil, fault.WithHint(
-			fault.Newf(fault.Busy, fault.BackendDown, "no Site %q with a vsphere section is in the yard", b.options.Site),
-			"apply the Site document")
+			fault.Newf(fault.Busy, fault.BackendDown, "%w: %q", errNoSite, b.options.Site), "apply the Site document")
 	}
 	if b.current == nil {
 		c, err := connect(ctx, b.site, access{

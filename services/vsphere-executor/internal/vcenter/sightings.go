@@ -3,6 +3,7 @@ package vcenter
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"strings"
 	"sync"
@@ -31,6 +32,9 @@ const (
 type sightings struct {
 	mu    sync.Mutex
 	known map[string]*sighting
+	// dismissed are those that we remove, until they are gone: a sweep may
+	// still see them.
+	dismissed map[string]bool
 	// distrust is since when sweeps miss too much; zero when they do not.
 	distrust time.Time
 }
@@ -45,13 +49,16 @@ type sighting struct {
 	missed  int
 }
 
-func newSightings() *sightings { return &sightings{known: map[string]*sighting{}} }
+func newSightings() *sightings { 
+	return &sightings{known: map[string]*sighting{}, dismissed: map[string]bool{}}
+}
 
 // expect has a machine that was just made looked at often.
 func (s *sightings) expect(t *executor.Task, id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	key := t.Owner.String()
+	delete(s.dismissed, key)
 	if s.known[key] == nil {
 		s.known[key] = &sighting{owner: t.Owner, fleet: t.Job.Fleet, ref: ref{Type: "VirtualMachine", Value: id}, since: time.Now()}
 	}
@@ -71,6 +78,7 @@ func (s *sightings) dismiss(o executor.Owner) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.known, o.String())
+	s.dismissed[o.String()] = true
 }
 
 // booting returns the machines that have no address yet.
@@ -117,9 +125,12 @@ type entry struct {
 func (s *sightings) sweep(seen map[ref]entry, yard string) (news []executor.Sighting, missing []*sighting) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	there := map[string]bool{}
 	for r, e := range seen {
+		there[e.owner] = true
 		s.meet(r, e, yard)
 	}
+	maps.DeleteFunc(s.dismissed, func(owner string, _ bool) bool { return !there[owner] })
 	var absent []*sighting
 	for _, k := range s.known {
 		e, ok := seen[k.ref]
@@ -157,7 +168,7 @@ func (s *sightings) sweep(seen map[ref]entry, yard string) (news []executor.Sigh
 // meet learns a machine of ours that was made before this process began. Its
 // fleet's name is the VM's name without the node's key.
 func (s *sightings) meet(r ref, e entry, yard string) {
-	if e.owner == "" || s.known[e.owner] != nil {
+	if e.owner == "" || s.known[e.owner] != nil || s.dismissed[e.owner] {
 		return
 	}
 	o, err := executor.ParseOwner(e.owner)

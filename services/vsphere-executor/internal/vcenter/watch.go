@@ -2,6 +2,7 @@ package vcenter
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"yardmaster.dev/pkg/executor"
@@ -38,6 +39,8 @@ func (b *Backend) Watch(ctx context.Context, yard string, see func(executor.Sigh
 		switch {
 		case ctx.Err() != nil:
 			return nil
+		case errors.Is(err, errNoSite):
+			err = nil
 		case err != nil:
 			pause := max(b.sweepEvery, fault.Of(err).RetryAfter)
 			next = time.Now().Add(pause)
