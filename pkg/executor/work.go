@@ -93,7 +93,9 @@ func (w *Work) consumer() string {
 }
 
 // Wanted reads a job's subject anew and reports whether it still stands
-// there: call it before anything is made or destroyed.
+// there and has no result yet: call it before anything is made or destroyed.
+// The acknowledgement of a job that was done may get lost, and its second
+// delivery would make again what was destroyed meanwhile.
 func (w *Work) Wanted(ctx context.Context, ref plan.JobRef) (bool, error) {
 	yard, err := w.Conn.Yard(ctx)
 	if err != nil {
@@ -104,13 +106,30 @@ func (w *Work) Wanted(ctx context.Context, ref plan.JobRef) (bool, error) {
 		of := subject.Job(k, string(ref.Worker), ref.Site, ref.Fleet, ref.Node, ref.Number)
 		m, err := w.Conn.Last(ctx, subject.ShardStream(k), of)
 		if err == nil {
-			return len(m.Data) > 0, nil
+			return w.unanswered(ctx, k, m)
 		}
 		if !errors.Is(err, bus.ErrNotFound) {
 			return false, err
 		}
 	}
 	return false, nil
+}
+
+// unanswered reports whether a stored job is not withdrawn and has no result.
+func (w *Work) unanswered(ctx context.Context, shard int, m *bus.Message) (bool, error) {
+	if len(m.Data) == 0 {
+		return false, nil
+	}
+	job, err := wire.DecodeJob(m.Type(), m.Version(), m.Data)
+	if err != nil {
+		return false, err
+	}
+	of := subject.Result(shard, string(job.Worker), job.Site, job.Fleet, job.Node, job.Number, job.Attempt)
+	_, err = w.Conn.Last(ctx, subject.ShardStream(shard), of)
+	if errors.Is(err, bus.ErrNotFound) {
+		return true, nil
+	}
+	return false, err
 }
 
 // run is one call of Run.

@@ -134,6 +134,36 @@ func TestWanted(t *testing.T) {
 	})
 }
 
+// TestAnsweredJobIsNotWanted has the acknowledgement of a finished create
+// job get lost: its second delivery must not make the machine again.
+func TestAnsweredJobIsNotWanted(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, 1)
+	y.planners("p1")
+	y.documents()
+	render := &executor.Work{Conn: y.connect(subject.UserRenderer), Worker: plan.WorkerRender, By: "r", Log: y.log}
+	y.start(func(ctx context.Context) error { return render.Run(ctx, y.render) })
+	vsphere := &executor.Work{Conn: y.connect(subject.ConsumerVSphere("dc1")), Worker: plan.WorkerVSphere, Site: "dc1", By: "v", Log: y.log}
+	created := make(chan plan.JobRef, 8)
+	y.start(func(ctx context.Context) error {
+		return vsphere.Run(ctx, func(ctx context.Context, j *plan.Job) *plan.Result {
+			if j.Action != plan.ActionCreate {
+				return y.effect(ctx, j)
+			}
+			if ok, err := vsphere.Wanted(ctx, j.JobRef); err != nil || !ok {
+				t.Errorf("Wanted of an open job = %v, %v; want true", ok, err)
+			}
+			created <- j.JobRef
+			return y.effect(ctx, j)
+		})
+	})
+	y.apply("c1", document("web", 1))
+	y.settled("web", 1)
+	if ok, err := vsphere.Wanted(t.Context(), <-created); err != nil || ok {
+		t.Errorf("Wanted of a job with a result = %v, %v; want false", ok, err)
+	}
+}
+
 // TestFreedAddressWakesWaiters has two fleets, in two shards, that want more
 // addresses than there are.
 func TestFreedAddressWakesWaiters(t *testing.T) {

@@ -68,6 +68,17 @@ func Event(shard int, fleet, key string, i int64) string {
 	return ledger(shard, "out.ev", fleet, key, strconv.FormatInt(i, 10))
 }
 
+// History is where a copy of an event is kept when the shard keeps it no
+// more.
+func History(shard int, fleet, key string, i int64) string {
+	return strings.Join([]string{historyRoot, strconv.Itoa(shard), fleet, key, strconv.FormatInt(i, 10)}, ".")
+}
+
+// HistoryFilter is the filter for the copies of a shard's events.
+func HistoryFilter(shard int) string { return historyRoot + "." + strconv.Itoa(shard) + ".>" }
+
+const historyRoot = "hist"
+
 // FleetEvents is the filter for the audit log of a fleet and its nodes.
 func FleetEvents(shard int, fleet string) string { return ledger(shard, "out.ev", fleet, ">") }
 

@@ -71,6 +71,7 @@ func (t Topology) planner() User {
 		u.DenyPublish = append(u.DenyPublish, t.durables(k, ConsumerPlanner)...)
 	}
 	u.DenyPublish = append(u.DenyPublish, Seat(">"), Yard())
+	u.Publish = append(u.Publish, leaderGet(StreamHistory), historyRoot+".>")
 	u.Publish = append(u.Publish, directGet(ShardStream(0), Yard()), info(StreamObservations), heartbeats)
 	u.Publish = append(u.Publish, follow(StreamObservations)...)
 	return u
@@ -84,6 +85,7 @@ func (t Topology) renderer() User {
 		u.Publish = append(
 			u.Publish,
 			directGet(s, ledger(k, "out.job.render.>")),
+			directGet(s, ledger(k, "in.res.render.>")),
 			directGet(s, KindFilter(k, KindRevision)),
 			ledger(k, "in.res.render.>"),
 		)
@@ -104,6 +106,7 @@ func (t Topology) vsphere(site string) User {
 		u.Publish = append(
 			u.Publish,
 			directGet(s, ledger(k, "out.job.vsphere", site, ">")),
+			directGet(s, ledger(k, "in.res.vsphere", site, ">")),
 			ledger(k, "in.res.vsphere", site, ">"),
 		)
 	}

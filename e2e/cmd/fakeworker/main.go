@@ -19,6 +19,7 @@ import (
 	"yardmaster.dev/e2e/machines"
 	"yardmaster.dev/pkg/bus"
 	"yardmaster.dev/pkg/executor"
+	"yardmaster.dev/pkg/fault"
 	"yardmaster.dev/pkg/plan"
 )
 
@@ -75,8 +76,12 @@ func (c config) work(ctx context.Context, kind plan.Worker, log *slog.Logger) er
 	return w.Run(ctx, func(ctx context.Context, job *plan.Job) *plan.Result {
 		if job.Action == plan.ActionCreate || job.Action == plan.ActionDelete {
 			// As the real executor does before it makes or destroys.
-			if wanted, err := w.Wanted(ctx, job.JobRef); err != nil || !wanted {
-				return nil
+			wanted, err := w.Wanted(ctx, job.JobRef)
+			if err != nil {
+				return nil // handed back
+			}
+			if !wanted {
+				return &plan.Result{Failure: &plan.Failure{Kind: fault.Cancelled, Reason: fault.Stopped, Message: "no longer wanted"}}
 			}
 		}
 		return handler(machines.Trouble(job, c.trouble))
