@@ -62,17 +62,30 @@ func fleetsOf(w *plan.World, only string) []*plan.Fleet {
 // say of pools.
 type specs struct {
 	world *plan.World
-	seen  map[[2]string]*poolSpec
+	seen  map[poolName]*poolSpec
+	// last is what was asked for last: nodes come pool by pool.
+	last poolName
+	spec *poolSpec
 }
 
-func newSpecs(w *plan.World) specs { return specs{world: w, seen: map[[2]string]*poolSpec{}} }
+type poolName struct{ fleet, pool string }
+
+func newSpecs(w *plan.World) *specs { return &specs{world: w, seen: map[poolName]*poolSpec{}} }
 
 // of returns what the fleet's present revision says of the pool.
-func (s specs) of(fleetName, pool string) *poolSpec {
-	key := [2]string{fleetName, pool}
-	if out, ok := s.seen[key]; ok {
-		return out
+func (s *specs) of(fleetName, pool string) *poolSpec {
+	name := poolName{fleetName, pool}
+	if s.spec != nil && s.last == name {
+		return s.spec
 	}
+	if s.seen[name] == nil {
+		s.seen[name] = s.find(fleetName, pool)
+	}
+	s.last, s.spec = name, s.seen[name]
+	return s.spec
+}
+
+func (s *specs) find(fleetName, pool string) *poolSpec {
 	out := &poolSpec{}
 	if f := s.world.Spec(fleetName); f != nil {
 		out.attempts = f.Spec.Retry.Attempts
@@ -84,7 +97,6 @@ func (s specs) of(fleetName, pool string) *poolSpec {
 			}
 		}
 	}
-	s.seen[key] = out
 	return out
 }
 
@@ -95,6 +107,6 @@ type nodeSpec struct {
 	spec *poolSpec
 }
 
-func (s specs) node(n *plan.Node) nodeSpec { return nodeSpec{n, s.of(n.Fleet, n.Pool)} }
+func (s *specs) node(n *plan.Node) nodeSpec { return nodeSpec{n, s.of(n.Fleet, n.Pool)} }
 
 func (n nodeSpec) view() *v1.NodeView { return viewNode(n.Node, n.spec) }

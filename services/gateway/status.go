@@ -110,7 +110,7 @@ func viewServices(s seen) []*v1.ServiceStatus {
 	row := func(scope wire.ServiceScope) *v1.ServiceStatus {
 		return &v1.ServiceStatus{
 			Service: s.Service, Instance: s.Instance, Version: s.Version, Seen: stamp(s.stored),
-			ClockOffset: durationpb.New(s.ClockOffset), Scope: scope.Name, Active: scope.Active,
+			ClockOffset: durationpb.New(s.offset()), Scope: scope.Name, Active: scope.Active,
 			Trouble: trouble(s.Trouble, scope),
 		}
 	}
@@ -122,6 +122,15 @@ func viewServices(s seen) []*v1.ServiceStatus {
 		out = append(out, row(scope))
 	}
 	return out
+}
+
+// offset is the service's clock less the server's: its own word or, if it
+// gave none, what the heartbeat's way through the bus shows.
+func (s seen) offset() time.Duration {
+	if s.ClockOffset != 0 {
+		return s.ClockOffset
+	}
+	return s.At.Sub(s.stored).Round(time.Millisecond)
 }
 
 // breakerClosed is how a breaker stands when all is well.

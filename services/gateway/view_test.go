@@ -79,12 +79,12 @@ func TestRangeSize(t *testing.T) {
 }
 
 // testWorld is a yard with one fleet that has been through something.
-func testWorld(t *testing.T) *plan.World {
-	t.Helper()
+func testWorld(tb testing.TB) *plan.World {
+	tb.Helper()
 	w := plan.NewWorld(plan.EveryShard)
 	docs, problems := specfile.Parse("test.yaml", []byte(yardYAML(3)))
 	if len(problems) > 0 {
-		t.Fatal(problems)
+		tb.Fatal(problems)
 	}
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for _, d := range docs {
