@@ -172,6 +172,7 @@ func TestUsersMayWork(t *testing.T) {
 	publish(subject.UserRenderer, subject.Result(0, "render", "a", "web", "w-0", 1, 1), some)
 	publish(subject.UserGateway, subject.Command(0, "web", "c1"), some)
 	publish(subject.UserPlanner, subject.Revision(0, "web", 1), some)
+	publish(subject.UserPlanner, subject.History(0, "web", "w-0", 1), some)
 	publish(subject.UserPlanner, subject.Job(0, "vsphere", "a", "web", "w-0", 1), some)
 	read := func(user, stream, of string) {
 		t.Helper()

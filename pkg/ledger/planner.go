@@ -129,6 +129,7 @@ func (p *Planner) Run(ctx context.Context) error {
 	group.Go(func() error { return p.readObservations(ctx) })
 	group.Go(func() error { return p.watchClock(ctx) })
 	group.Go(func() error { p.watchPin(ctx); return nil })
+	group.Go(func() error { p.archive(ctx); return nil })
 	group.Go(func() error { return p.loop(ctx) })
 	group.Go(func() error {
 		select {

@@ -196,7 +196,7 @@ func (a *auditor) arrive(end *end, e *wire.Event, hash []byte) {
 // has not moved for long outlives its events in the shard.
 func (a *auditor) old(ctx context.Context, key string, e *end) error {
 	fleet, node, _ := strings.Cut(key, ".")
-	msg, err := a.conn.LeaderLast(ctx, subject.StreamHistory, subject.Event(a.shard, fleet, node, e.number))
+	msg, err := a.conn.LeaderLast(ctx, subject.StreamHistory, subject.History(a.shard, fleet, node, e.number))
 	if errors.Is(err, bus.ErrNotFound) {
 		a.broken("%s: its record names event %d, which is nowhere", e.name, e.number)
 		return nil

@@ -79,8 +79,8 @@ func InputFilter(shard int) string { return ledger(shard, "in.>") }
 // Stream is a stream's promise. Whatever is not named here is the server's
 // default, and false or zero.
 type Stream struct {
-	Name     string
-	Subjects []string
+	Name              string
+	Subjects          []string
 	Replicas          int
 	MaxBytes          int64
 	MaxAge            time.Duration

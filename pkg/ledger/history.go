@@ -1,0 +1,122 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
+
+	"yardmaster.dev/pkg/bus"
+	"yardmaster.dev/pkg/wire"
+	"yardmaster.dev/proto/subject"
+)
+
+const (
+	// headerSource stands on copies: the event's sequence in its shard.
+	headerSource = "Ym-Source"
+	// archiveMost and archiveLinger make batches of what comes together.
+	archiveMost   = 500
+	archiveLinger = 250 * time.Millisecond
+	archiveIdle   = 2 * time.Second
+	// archiveBack is how far a new copier goes back: a power cut may have
+	// undone events that were copied already, at most a batch or two.
+	archiveBack = 2000
+)
+
+// archive copies the shard's events to the history stream while we are the
+// active planner. The copy is never a source of truth: it may lag, and what
+// is copied twice overwrites itself.
+func (p *Planner) archive(ctx context.Context) {
+	for ctx.Err() == nil {
+		if p.active() && p.mirror.Loaded() {
+			if err := p.copyEvents(ctx); err != nil && ctx.Err() == nil {
+				p.log.WarnContext(ctx, "history lags behind", "err", err)
+			}
+		}
+		pause(ctx, archiveIdle)
+	}
+}
+
+func (p *Planner) copyEvents(ctx context.Context) error {
+	_, changed := p.cfg.Conn.Generation()
+	after, err := p.copied(ctx)
+	if err != nil {
+		return err
+	}
+	iter, err := openOrdered(ctx, p.cfg.Conn, subject.ShardStream(p.cfg.Shard), jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{subject.KindFilter(p.cfg.Shard, subject.KindEvent)},
+		DeliverPolicy:  jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1,
+	}, archiveMost)
+	if err != nil {
+		return err
+	}
+	defer iter.Stop()
+	for p.active() {
+		select {
+		case <-changed:
+			return nil // what was copied may have been undone: go back
+		default:
+		}
+		msgs, err := p.copies(ctx, iter)
+		if err != nil {
+			return err
+		}
+		if len(msgs) == 0 {
+			continue
+		}
+		call, cancel := context.WithTimeout(ctx, bus.CallTimeout)
+		_, err = jetstreamext.PublishMsgBatch(call, p.cfg.Conn.JS(), msgs)
+		cancel()
+		if err != nil {
+			return fmt.Errorf("copy %d events: %w", len(msgs), err)
+		}
+	}
+	return nil
+}
+
+// copied is up to where events were copied, with a margin.
+func (p *Planner) copied(ctx context.Context) (uint64, error) {
+	last, err := p.cfg.Conn.LeaderLast(ctx, subject.StreamHistory, subject.HistoryFilter(p.cfg.Shard))
+	if errors.Is(err, bus.ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	at, err := strconv.ParseUint(last.Header.Get(headerSource), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("history: %s has no source: %w", last.Subject, err)
+	}
+	return at - min(at, archiveBack), nil
+}
+
+// copies gathers the events that come together.
+func (p *Planner) copies(ctx context.Context, iter jetstream.MessagesContext) ([]*nats.Msg, error) {
+	var out []*nats.Msg
+	wait := archiveIdle
+	for len(out) < archiveMost {
+		msg, err := next(ctx, iter, wait)
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		name, err := subject.Parse(msg.Subject)
+		if err != nil {
+			return nil, err
+		}
+		to := subject.History(name.Shard, name.Fleet, name.Node, name.Number)
+		m := bus.Rollup(bus.NewMsg(to, wire.Message{Type: msg.Type(), Body: msg.Data}))
+		m.Header[wire.HeaderVersion] = []string{msg.Version()}
+		m.Header[headerSource] = []string{strconv.FormatUint(msg.Sequence, 10)}
+		out = append(out, m)
+		wait = archiveLinger
+	}
+	return out, nil
+}
