@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -88,9 +89,11 @@ func TestUpBringsTheFirstFleetAndFindsItAgain(t *testing.T) {
 	o.Gateway, o.NATS, o.VCenter, o.Control = freeAddr(t), freeAddr(t), freeAddr(t), freeAddr(t)
 
 	first := session(t, o, "stop   Ctrl-C", func() {
-		if metrics := get(t, "http://"+o.Gateway+"/metrics"); !strings.Contains(metrics, `yardmaster_pool_nodes{fleet="web",pool="edge",state="ready"} 3`) {
+		metrics := get(t, "http://"+o.Gateway+"/metrics")
+		if !strings.Contains(metrics, `yardmaster_pool_nodes{fleet="web",pool="edge",state="ready"} 3`) {
 			t.Errorf("/metrics does not count 3 ready nodes:\n%s", metrics)
 		}
+		documented(t, metrics)
 		if ready := get(t, "http://"+o.Gateway+"/readyz"); strings.Contains(ready, "not ") {
 			t.Errorf("/readyz = %q; want every check to be fine", ready)
 		}
@@ -110,6 +113,20 @@ func TestUpBringsTheFirstFleetAndFindsItAgain(t *testing.T) {
 	}
 	if n := strings.Count(before, `"poweredOn"`); n != 3 {
 		t.Errorf("after the restart %d machines are on; want 3: %s", n, before)
+	}
+}
+
+// documented reports metrics that docs/metrics.md does not name.
+func documented(t *testing.T, metrics string) {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`(?m)^# TYPE (yardmaster_\S+)`).FindAllStringSubmatch(metrics, -1) {
+		if !strings.Contains(string(page), "`"+m[1]+"`") {
+			t.Errorf("docs/metrics.md does not name %s", m[1])
+		}
 	}
 }
 
