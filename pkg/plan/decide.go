@@ -19,7 +19,7 @@ import (
 // it. What merely comes late, twice or for nobody gives an empty Outcome.
 func Decide(w *World, in Input, now time.Time) (Outcome, error) {
 	d := &decision{
-		w: w, in: in, now: now, by: "planner",
+		w: w, in: in, now: now, by: "planner", left: w.Policy.Chunk,
 		records: map[string]Record{},
 		fleets:  map[string]*Fleet{},
 		taken:   map[string]map[uint32]bool{},
@@ -42,6 +42,9 @@ type decision struct {
 	order   []string
 	out     Outcome
 
+	// left is how many more nodes this decision may touch: its outcome must
+	// fit into one batch.
+	left int
 	// by and took go into the events.
 	by   string
 	took time.Duration

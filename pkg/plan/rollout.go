@@ -106,39 +106,35 @@ func (d *decision) advance(f *fleetState) {
 	if f.spec() == nil {
 		return
 	}
-	left := d.w.Policy.Chunk
 	for _, name := range f.poolNames() {
-		left = d.advancePool(f, name, left)
-		if left == 0 {
-			break
-		}
+		d.advancePool(f, name)
 	}
-	if stepping := left == 0; stepping || f.record.Stepping {
+	if stepping := d.left <= 0; stepping || f.record.Stepping {
 		d.fleet(f).Stepping = stepping
 		d.out.Step = stepping
 	}
 	d.settle(f)
 }
 
-func (d *decision) advancePool(f *fleetState, name string, left int) int {
+func (d *decision) advancePool(f *fleetState, name string) {
 	c := f.course(name)
-	for ; left > 0; left-- {
+	for d.left > 0 {
 		p := f.pools[name]
 		if p == nil {
 			p = &pool{name: name}
 		}
 		kind, ordinal := p.next(c)
 		if kind == stepNone {
-			return left
+			return
 		}
 		d.take(f, p, kind, ordinal)
 	}
-	return 0
 }
 
 func (d *decision) take(f *fleetState, p *pool, kind stepKind, ordinal int) {
+	d.left--
 	if kind == stepMake {
-		d.create(f, p, ordinal)
+		d.left -= len(staticRefs(d.w.poolOf(d.create(f, p, ordinal)))) / 8 // their claims are one batch too
 		return
 	}
 	act := stepActs[kind]
@@ -157,7 +153,7 @@ var stepActs = map[stepKind]struct {
 
 // create makes a node, or the next life of one that is gone; events and
 // incarnations go on counting.
-func (d *decision) create(f *fleetState, p *pool, ordinal int) {
+func (d *decision) create(f *fleetState, p *pool, ordinal int) *Node {
 	n := &Node{Fleet: f.name, Pool: p.name, Ordinal: ordinal}
 	if old := p.node(ordinal); old != nil {
 		c := *old
@@ -169,7 +165,7 @@ func (d *decision) create(f *fleetState, p *pool, ordinal int) {
 		d.restamp(n)
 		n.Reason, n.Message, n.Hint = "", "", ""
 	})
-	d.admit(n)
+	return d.admit(n)
 }
 
 // settle notes when every node has reached the newest revision, and when the

@@ -127,6 +127,9 @@ func (y *yard) decide(in Input) {
 			y.commit(in, out)
 			return
 		}
+		if len(out.Claims) > batch {
+			y.tb.Fatalf("%s asks for %d claims; want at most %d", in.ID, len(out.Claims), batch)
+		}
 		for _, c := range out.Claims {
 			y.w.Put(c)
 		}
@@ -134,7 +137,14 @@ func (y *yard) decide(in Input) {
 	y.tb.Fatalf("Decide(%s) asks for claims again and again", in.ID)
 }
 
+// batch is the most messages that the store takes as one.
+const batch = 990
+
 func (y *yard) commit(in Input, out Outcome) {
+	y.tb.Helper()
+	if size := len(out.Records) + len(out.Events) + len(out.Jobs) + len(out.Withdrawn) + 1; size > batch {
+		y.tb.Fatalf("the outcome of %s has %d messages; want at most %d", in.ID, size, batch)
+	}
 	y.outcome = out
 	for _, r := range out.Records {
 		y.w.Put(r)
