@@ -20,7 +20,7 @@ const perPool = 5000
 func loaded(tb testing.TB, count int) (*World, fleet.Fleet) {
 	tb.Helper()
 	y := newYard(tb)
-	doc := testFleet("web")
+	doc := testFleet()
 	targets := map[string]int{}
 	for i := 0; i < count; i += perPool {
 		name := fmt.Sprintf("p%d", i/perPool)

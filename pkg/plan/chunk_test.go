@@ -20,7 +20,7 @@ func TestLargeChangesGoInSteps(t *testing.T) {
 		y.w.Put(&Network{Document: testNetwork(name, fmt.Sprintf("10.%d.0.10-10.%d.200.250", i, i))})
 		pool.Networks = append(pool.Networks, fleet.PoolNetwork{Ref: name})
 	}
-	doc := reckless(testFleet("web", pool))
+	doc := reckless(testFleet(pool))
 	doc.Spec.Rollout.MaxUnavailable = new(count)
 	y.send(applyCommand("first", doc))
 	y.counts(t, PoolCounts{Pool: "a", Target: count, Present: count, Waiting: count})

@@ -118,7 +118,7 @@ func drawNode(t *rapid.T, y *yard, name string) *Node {
 }
 
 func drawFleet(t *rapid.T) fleet.Fleet {
-	doc := testFleet("web", testPool("a", rapid.IntRange(0, 5).Draw(t, "a")), testPool("b", rapid.IntRange(0, 3).Draw(t, "b")))
+	doc := testFleet(testPool("a", rapid.IntRange(0, 5).Draw(t, "a")), testPool("b", rapid.IntRange(0, 3).Draw(t, "b")))
 	doc.Spec.Rollout = fleet.Rollout{
 		MaxUnavailable: new(rapid.IntRange(0, 2).Draw(t, "unavailable")),
 		MaxSurge:       new(rapid.IntRange(0, 2).Draw(t, "surge")),
@@ -236,7 +236,7 @@ func everything(w *World) []Record {
 func TestForeignFleetsAreLeftAlone(t *testing.T) {
 	t.Parallel()
 	y := tightYard(t, "10.0.0.10-10.0.0.10")
-	y.send(applyCommand("first", testFleet("web", testPool("a", 3))))
+	y.send(applyCommand("first", testFleet(testPool("a", 3))))
 	for _, c := range []struct {
 		place, shard int
 		want         bool
@@ -258,7 +258,7 @@ func TestForeignFleetsAreLeftAlone(t *testing.T) {
 func TestMissingRevisionDestroysNothing(t *testing.T) {
 	t.Parallel()
 	y := newYard(t)
-	y.send(applyCommand("first", testFleet("web", testPool("a", 3))))
+	y.send(applyCommand("first", testFleet(testPool("a", 3))))
 	y.run()
 	w := NewWorld(0)
 	for _, r := range everything(y.w) {

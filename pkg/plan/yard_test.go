@@ -59,8 +59,8 @@ func testNetwork(name, addresses string) fleet.Network {
 	}
 }
 
-func testFleet(name string, pools ...fleet.Pool) fleet.Fleet {
-	f := fleet.Fleet{APIVersion: fleet.APIVersion, Kind: fleet.KindFleet, Metadata: fleet.Metadata{Name: name}}
+func testFleet(pools ...fleet.Pool) fleet.Fleet {
+	f := fleet.Fleet{APIVersion: fleet.APIVersion, Kind: fleet.KindFleet, Metadata: fleet.Metadata{Name: "web"}}
 	f.Spec.Config = []fleet.Layer{{Role: "base"}}
 	f.Spec.Pools = pools
 	return f

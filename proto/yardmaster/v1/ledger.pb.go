@@ -980,14 +980,16 @@ func (x *ReceiptRecord) GetSummary() string {
 
 // ClaimRecord says who holds a thing. A free one is empty.
 type ClaimRecord struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
-	Thing         string                 `protobuf:"bytes,2,opt,name=thing,proto3" json:"thing,omitempty"`
-	Fleet         string                 `protobuf:"bytes,3,opt,name=fleet,proto3" json:"fleet,omitempty"`
-	FleetUid      string                 `protobuf:"bytes,4,opt,name=fleet_uid,json=fleetUid,proto3" json:"fleet_uid,omitempty"`
-	Node          string                 `protobuf:"bytes,5,opt,name=node,proto3" json:"node,omitempty"`
-	Shard         int32                  `protobuf:"varint,6,opt,name=shard,proto3" json:"shard,omitempty"`
-	Since         *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=since,proto3" json:"since,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Kind     string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Thing    string                 `protobuf:"bytes,2,opt,name=thing,proto3" json:"thing,omitempty"`
+	Fleet    string                 `protobuf:"bytes,3,opt,name=fleet,proto3" json:"fleet,omitempty"`
+	FleetUid string                 `protobuf:"bytes,4,opt,name=fleet_uid,json=fleetUid,proto3" json:"fleet_uid,omitempty"`
+	Node     string                 `protobuf:"bytes,5,opt,name=node,proto3" json:"node,omitempty"`
+	Shard    int32                  `protobuf:"varint,6,opt,name=shard,proto3" json:"shard,omitempty"`
+	Since    *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=since,proto3" json:"since,omitempty"`
+	// The node's life that asked for an address.
+	Incarnation   int32 `protobuf:"varint,8,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1069,6 +1071,13 @@ func (x *ClaimRecord) GetSince() *timestamppb.Timestamp {
 		return x.Since
 	}
 	return nil
+}
+
+func (x *ClaimRecord) GetIncarnation() int32 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
 }
 
 // PlaceRecord says which shard a fleet lives in.
@@ -3218,7 +3227,7 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\arefusal\x18\x05 \x03(\tR\arefusal\x12\x12\n" +
 	"\x04code\x18\x06 \x01(\tR\x04code\x12\x1a\n" +
 	"\brevision\x18\a \x01(\x05R\brevision\x12\x18\n" +
-	"\asummary\x18\b \x01(\tR\asummary\"\xc6\x01\n" +
+	"\asummary\x18\b \x01(\tR\asummary\"\xe8\x01\n" +
 	"\vClaimRecord\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x14\n" +
 	"\x05thing\x18\x02 \x01(\tR\x05thing\x12\x14\n" +
@@ -3226,7 +3235,8 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\tfleet_uid\x18\x04 \x01(\tR\bfleetUid\x12\x12\n" +
 	"\x04node\x18\x05 \x01(\tR\x04node\x12\x14\n" +
 	"\x05shard\x18\x06 \x01(\x05R\x05shard\x120\n" +
-	"\x05since\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"9\n" +
+	"\x05since\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12 \n" +
+	"\vincarnation\x18\b \x01(\x05R\vincarnation\"9\n" +
 	"\vPlaceRecord\x12\x14\n" +
 	"\x05fleet\x18\x01 \x01(\tR\x05fleet\x12\x14\n" +
 	"\x05shard\x18\x02 \x01(\x05R\x05shard\"n\n" +
