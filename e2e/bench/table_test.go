@@ -79,6 +79,14 @@ func compare(what, unit string, ours, peer []float64, aim float64) {
 	})
 }
 
+// ratio adds a line whose rounds were ratios already.
+func ratio(what string, got []float64, aim float64) {
+	table = append(table, row{
+		what: what, ours: "-", peer: "-", ratio: fmt.Sprintf("%.4gx", median(got)),
+		aim: fmt.Sprintf("%gx %s", aim, verdict(median(got), aim)), spread: fmt.Sprintf("%.0f %%", spread(got)),
+	})
+}
+
 // limit adds a line for a figure that has a bound instead of a peer.
 func limit(what, unit string, got []float64, aim float64) {
 	table = append(table, row{

@@ -25,10 +25,9 @@ type driver struct {
 	conn *bus.Conn
 	dir  machines.Folder
 
-	mu     sync.Mutex
-	sent   int
-	twice  int
-	phoned map[string]bool
+	mu    sync.Mutex
+	sent  int
+	twice int
 }
 
 // Fleet is what a fleet should be by all that was accepted.
@@ -142,7 +141,7 @@ func (d *driver) documents(ctx context.Context) {
 	meta := func(name string) fleet.Metadata { return fleet.Metadata{Name: name} }
 	d.must(ctx, 0, plan.YardScope, &plan.Command{ID: d.nextID("network"), ApplyNetwork: &fleet.Network{
 		APIVersion: fleet.APIVersion, Kind: fleet.KindNetwork, Metadata: meta("lan"),
-		Spec: fleet.NetworkSpec{Subnet: "10.0.0.0/16", Range: "10.0.1.0-10.0.8.255", Gateway: "10.0.0.1", DNS: []string{"10.0.0.1"}},
+		Spec: fleet.NetworkSpec{Subnet: "10.0.0.0/16", Range: "10.0.1.0-10.0.200.255", Gateway: "10.0.0.1", DNS: []string{"10.0.0.1"}},
 	}})
 	d.must(ctx, 0, plan.YardScope, &plan.Command{ID: d.nextID("site"), ApplySite: &fleet.Site{
 		APIVersion: fleet.APIVersion, Kind: fleet.KindSite, Metadata: meta("dc1"),
@@ -236,30 +235,40 @@ func (d *driver) answer(ctx context.Context, f *Fleet, c *plan.Command) bool {
 	return r.Accepted
 }
 
-// guests lets every new machine phone home until ctx ends.
+// guests lets every new machine phone home until ctx ends, many at once as
+// guests do.
 func (d *driver) guests(ctx context.Context, shardOf func(fleet string) (int, bool)) {
+	calls := make(chan struct{}, 32)
+	var group sync.WaitGroup
+	defer group.Wait()
+	seen := map[string]time.Time{} // by file, so that only new ones are read
 	for ctx.Err() == nil {
-		all, err := d.dir.All()
+		fresh, err := d.dir.Since(seen)
 		if err != nil {
 			d.tb.Error(err)
 			return
 		}
-		for _, m := range all {
+		for name, m := range fresh {
 			shard, known := shardOf(m.Fleet)
-			if d.phoned[m.UUID] || !known {
+			if !known {
+				delete(seen, name)
 				continue
 			}
-			c := &plan.Command{ID: "ph-" + m.Token[:32], PhoneHome: &plan.PhoneHome{
-				Node: m.Node, Incarnation: m.Incarnation, TokenSHA256: m.Token, Address: m.Address,
-				MachineID: m.UUID, BootID: m.UUID, OSVersion: "4593.2.5",
-			}}
-			d.send(ctx, shard, m.Fleet, c)
-			if ctx.Err() == nil {
-				d.phoned[m.UUID] = true
-			}
+			calls <- struct{}{}
+			group.Go(func() {
+				d.send(ctx, shard, m.Fleet, phoneHome(m))
+				<-calls
+			})
 		}
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond)
 	}
+}
+
+func phoneHome(m machines.Machine) *plan.Command {
+	return &plan.Command{ID: "ph-" + m.Token[:32], PhoneHome: &plan.PhoneHome{
+		Node: m.Node, Incarnation: m.Incarnation, TokenSHA256: m.Token, Address: m.Address,
+		MachineID: m.UUID, BootID: m.UUID, OSVersion: "4593.2.5",
+	}}
 }
 
 // awaitSettled waits until a fleet's record says that every node has reached

@@ -30,6 +30,8 @@ type Yard struct {
 	Workers  []*harness.Proc
 	// Conn is the watcher's connection.
 	Conn *bus.Conn
+	// Metrics is where the first planner shows its own.
+	Metrics string
 
 	machines machines.Folder
 	driver   *driver
@@ -59,9 +61,12 @@ func New(tb testing.TB, o Options) *Yard {
 		o.Bus.Topology = subject.Topology{Shards: 1, Sites: []string{"dc1"}}
 	}
 	y.Bus = harness.StartBus(tb, o.Bus)
+	ports := harness.Ports(tb, orTwo(o.Planners))
+	y.Metrics = "http://" + harness.Addr(ports[0]) + "/metrics"
 	for i := range orTwo(o.Planners) {
 		name := fmt.Sprintf("planner-%d", i)
-		y.Planners = append(y.Planners, harness.StartService(tb, "planner", name, y.Bus.ServiceArgs(subject.UserPlanner)...))
+		y.Planners = append(y.Planners, harness.StartService(tb, "planner", name,
+			append(y.Bus.ServiceArgs(subject.UserPlanner), "--health-listen", harness.Addr(ports[i]))...))
 	}
 	for i := range orTwo(o.Workers) {
 		name := fmt.Sprintf("worker-%d", i)
@@ -73,7 +78,7 @@ func New(tb testing.TB, o Options) *Yard {
 			},
 		}))
 	}
-	y.driver = &driver{tb: tb, conn: y.Bus.Connect(tb, subject.UserGateway), dir: y.machines, phoned: map[string]bool{}}
+	y.driver = &driver{tb: tb, conn: y.Bus.Connect(tb, subject.UserGateway), dir: y.machines}
 	y.Conn = y.Bus.Connect(tb, subject.UserWatcher)
 	y.driver.documents(tb.Context())
 	return y
@@ -123,7 +128,7 @@ func (y *Yard) BringUp(ctx context.Context, fleets ...*Fleet) (transitions int, 
 		y.tb.Fatal(err)
 	}
 	for _, f := range fleets {
-		transitions += l.EventsOf(f.Name())
+		transitions += l.EventsOf(f.Name(), start.Add(took))
 	}
 	return transitions, took
 }

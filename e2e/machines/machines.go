@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"yardmaster.dev/pkg/fault"
 	"yardmaster.dev/pkg/plan"
@@ -194,4 +195,29 @@ func (f Folder) All() (map[string]Machine, error) {
 		all[e.Name()] = m
 	}
 	return all, nil
+}
+
+// Since reads the machines that are newer than seen, and notes them there.
+func (f Folder) Since(seen map[string]time.Time) (map[string]Machine, error) {
+	entries, err := os.ReadDir(string(f))
+	if err != nil {
+		return nil, err
+	}
+	fresh := map[string]Machine{}
+	for _, e := range entries {
+		info, err := e.Info()
+		if strings.HasPrefix(e.Name(), ".") || err != nil || seen[e.Name()].Equal(info.ModTime()) {
+			continue
+		}
+		m, err := read(filepath.Join(string(f), e.Name()))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // removed just now
+		}
+		if err != nil {
+			return nil, err
+		}
+		seen[e.Name()] = info.ModTime()
+		fresh[e.Name()] = m
+	}
+	return fresh, nil
 }

@@ -204,12 +204,14 @@ func (l *Ledger) Events() int {
 	return n
 }
 
-// EventsOf is how many events the ledger holds of a fleet and its nodes.
-func (l *Ledger) EventsOf(fleet string) int {
+// EventsOf is how many events of a fleet and its nodes happened until then.
+func (l *Ledger) EventsOf(fleet string, until time.Time) int {
 	n := 0
 	for _, es := range l.events {
-		if es[0].GetFleet() == fleet {
-			n += len(es)
+		for _, e := range es {
+			if e.GetFleet() == fleet && !e.GetAt().AsTime().After(until) {
+				n++
+			}
 		}
 	}
 	return n

@@ -26,7 +26,7 @@ type yard struct{ *realyard.Yard }
 func newYard(t *testing.T) *yard {
 	t.Helper()
 	return &yard{realyard.New(t, realyard.Options{Simulator: []string{
-		"--clone-delay", "200ms", "--power-delay", "50ms", "--boot-delay", "500ms", "--phone-home-retry", "1s",
+		"--clone-delay", "800ms", "--power-delay", "100ms", "--boot-delay", "1500ms", "--phone-home-retry", "1s",
 	}})}
 }
 
@@ -107,7 +107,7 @@ func (y *yard) while(storm *harness.Storm, done func() bool) {
 	y.TB.Helper()
 	end := time.Now().Add(40 * time.Second)
 	for {
-		storm.Rage(200*time.Millisecond, 3*time.Second)
+		storm.Rage(100*time.Millisecond, 1200*time.Millisecond)
 		if done() || time.Now().After(end) {
 			return
 		}
@@ -150,7 +150,7 @@ func (y *yard) watch(fleet string) *witness {
 			if vms, err := y.VCenter.VMs(ctx); err == nil {
 				w.note(vms, fleet)
 			}
-			time.Sleep(150 * time.Millisecond)
+			time.Sleep(100 * time.Millisecond)
 		}
 	})
 	return w
