@@ -29,12 +29,14 @@ func readSources(sources []*v1.Source) (documents, []*v1.Problem) {
 	first := map[string]*specfile.Parsed{}
 	for _, source := range sources {
 		parsed, wrong := specfile.Parse(source.GetFilename(), source.GetContent())
-		problems = append(problems, wrong...)
+		var layers, twice []specfile.Problem
 		for _, p := range parsed {
-			problems = append(problems, p.Locate(check(p.Document))...)
-			problems = append(problems, elsewhere(first, source.GetFilename(), p)...)
+			layers = append(layers, p.Locate(check(p.Document))...)
+			twice = append(twice, elsewhere(first, source.GetFilename(), p)...)
 			docs = append(docs, p.Document)
 		}
+		problems = append(problems, specfile.Merge(wrong, layers)...)
+		problems = append(problems, twice...)
 	}
 	slices.SortStableFunc(docs, func(a, b fleet.Document) int {
 		return cmp.Compare(rank[a.DocumentKind()], rank[b.DocumentKind()])
