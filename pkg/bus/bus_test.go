@@ -410,6 +410,32 @@ func TestStrangerIsRefused(t *testing.T) {
 	}
 }
 
+// TestThreeFailuresMoveOn: a server that answers pings and nothing else is
+// left.
+func TestThreeFailuresMoveOn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.connect(subject.UserGateway)
+	before, changed := c.Generation()
+	c.Struggled()
+	c.Struggled()
+	c.Worked()
+	c.Struggled()
+	c.Struggled()
+	if now, _ := c.Generation(); now != before {
+		t.Fatal("two failures in a row made a new connection")
+	}
+	c.Struggled()
+	select {
+	case <-changed:
+	case <-time.After(patience):
+		t.Fatal("three failures in a row changed nothing")
+	}
+	if _, err := c.Yard(t.Context()); err != nil {
+		t.Errorf("the new connection does not work: %v", err)
+	}
+}
+
 // TestConnectWaits starts the client before the server.
 func TestConnectWaits(t *testing.T) {
 	t.Parallel()

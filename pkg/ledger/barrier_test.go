@@ -1,7 +1,9 @@
 package ledger
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -10,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -126,26 +129,25 @@ func TestWaitMindsTheEpoch(t *testing.T) {
 	}
 }
 
-// TestBatchOrder: records last, events hold their record's hash and chain on.
-func TestBatchOrder(t *testing.T) {
-	t.Parallel()
+// twoMoves is a round in which a node moves twice and calls a job back that
+// the same round made.
+func twoMoves(t *testing.T) (*memory, *batch) {
+	t.Helper()
 	mem := newMemory(plan.NewWorld(0))
-	of := subject.Node(0, "web", "w-0")
-	mem.entries[of] = entry{sequence: 4, chain: "before"}
+	mem.entries[subject.Node(0, "web", "w-0")] = entry{sequence: 4, chain: "before"}
 	r := newRound(0, mem, time.Unix(1, 0), "p1")
 	job := plan.JobRef{Worker: plan.WorkerRender, Site: "dc1", Fleet: "web", Node: "w-0", Number: 2}
-	steps := []plan.Outcome{
+	for _, out := range []plan.Outcome{
 		{
 			Records: []plan.Record{node(plan.Rendering)}, Step: true,
 			Events: []*plan.Event{{Fleet: "web", Node: "w-0", Number: 2}}, Jobs: []*plan.Job{{JobRef: job}},
 		},
-		{ // the same node moves on in the same round, and calls its job back
+		{
 			Records: []plan.Record{node(plan.Deleted)}, Withdrawn: []plan.JobRef{job},
 			Events: []*plan.Event{{Fleet: "web", Node: "w-0", Number: 3}},
 		},
-	}
-	for i := range steps {
-		if err := r.take("web", &steps[i]); err != nil {
+	} {
+		if err := r.take("web", &out); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -153,6 +155,14 @@ func TestBatchOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return mem, b
+}
+
+// TestBatchOrder: events, jobs, steps, and one record per subject, last.
+func TestBatchOrder(t *testing.T) {
+	t.Parallel()
+	mem, b := twoMoves(t)
+	of := subject.Node(0, "web", "w-0")
 	var got []string
 	for _, m := range b.msgs {
 		got = append(got, m.Subject)
@@ -161,36 +171,43 @@ func TestBatchOrder(t *testing.T) {
 		subject.Event(0, "web", "w-0", 2), subject.Event(0, "web", "w-0", 3),
 		subject.Job(0, "render", "dc1", "web", "w-0", 2), subject.Step(0, "web"), of,
 	}
-	if len(got) != len(want) {
-		t.Fatalf("batch = %v; want %v", got, want)
-	}
-	for i := range want {
-		if got[i] != want[i] {
-			t.Errorf("message %d is %s; want %s", i, got[i], want[i])
-		}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Fatalf("the batch is in another order (-want +got):\n%s", d)
 	}
 	if len(b.msgs[2].Data) != 0 || b.msgs[2].Header.Get(nats.MsgRollup) == "" {
 		t.Error("a job that was called back in the round that made it is not written empty")
 	}
-	events := make([]*wire.Event, 2)
-	for i := range events {
-		if events[i], err = wire.DecodeEvent(wire.TypeEvent, wire.Version, b.msgs[i].Data); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if string(events[0].Prev) != "before" || len(events[0].Record) != 0 || len(events[1].Record) == 0 {
-		t.Errorf("events chain as %q, %q with records %x, %x", events[0].Prev, events[1].Prev, events[0].Record, events[1].Record)
-	}
-	record := b.msgs[len(b.msgs)-1]
-	if record.Header.Get(wire.HeaderChain) != hex.EncodeToString([]byte(b.entries[of].chain)) || record.Header.Get(wire.HeaderAmended) != "" {
-		t.Errorf("record's chain is %s", record.Header.Get(wire.HeaderChain))
-	}
-	if record.Header.Get(nats.ExpectedLastSubjSeqHdr) != "4" {
+	if b.msgs[4].Header.Get(nats.ExpectedLastSubjSeqHdr) != "4" {
 		t.Error("the record is not written by compare-and-set")
 	}
 	b.landed(mem, 100)
 	if mem.entries[of].sequence != 104 {
 		t.Errorf("the record's version is noted as %d; want 104", mem.entries[of].sequence)
+	}
+}
+
+// TestBatchChains: each event holds the hash of the one before, the last one
+// that of the record, and the record that of the last event.
+func TestBatchChains(t *testing.T) {
+	t.Parallel()
+	_, b := twoMoves(t)
+	events := make([]*wire.Event, 2)
+	for i := range events {
+		var err error
+		if events[i], err = wire.DecodeEvent(wire.TypeEvent, wire.Version, b.msgs[i].Data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, last, record := sha256.Sum256(b.msgs[0].Data), sha256.Sum256(b.msgs[1].Data), sha256.Sum256(b.msgs[4].Data)
+	if string(events[0].Prev) != "before" || !bytes.Equal(events[1].Prev, first[:]) {
+		t.Errorf("events name %q and %x as their predecessors", events[0].Prev, events[1].Prev)
+	}
+	if len(events[0].Record) != 0 || !bytes.Equal(events[1].Record, record[:]) {
+		t.Errorf("events name %x and %x as their records", events[0].Record, events[1].Record)
+	}
+	h := b.msgs[4].Header
+	if h.Get(wire.HeaderChain) != hex.EncodeToString(last[:]) || h.Get(wire.HeaderAmended) != "" {
+		t.Errorf("the record's chain is %s, amended %q", h.Get(wire.HeaderChain), h.Get(wire.HeaderAmended))
 	}
 }
 

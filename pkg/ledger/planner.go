@@ -123,6 +123,9 @@ func (p *Planner) world() *plan.World {
 // back what it holds. It returns an error when only an operator can help:
 // a refused publish, another stream, a wrong clock.
 func (p *Planner) Run(ctx context.Context) error {
+	if err := p.compareClock(ctx); err != nil {
+		return fmt.Errorf("plan shard %d: %w", p.cfg.Shard, err)
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return p.mirror.Run(ctx) })
 	group.Go(func() error { return p.readInputs(ctx) })

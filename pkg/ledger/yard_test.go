@@ -33,6 +33,13 @@ type yard struct {
 	gateway *bus.Conn
 	mirror  *ledger.Mirror
 	log     *slog.Logger
+	// policy makes stages short and fan-outs need several steps.
+	policy func(*plan.Policy)
+}
+
+func testPolicy(p *plan.Policy) {
+	p.Grace = 500 * time.Millisecond
+	p.Chunk = 16
 }
 
 // patience bounds every wait of these tests.
@@ -53,7 +60,7 @@ func topology(shards int) subject.Topology {
 
 func newYard(tb testing.TB, shards int) *yard {
 	tb.Helper()
-	y := &yard{tb: tb, dir: tb.TempDir(), shards: shards, log: testLog(tb)}
+	y := &yard{tb: tb, dir: tb.TempDir(), shards: shards, log: testLog(tb), policy: testPolicy}
 	var err error
 	if y.users, err = bus.MakeUsers(y.dir, topology(shards)); err != nil {
 		tb.Fatal(err)
@@ -136,7 +143,7 @@ func (y *yard) planner(name string, shard int) *ledger.Planner {
 	y.tb.Helper()
 	return ledger.NewPlanner(ledger.PlannerConfig{
 		Conn: y.connect(subject.UserPlanner), Shard: shard, Instance: name, Log: y.log.With("instance", name),
-		Policy: func(p *plan.Policy) { p.Grace = 500 * time.Millisecond },
+		Policy: y.policy,
 	})
 }
 

@@ -81,6 +81,14 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	}
 	group.Go(func() error { bus.Heartbeat(ctx, conn, s.state); return nil })
 	group.Go(func() error { s.watch(ctx); return nil })
+	group.Go(func() error {
+		select {
+		case err := <-conn.Failed():
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	})
 	return group.Wait()
 }
 
