@@ -177,53 +177,73 @@ func TestRunnerAsksForALostConfig(t *testing.T) {
 	}
 }
 
+// unsteady is a backend that can be away.
+type unsteady struct {
+	*fake
+	mu    sync.Mutex
+	down  bool
+	tries int
+}
+
+func newUnsteady() *unsteady {
+	u := &unsteady{fake: newFake(), down: true}
+	u.fail = func(*executor.Task) error {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		u.tries++
+		if u.down {
+			return fault.Newf(fault.Busy, fault.BackendDown, "vCenter does not answer")
+		}
+		return nil
+	}
+	return u
+}
+
+// recover brings it back and says how often it was tried.
+func (u *unsteady) recover() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.down = false
+	return u.tries
+}
+
+func sameFailure(got *plan.Failure, want plan.Failure) bool {
+	return got != nil && got.Kind == want.Kind && got.Reason == want.Reason && got.Message == want.Message
+}
+
 // TestBreaker: after some busy failures jobs are turned away without a try,
 // and none of them counts; once the backend is back, so is the work.
 func TestBreaker(t *testing.T) {
 	t.Parallel()
 	y := newYard(t, 1)
-	f := newFake()
-	var mu sync.Mutex
-	down, tries := true, 0
-	f.fail = func(*executor.Task) error {
-		mu.Lock()
-		defer mu.Unlock()
-		tries++
-		if down {
-			return fault.Newf(fault.Busy, fault.BackendDown, "vCenter does not answer")
-		}
-		return nil
-	}
-	r, _ := y.start("one", f)
+	u := newUnsteady()
+	r, _ := y.start("one", u)
 	const jobs = 20
 	digest := y.config("{}")
-	for i := range jobs {
+	create := func(i int) *plan.Failure {
 		j := job(i+1, plan.ActionCreate)
 		j.ConfigDigest = digest
 		y.submit(0, j)
-		failure := y.result(0, j).Failure
-		if failure == nil || failure.Kind != fault.Busy || failure.Reason != fault.BackendDown || failure.Message != "vCenter does not answer" {
-			t.Fatalf("job %d: failure %+v; want busy", i, failure)
+		return y.result(0, j).Failure
+	}
+	for i := range jobs {
+		want := plan.Failure{Kind: fault.Busy, Reason: fault.BackendDown, Message: "vCenter does not answer"}
+		if failure := create(i); !sameFailure(failure, want) {
+			t.Fatalf("job %d: failure %+v; want %+v", i, failure, want)
 		}
 	}
-	mu.Lock()
-	if tries >= jobs {
-		t.Errorf("%d tries for %d jobs; want the breaker to spare some", tries, jobs)
-	}
-	down = false
-	mu.Unlock()
 	if s := r.State(); !s.Active || s.Breaker == "closed" || s.BreakerMessage == "" {
 		t.Errorf("state %+v; want active, breaker not closed, with a message", s)
 	}
-	for i := jobs; ; i++ {
-		j := job(i+1, plan.ActionCreate)
-		j.ConfigDigest = digest
-		y.submit(0, j)
-		if failure := y.result(0, j).Failure; failure == nil {
-			break
-		} else if failure.Kind != fault.Busy {
-			t.Fatalf("failure %+v; want busy until the breaker closes", failure)
-		}
+	if tries := u.recover(); tries >= jobs {
+		t.Errorf("%d tries for %d jobs; want the breaker to spare some", tries, jobs)
+	}
+	failure := create(jobs)
+	for i := jobs + 1; failure != nil && failure.Kind == fault.Busy; i++ {
+		failure = create(i)
+	}
+	if failure != nil {
+		t.Errorf("failure %+v; want busy until the breaker closes", failure)
 	}
 	if s := r.State(); s.Breaker != "closed" {
 		t.Errorf("state %+v; want the breaker closed", s)

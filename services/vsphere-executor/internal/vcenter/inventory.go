@@ -19,7 +19,7 @@ const pageSize = 500
 // not exist are left out of the answer instead of failing it.
 func retrieve(ctx context.Context, vim *vim25.Client, refs []ref, paths ...string) ([]types.ObjectContent, error) {
 	kinds := map[string]bool{}
-	spec := types.PropertyFilterSpec{ReportMissingObjectsInResults: types.NewBool(true)}
+	spec := types.PropertyFilterSpec{ReportMissingObjectsInResults: new(true)}
 	for _, r := range refs {
 		spec.ObjectSet = append(spec.ObjectSet, types.ObjectSpec{Obj: r})
 		if !kinds[r.Type] {
@@ -43,9 +43,9 @@ func below(ctx context.Context, vim *vim25.Client, in ref, kinds []string, paths
 	}
 	defer func() { _ = v.Destroy(context.WithoutCancel(ctx)) }() // it goes with the session anyway
 	spec := types.PropertyFilterSpec{
-		ReportMissingObjectsInResults: types.NewBool(true),
+		ReportMissingObjectsInResults: new(true),
 		ObjectSet: []types.ObjectSpec{{
-			Obj: v.Reference(), Skip: types.NewBool(true), SelectSet: []types.BaseSelectionSpec{v.TraversalSpec()},
+			Obj: v.Reference(), Skip: new(true), SelectSet: []types.BaseSelectionSpec{v.TraversalSpec()},
 		}},
 	}
 	for _, kind := range kinds {

@@ -94,7 +94,7 @@ func (c *connection) search(ctx context.Context, t *executor.Task) (*machine, er
 			return m, nil
 		}
 	}
-	found, err := object.NewSearchIndex(c.vim).FindByUuid(ctx, nil, t.Job.MachineUUID, true, types.NewBool(true))
+	found, err := object.NewSearchIndex(c.vim).FindByUuid(ctx, nil, t.Job.MachineUUID, true, new(true))
 	if err != nil {
 		return nil, fmt.Errorf("look for VM %s by UUID %s: %w", name(t), t.Job.MachineUUID, err)
 	}

@@ -199,14 +199,14 @@ func (n *names) networkOf(ctx context.Context, dc *mo.Datacenter, name string) (
 	return network.EthernetCardBackingInfo(ctx)
 }
 
-// folderOf walks a path of folders; missing ones are made by make, if any.
-func (n *names) folderOf(ctx context.Context, root ref, path string, make func(*names, context.Context, search) (ref, error)) (ref, error) {
+// folderOf walks a path of folders; missing says what to do about one that is not there, if anything.
+func (n *names) folderOf(ctx context.Context, root ref, path string, missing func(*names, context.Context, search) (ref, error)) (ref, error) {
 	at := root
 	for part := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
 		s := search{at, "Folder", part}
 		next, err := n.one(ctx, s)
-		if err != nil && make != nil && fault.Of(err).Reason == fault.NotFound {
-			next, err = make(n, ctx, s)
+		if err != nil && missing != nil && fault.Of(err).Reason == fault.NotFound {
+			next, err = missing(n, ctx, s)
 		}
 		if err != nil {
 			return ref{}, err

@@ -49,7 +49,7 @@ type sighting struct {
 	missed  int
 }
 
-func newSightings() *sightings { 
+func newSightings() *sightings {
 	return &sightings{known: map[string]*sighting{}, dismissed: map[string]bool{}}
 }
 
@@ -147,15 +147,8 @@ func (s *sightings) sweep(seen map[ref]entry, yard string) (news []executor.Sigh
 			}
 		}
 	}
-	if len(absent) > 1 && 2*len(absent) > len(s.known) {
-		if s.distrust.IsZero() {
-			s.distrust = time.Now()
-		}
-		if time.Since(s.distrust) < distrustFor {
-			return news, nil
-		}
-	} else {
-		s.distrust = time.Time{}
+	if s.distrusted(len(absent)) {
+		return news, nil
 	}
 	for _, k := range absent {
 		if k.missed++; k.missed >= lostAfter {
@@ -163,6 +156,19 @@ func (s *sightings) sweep(seen map[ref]entry, yard string) (news []executor.Sigh
 		}
 	}
 	return news, missing
+}
+
+// distrusted reports whether a sweep misses too much to be believed yet; the
+// caller holds the lock.
+func (s *sightings) distrusted(absent int) bool {
+	if absent < 2 || 2*absent <= len(s.known) {
+		s.distrust = time.Time{}
+		return false
+	}
+	if s.distrust.IsZero() {
+		s.distrust = time.Now()
+	}
+	return time.Since(s.distrust) < distrustFor
 }
 
 // meet learns a machine of ours that was made before this process began. Its

@@ -57,7 +57,7 @@ func configSpec(t *executor.Task, devices object.VirtualDeviceList, network type
 		MemoryMB:     (memory/mebi + memoryStep - 1) / memoryStep * memoryStep,
 		ExtraConfig:  extraConfig(t),
 		// A vApp environment would win over guestinfo in coreos-cloudinit.
-		VAppConfigRemoved: types.NewBool(true),
+		VAppConfigRemoved: new(true),
 	}
 	diskEdit, err := growDisk(v, devices)
 	if err != nil {
@@ -118,13 +118,13 @@ func growDisk(v *fleet.VSphere, devices object.VirtualDeviceList) (types.BaseVir
 // and network; a template without a card gets one.
 func plugCard(mac string, devices object.VirtualDeviceList, network types.BaseVirtualDeviceBackingInfo) types.BaseVirtualDeviceConfigSpec {
 	operation := types.VirtualDeviceConfigSpecOperationEdit
-	plugged := copyCard(card(devices))
-	if plugged == nil {
+	device, c := copyCard(card(devices))
+	if device == nil {
 		operation = types.VirtualDeviceConfigSpecOperationAdd
-		plugged = &types.VirtualVmxnet3{}
-		plugged.GetVirtualEthernetCard().Key = -1
+		added := &types.VirtualVmxnet3{}
+		added.Key = -1
+		device, c = added, &added.VirtualEthernetCard
 	}
-	c := plugged.GetVirtualEthernetCard()
 	if mac != "" {
 		c.AddressType = string(types.VirtualEthernetCardMacTypeManual)
 		c.MacAddress = mac
@@ -133,28 +133,28 @@ func plugCard(mac string, devices object.VirtualDeviceList, network types.BaseVi
 		c.Backing = network
 	}
 	c.Connectable = &types.VirtualDeviceConnectInfo{StartConnected: true, Connected: true, AllowGuestControl: true}
-	return &types.VirtualDeviceConfigSpec{Operation: operation, Device: plugged.(types.BaseVirtualDevice)} //nolint:forcetypeassert // every card is a device
+	return &types.VirtualDeviceConfigSpec{Operation: operation, Device: device}
 }
 
 // copyCard copies a card of one of the kinds that templates have: the
 // template's own is shared by all clones.
-func copyCard(c types.BaseVirtualEthernetCard) types.BaseVirtualEthernetCard {
+func copyCard(c types.BaseVirtualEthernetCard) (types.BaseVirtualDevice, *types.VirtualEthernetCard) {
 	switch c := c.(type) {
 	case *types.VirtualVmxnet3:
 		v := *c
-		return &v
+		return &v, &v.VirtualEthernetCard
 	case *types.VirtualE1000:
 		v := *c
-		return &v
+		return &v, &v.VirtualEthernetCard
 	case *types.VirtualE1000e:
 		v := *c
-		return &v
+		return &v, &v.VirtualEthernetCard
 	case *types.VirtualVmxnet2:
 		v := *c
-		return &v
+		return &v, &v.VirtualEthernetCard
 	case *types.VirtualPCNet32:
 		v := *c
-		return &v
+		return &v, &v.VirtualEthernetCard
 	}
-	return nil
+	return nil, nil
 }

@@ -46,7 +46,7 @@ func (n *names) templateOf(ctx context.Context, dc *mo.Datacenter, w wish) (*tem
 	return n.shape(ctx, hits[0], w)
 }
 
-func noTemplate(name, dc string, hits int, ordinary bool) error { //nolint:revive // flag-parameter: it words the message
+func noTemplate(name, dc string, hits int, ordinary bool) error {
 	text := fmt.Sprintf("template %q does not exist in datacenter %s", name, dc)
 	hint := "import the image and mark it as a template, or correct os.version or source.template; then yardctl retry"
 	switch {
