@@ -14,7 +14,8 @@ RACE     := $(shell command -v $${CC:-gcc} >/dev/null 2>&1 && [ "$$(go env CGO_E
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.13.1
 BUF      := github.com/bufbuild/buf/cmd/buf@v1.60.0
 FUZZTIME ?= 10s
-E2E      := cd e2e && go test -tags e2e -count=1
+# One suite after the other: each keeps the machine busy by itself.
+E2E      := go test -tags e2e -count=1 -p 1
 
 .PHONY: help up reset build test check lint alone tidy generate generated fmt fuzz e2e e2e-long bench clean
 
@@ -39,7 +40,7 @@ test: ## every hermetic test
 check: lint alone tidy generated ## what a change must pass before anything else
 
 lint:
-	go vet work
+	go vet -tags e2e,bench work
 	go run $(GOLANGCI) run $$(go list -m -f '{{.Dir}}/...')
 
 # The workspace hides missing requirements: each module must build without it.
@@ -69,13 +70,13 @@ fuzz: ## every fuzz target for FUZZTIME each
 	      echo "$$m/$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p; done; done); done
 
 e2e: build ## whole-system tests on real processes (root: also power cuts)
-	$(E2E) -timeout 40m -v ./...
+	cd e2e && $(E2E) -timeout 35m -v ./...
 
 e2e-long: build ## the long proofs: three servers, partitions, more rounds
-	$(E2E) -timeout 180m -v ./... -long
+	cd e2e && YARD_E2E_LONG=1 YARD_E2E_ROUNDS=20 $(E2E) -timeout 120m -v ./...
 
 bench: build ## ratios against what a user would pick instead
-	cd e2e && go run ./cmd/bench
+	cd e2e && go test -tags bench -count=1 -timeout 60m -v ./bench
 
 clean:
 	rm -rf bin

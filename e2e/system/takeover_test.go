@@ -23,7 +23,7 @@ func TestTakeOver(t *testing.T) {
 
 	planner := active(t, y, "planner", y.Planners)
 	planner.Kill()
-	t.Logf("planner killed: the next command was decided after %.1f s", y.scaled(t, "over", 3, 15*time.Second).Seconds())
+	t.Logf("planner killed: the next command was decided after %.1f s", y.scaled(t, 3, 15*time.Second).Seconds())
 	planner.Start()
 	y.Ready("over", 3, time.Minute)
 
@@ -31,14 +31,14 @@ func TestTakeOver(t *testing.T) {
 	if err := planner.Stop(20 * time.Second); err != nil {
 		t.Error(err)
 	}
-	t.Logf("planner stopped: the next command was decided after %.1f s", y.scaled(t, "over", 4, 10*time.Second).Seconds())
+	t.Logf("planner stopped: the next command was decided after %.1f s", y.scaled(t, 4, 10*time.Second).Seconds())
 	planner.Start()
 	y.Ready("over", 4, time.Minute)
 
 	executor := active(t, y, "vsphere-executor", y.Executors)
 	executor.Kill()
 	start := time.Now()
-	y.scaled(t, "over", 5, 10*time.Second)
+	y.scaled(t, 5, 10*time.Second)
 	y.Ready("over", 5, 40*time.Second)
 	t.Logf("executor killed: the next VM was ready after %.1f s", time.Since(start).Seconds())
 	executor.Start()
@@ -48,21 +48,21 @@ func TestTakeOver(t *testing.T) {
 		t.Error(err)
 	}
 	start = time.Now()
-	y.scaled(t, "over", 6, 10*time.Second)
+	y.scaled(t, 6, 10*time.Second)
 	y.Ready("over", 6, 20*time.Second)
 	t.Logf("executor stopped: the next VM was ready after %.1f s", time.Since(start).Seconds())
 	executor.Start()
 	y.Settled(time.Minute)
 }
 
-// scaled sets the target of a fleet and returns how long it took until the
+// scaled sets the target of the fleet over and returns how long it took until the
 // planner had decided.
-func (y *yard) scaled(t *testing.T, fleet string, target int, within time.Duration) time.Duration {
+func (y *yard) scaled(t *testing.T, target int, within time.Duration) time.Duration {
 	t.Helper()
 	start := time.Now()
-	y.Persist("scale", fleet+"/w", fmt.Sprint(target))
+	y.Persist("scale", "over/w", fmt.Sprint(target))
 	harness.Wait(t, "the new target", within, func() error {
-		nodes, err := y.Nodes(fleet)
+		nodes, err := y.Nodes("over")
 		if err != nil {
 			return err
 		}
