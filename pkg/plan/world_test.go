@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -277,4 +278,21 @@ func TestMissingRevisionDestroysNothing(t *testing.T) {
 			t.Errorf("Decide(%s) = %+v, %v; want nothing", in.ID, out, err)
 		}
 	}
+}
+
+// TestPreviewOnlyReads: gateways answer side by side; the race detector is
+// the judge.
+func TestPreviewOnlyReads(t *testing.T) {
+	t.Parallel()
+	w, doc := loaded(t, 100)
+	var wait sync.WaitGroup
+	for range 4 {
+		wait.Go(func() {
+			other := faster(doc)
+			if p := Preview(w, &other, start); p.Replaces != 100 {
+				t.Errorf("the plan is %s", p.Summary())
+			}
+		})
+	}
+	wait.Wait()
 }
