@@ -1,4 +1,4 @@
-package vsphereexecutor_test
+package vsphereexecutor
 
 import (
 	"context"
@@ -87,18 +87,18 @@ type benchWorld struct {
 	pool, datastore types.ManagedObjectReference
 }
 
-func newBenchWorld(b testing.TB) *benchWorld {
-	b.Helper()
+func newBenchWorld(tb testing.TB) *benchWorld {
+	tb.Helper()
 	w := &benchWorld{model: simulator.VPX()}
 	w.model.Machine, w.model.Autostart, w.model.Host, w.model.ClusterHost = 1, false, 0, 1
 	if err := w.model.Create(); err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	w.server = w.model.Service.NewServer()
-	ctx := b.Context()
+	ctx := tb.Context()
 	var err error
 	if w.client, err = govmomi.NewClient(ctx, w.server.URL, true); err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	w.client.Client.DefaultTransport().MaxIdleConnsPerHost = 2 * benchAtOnce
 	reg := w.model.Service.Context.Map
@@ -108,13 +108,13 @@ func newBenchWorld(b testing.TB) *benchWorld {
 	w.pool = *reg.Any("ClusterComputeResource").(*simulator.ClusterComputeResource).ResourcePool
 	w.template = object.NewVirtualMachine(w.client.Client, vm.Self)
 	if w.folder, err = object.NewFolder(w.client.Client, dc.VmFolder).CreateFolder(ctx, "web"); err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := wait(ctx)(w.template.Rename(ctx, benchTemplate)); err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := w.template.MarkAsTemplate(ctx); err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	return w
 }

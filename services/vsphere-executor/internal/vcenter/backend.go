@@ -189,9 +189,6 @@ func (b *Backend) Blank(ctx context.Context, t *executor.Task) error {
 
 // Delete implements executor.Backend.
 func (b *Backend) Delete(ctx context.Context, t *executor.Task) error {
-	if t.Job.VSphere == nil {
-		return fault.New(fault.Permanent, fault.SpecUnsupported, errors.New("the job lacks its vsphere section"))
-	}
 	// What we remove ourselves is not lost.
 	b.sightings.dismiss(t.Owner)
 	return b.with(ctx, func(c *connection) error { return c.remove(ctx, t) })

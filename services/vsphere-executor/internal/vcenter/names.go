@@ -15,6 +15,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 
 	"yardmaster.dev/pkg/fault"
+	"yardmaster.dev/pkg/fleet"
 	"yardmaster.dev/pkg/plan"
 )
 
@@ -75,6 +76,9 @@ func (n *names) forget() {
 
 func wishOf(j *plan.Job) wish {
 	v := j.VSphere
+	if v == nil {
+		v = &fleet.VSphere{} // a deletion whose pool is no longer known
+	}
 	w := wish{
 		datacenter: v.Datacenter, cluster: v.Cluster, datastore: v.Datastore,
 		folder: v.Folder, network: v.Network, template: v.Source.Template, linked: linked(v),
