@@ -54,6 +54,9 @@ const (
 // has ended too), stores the results they give and hands the rest back.
 func (w *Work) Run(ctx context.Context, h Handler) error {
 	yard, err := w.Conn.Yard(ctx)
+	if ctx.Err() != nil {
+		return nil // stopped before it began
+	}
 	if err != nil {
 		return fmt.Errorf("take %s jobs: %w", w.Worker, err)
 	}
