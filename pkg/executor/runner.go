@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 	"golang.org/x/sync/errgroup"
 
@@ -72,11 +73,28 @@ func (r *Runner) Run(ctx context.Context) error {
 			defer leader.Set(0)
 			return r.active(ctx, epoch)
 		})
-		if err != nil && ctx.Err() == nil && !errors.Is(err, context.Canceled) {
+		if ctx.Err() != nil || err == nil {
+			continue
+		}
+		if !passing(err) {
 			return err
 		}
+		r.Log.WarnContext(ctx, "work was broken off and begins again", "site", r.Site, "err", err.Error())
 	}
 	return nil
+}
+
+// passing reports whether err is the bus being away for a moment.
+func passing(err error) bool {
+	for _, known := range []error{
+		context.Canceled, context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrDisconnected,
+		nats.ErrReconnectBufExceeded, nats.ErrConnectionReconnecting,
+	} {
+		if errors.Is(err, known) {
+			return true
+		}
+	}
+	return false
 }
 
 // active works with the seat until ctx ends, which is with the seat.

@@ -228,8 +228,8 @@ func (s *Seat) giveUp(ctx context.Context) {
 	seat, seq := s.held, s.seq
 	s.until = time.Time{}
 	s.mu.Unlock()
-	if !holding || ctx.Err() == nil {
-		return // lost, or taken again in a moment
+	if !holding {
+		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveUpWithin)
 	defer cancel()

@@ -132,7 +132,15 @@ func (m *machine) relation(t *executor.Task) relation {
 
 // own returns an error unless the VM is the job's.
 func (c *connection) own(ctx context.Context, t *executor.Task, m *machine) error {
-	switch m.relation(t) {
+	relation := m.relation(t)
+	if m.owner == "" {
+		// A VM in the middle of its clone may bear neither its owner nor even
+		// its UUID yet.
+		if err := c.settled(ctx, t, m); err != nil {
+			return err
+		}
+	}
+	switch relation {
 	case ours:
 		if m.epoch > t.Epoch {
 			// A successor has been here, and we do not know of it yet; or
@@ -141,25 +149,32 @@ func (c *connection) own(ctx context.Context, t *executor.Task, m *machine) erro
 		}
 		return nil
 	case halfMade:
-		return fault.Newf(fault.Transient, fault.MachineBusy, "VM %s is still being cloned", name(t))
+		return fault.WithHint(fault.Newf(fault.Transient, fault.MachineBusy, "VM %s has the node's UUID and no owner key, as if it were still being cloned", name(t)),
+			"if no clone is under way, one broke off: remove that VM")
 	case elder:
 		return fault.WithHint(fault.Newf(fault.Transient, fault.MachineBusy, "the node's former VM (%s) still has the name %s", m.owner, m.name),
 			"it goes with its own deletion; if that is done, somebody restored the VM: remove it")
 	case foreign:
 	}
-	if m.owner == "" {
-		// A VM that appears in the middle of a clone may not even bear its
-		// UUID yet. Only when nobody clones can it be told from a foreign one.
-		running, err := c.clonesOfOthers(ctx)
-		if err != nil {
-			return err
-		}
-		if len(running) > 0 {
-			return fault.Newf(fault.Transient, fault.MachineBusy, "VM %s appeared while clones run that we did not start", m.name)
-		}
-	}
 	return fault.WithHint(fault.Newf(fault.Permanent, fault.NameTaken, "a VM of the name %s exists and is not ours (%s, %s)", m.name, m.ref.Value, ownerText(m.owner)),
 		"remove or rename that VM, or name another folder in the pool; then yardctl retry")
+}
+
+// settled returns nil once a VM without an owner cannot be the work of a
+// clone under way; clones that begin later are not about it.
+func (c *connection) settled(ctx context.Context, t *executor.Task, m *machine) error {
+	err := c.noneComing(ctx, t)
+	if !errors.Is(err, errAgain) {
+		return err
+	}
+	now, err := read(ctx, c.vim, m.ref)
+	if err != nil {
+		return err
+	}
+	if now == nil || *now != *m {
+		return errAgain
+	}
+	return nil
 }
 
 func ownerText(owner string) string {

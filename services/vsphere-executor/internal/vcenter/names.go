@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	vfault "github.com/vmware/govmomi/fault"
 	"github.com/vmware/govmomi/object"
@@ -32,7 +33,13 @@ type names struct {
 	found  map[search]ref
 	// datastores are those in use, for the metrics.
 	datastores map[ref]datastoreName
+	// since is when this memory began.
+	since time.Time
 }
+
+// rememberFor bounds how long a name keeps its meaning: a new template may
+// take the name of one that still exists.
+const rememberFor = 5 * time.Minute
 
 // wish is what a pool says about the place of its VMs.
 type wish struct {
@@ -69,9 +76,15 @@ func newNames(vim *vim25.Client, datacenter string) *names {
 func (n *names) forget() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.begin()
+}
+
+// begin starts with an empty memory; the caller holds the lock.
+func (n *names) begin() {
 	n.places = map[wish]*place{}
 	n.found = map[search]ref{}
 	n.datastores = map[ref]datastoreName{}
+	n.since = time.Now()
 }
 
 func wishOf(j *plan.Job) wish {
@@ -97,6 +110,9 @@ func wishOf(j *plan.Job) wish {
 func (n *names) place(ctx context.Context, j *plan.Job) (*place, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if time.Since(n.since) > rememberFor {
+		n.begin()
+	}
 	w := wishOf(j)
 	if p := n.places[w]; p != nil {
 		return p, nil

@@ -12,8 +12,8 @@ import (
 	"yardmaster.dev/pkg/fault"
 )
 
-// inFlightFor is how long a deletion that finds nothing waits for clones that
-// it knows nothing of.
+// inFlightFor is how long a job waits for clones that may be its own and that
+// this process does not wait for.
 const inFlightFor = time.Minute
 
 // blank empties the config in the VM's guestinfo. The keys stay set while the
@@ -91,9 +91,15 @@ func (c *connection) noneComing(ctx context.Context, t *executor.Task) error {
 	if err != nil || len(running) == 0 {
 		return err
 	}
+	return c.await(ctx, t, running)
+}
+
+// await waits for clones that may be the job's and asks for another look.
+func (c *connection) await(ctx context.Context, t *executor.Task, clones []ref) error {
 	waitCtx, cancel := context.WithTimeout(ctx, inFlightFor)
 	defer cancel()
-	for _, task := range running {
+	for _, task := range clones {
+		// What came of it shows when we look.
 		if _, err := c.tasks.wait(waitCtx, task, "clone"); waitCtx.Err() != nil {
 			return fault.Newf(fault.Transient, fault.MachineBusy, "clones are under way that may yet make VM %s: %w", name(t), err)
 		}

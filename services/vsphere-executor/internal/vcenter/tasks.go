@@ -66,6 +66,11 @@ func (t *tasks) wait(ctx context.Context, ref types.ManagedObjectReference, oper
 	case end := <-o.done:
 		return end.result, end.err
 	case <-ctx.Done():
+		// From now on it is a task that nobody here waits for, and may yet
+		// make a VM: see clonesOfOthers.
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.end(ref, taskEnd{err: ctx.Err()})
 		return nil, fmt.Errorf("wait for task %s: %w", ref.Value, ctx.Err())
 	}
 }
@@ -158,6 +163,13 @@ type taskState struct {
 	fault  *types.LocalizedMethodFault
 }
 
+func (s taskState) failure() error {
+	if s.fault == nil {
+		return errors.New("the task failed, vCenter does not say why")
+	}
+	return task.Error{LocalizedMethodFault: s.fault}
+}
+
 // look reads the states of the tasks; those that vCenter forgot are missing.
 func (t *tasks) look(ctx context.Context, refs []types.ManagedObjectReference) (map[types.ManagedObjectReference]taskState, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
@@ -190,7 +202,7 @@ func (t *tasks) take(refs []types.ManagedObjectReference, states map[types.Manag
 			t.usual += (time.Since(o.begun) - t.usual) / 8
 			t.end(ref, taskEnd{result: s.result})
 		case types.TaskInfoStateError:
-			t.end(ref, taskEnd{err: task.Error{LocalizedMethodFault: s.fault}})
+			t.end(ref, taskEnd{err: s.failure()})
 		case types.TaskInfoStateQueued, types.TaskInfoStateRunning:
 			t.metrics.tasks.WithLabelValues(o.operation, string(o.state)).Dec()
 			o.state = s.state

@@ -323,50 +323,80 @@ func TestDeleteKeepsOffForeignMachines(t *testing.T) {
 	}
 }
 
+// A clone is under way that nobody waits for any more: its executor crashed,
+// or its job's time was up. A deletion must not find nothing and be content.
 func TestDeleteWaitsForAnUnknownClone(t *testing.T) {
 	t.Parallel()
+	for name, other := range map[string]func(*world, *Backend) *Backend{
+		"of another process": func(w *world, _ *Backend) *Backend { return w.backend(t) },
+		"of our own":         func(_ *world, b *Backend) *Backend { return b },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			b := w.backend(t)
+			hold := w.abandonedClone(t, other(w, b))
+			deleted := make(chan error, 1)
+			go func() { deleted <- b.Delete(t.Context(), jobOf(1, 1)) }()
+			waitFor(t, func() bool { return b.openTasks() == 1 })
+			close(hold)
+			if err := <-deleted; err != nil {
+				t.Errorf("Delete: %v", err)
+			}
+			if n := len(w.all(t)); n != 0 {
+				t.Errorf("%d VMs; want none: the abandoned clone was missed", n)
+			}
+		})
+	}
+}
+
+func TestCreateWaitsForAnUnknownClone(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
-	crashed, b := w.backend(t), w.backend(t)
+	b := w.backend(t)
+	hold := w.abandonedClone(t, w.backend(t))
+	created := make(chan error, 1)
+	go func() {
+		_, err := b.Create(t.Context(), jobOf(1, 1))
+		created <- err
+	}()
+	close(hold)
+	if err := <-created; err != nil {
+		t.Errorf("Create: %v", err)
+	}
+	if vms := w.all(t); len(vms) != 1 || !isOn(vms["web-edge-1"]) {
+		t.Errorf("%d VMs; want one, on", len(vms))
+	}
+}
+
+// openTasks is how many tasks the backend waits for.
+func (b *Backend) openTasks() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.current == nil {
+		return 0
+	}
+	b.current.tasks.mu.Lock()
+	defer b.current.tasks.mu.Unlock()
+	return len(b.current.tasks.open)
+}
+
+// abandonedClone has by begin to clone node 1's VM and give up; the clone
+// goes on when the returned channel is closed.
+func (w *world) abandonedClone(t *testing.T, by *Backend) chan struct{} {
+	t.Helper()
 	hold := make(chan struct{})
 	w.tasks.add(&rule{operation: "cloneVm", hold: hold})
 	ctx, crash := context.WithCancel(t.Context())
-	begun := make(chan struct{})
 	failed := make(chan error, 1)
 	go func() {
-		job := jobOf(1, 1)
-		job.Permit = func(context.Context) error { close(begun); return nil }
-		_, err := crashed.Create(ctx, job)
+		_, err := by.Create(ctx, jobOf(1, 1))
 		failed <- err
 	}()
-	<-begun
-	// The clone is under way once vCenter shows it.
-	waitFor(t, func() bool {
-		running := 0
-		if err := b.with(t.Context(), func(c *connection) error {
-			list, err := c.clonesOfOthers(t.Context())
-			running = len(list)
-			return err
-		}); err != nil {
-			t.Fatal(err)
-		}
-		return running == 1
-	})
+	waitFor(t, func() bool { return by.openTasks() == 1 })
 	crash()
-	<-failed
-	deleted := make(chan error, 1)
-	go func() { deleted <- b.Delete(t.Context(), jobOf(1, 1)) }()
-	waitFor(t, func() bool {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.current.tasks.mu.Lock()
-		defer b.current.tasks.mu.Unlock()
-		return len(b.current.tasks.open) == 1
-	})
-	close(hold)
-	if err := <-deleted; err != nil {
-		t.Errorf("Delete: %v", err)
+	if err := <-failed; fault.Of(err).Kind != fault.Cancelled {
+		t.Fatalf("Create that was given up: %v; want cancelled", err)
 	}
-	if n := len(w.all(t)); n != 0 {
-		t.Errorf("%d VMs; want none: the clone of the crashed executor was missed", n)
-	}
+	return hold
 }
