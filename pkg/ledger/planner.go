@@ -83,6 +83,7 @@ const (
 	maxMessages = 990
 	// dueInterval is how often the planner looks for overdue deadlines.
 	dueInterval = 500 * time.Millisecond
+	dueHurry    = 10 * time.Millisecond
 	// backstop is when a planner that stands by handles a deadline that the
 	// active one left alone.
 	backstop = 5 * time.Second
@@ -169,7 +170,7 @@ func (p *Planner) trouble(words string) {
 
 // loop takes what waits and settles it, round by round.
 func (p *Planner) loop(ctx context.Context) error {
-	due := time.NewTicker(dueInterval)
+	due := time.NewTimer(dueInterval)
 	defer due.Stop()
 	audit := time.NewTicker(auditInterval)
 	defer audit.Stop()
@@ -186,6 +187,7 @@ func (p *Planner) loop(ctx context.Context) error {
 			case <-p.observed.ready:
 			case <-due.C:
 				waiting = p.overdue()
+				due.Reset(dueAgain(len(waiting)))
 			case <-audit.C:
 				p.audit(ctx)
 			}
@@ -247,6 +249,15 @@ func (p *Planner) overdue() []*item {
 		return nil
 	}
 	return out
+}
+
+// dueAgain is when to look next: soon, if there were more than one round can
+// hold.
+func dueAgain(found int) time.Duration {
+	if found < maxInputs {
+		return dueInterval
+	}
+	return dueHurry
 }
 
 func (p *Planner) skips(id string) bool {
