@@ -138,7 +138,9 @@ func (w *world) backend(t *testing.T) *Backend {
 		Metrics: NewMetrics(prometheus.NewRegistry()),
 		Secret:  func(s fleet.Secret) (string, error) { return s.Env, nil },
 	})
-	b.Use(t.Context(), w.site())
+	if w.url != nil {
+		b.Use(t.Context(), w.site())
+	}
 	t.Cleanup(func() { b.Close(context.WithoutCancel(t.Context())) })
 	return b
 }

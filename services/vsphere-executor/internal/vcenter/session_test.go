@@ -1,0 +1,69 @@
+package vcenter
+
+import (
+	"crypto/tls"
+	"encoding/pem"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/soap"
+
+	"yardmaster.dev/pkg/fault"
+	"yardmaster.dev/pkg/fleet"
+)
+
+func TestTrust(t *testing.T) {
+	t.Parallel()
+	making.Lock()
+	model := simulator.VPX()
+	if err := model.Create(); err != nil {
+		t.Fatal(err)
+	}
+	model.Service.TLS = new(tls.Config)
+	server := model.Service.NewServer()
+	making.Unlock()
+	t.Cleanup(func() { server.Close(); model.Remove() })
+	cert := server.Certificate()
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fingerprint := soap.ThumbprintSHA256(cert)
+	for name, c := range map[string]struct {
+		thumbprint, caFile string
+		trusted            bool
+	}{
+		"nothing":                    {"", "", false},
+		"ca file":                    {"", ca, true},
+		"fingerprint":                {fingerprint, "", true},
+		"fingerprint without colons": {strings.ToLower(strings.ReplaceAll(fingerprint, ":", "")), "", true},
+		"another's fingerprint":      {strings.Repeat("AB:", 31) + "AB", "", false},
+		"no such ca file":            {"", ca + ".none", false},
+	} {
+		b := (&world{}).backend(t)
+		b.Use(t.Context(), &fleet.SiteVSphere{
+			URL: "https://" + server.URL.Host, Username: fleet.Secret{Env: "user"}, Password: fleet.Secret{Env: "pass"},
+			Thumbprint: c.thumbprint, CAFile: c.caFile,
+		})
+		err := b.with(t.Context(), func(*connection) error { return nil })
+		if (err == nil) != c.trusted {
+			t.Errorf("%s: %v; want trusted %v", name, err, c.trusted)
+		}
+		if err != nil {
+			wantFault(t, err, fault.Busy, fault.BackendDown)
+		}
+		if err != nil && fault.Of(err).Hint == "" {
+			t.Errorf("%s: no hint says what to do", name)
+		}
+	}
+}
+
+func TestSweepsAreSeldom(t *testing.T) {
+	t.Parallel()
+	if b := New(Options{}); b.sweepEvery != sweepLeast {
+		t.Errorf("a new backend sweeps every %v; want %v", b.sweepEvery, sweepLeast)
+	}
+}
