@@ -145,3 +145,11 @@ func CuttingPower(weight int, v *Volume, p *Proc) Fault {
 
 // Wait waits until what was frozen goes on.
 func (s *Storm) Wait() { s.thaws.Wait() }
+
+// Faults is how many faults a suite does: YARD_E2E_FAULTS, or usual.
+func Faults(usual int) int {
+	if n, err := strconv.Atoi(os.Getenv("YARD_E2E_FAULTS")); err == nil { //nolint:forbidigo // a test's setting
+		return n
+	}
+	return usual
+}

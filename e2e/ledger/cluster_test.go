@@ -94,6 +94,6 @@ func TestLedgerOnThreeServers(t *testing.T) {
 		harness.Killing("worker", 2, y.Workers...),
 		storm.Freezing("planner", 2, time.Second, 6*time.Second, y.Planners...),
 	)
-	y.Endure(ctx, storm, 60, 3*time.Second, 9*time.Second)
+	y.Endure(ctx, storm, harness.Faults(60), 3*time.Second, 9*time.Second)
 	y.Verify(y.Settle(ctx, 5*time.Minute))
 }

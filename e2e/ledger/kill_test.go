@@ -12,6 +12,7 @@ import (
 
 	"yardmaster.dev/e2e/fakeyard"
 	"yardmaster.dev/e2e/harness"
+	"yardmaster.dev/proto/subject"
 )
 
 // A thousand nodes, at least a hundred kills, freezes and power cuts, and
@@ -39,7 +40,31 @@ func TestLedgerUnderKills(t *testing.T) {
 	if power {
 		storm.With(harness.CuttingPower(3, volume, y.Bus.Servers[0]))
 	}
-	y.Endure(ctx, storm, 110, 500*time.Millisecond, 4*time.Second)
+	y.Endure(ctx, storm, harness.Faults(110), 500*time.Millisecond, 4*time.Second)
+	y.Verify(y.Settle(ctx, 3*time.Minute))
+}
+
+// Four shards that share addresses and names through the first one, under
+// fewer faults.
+func TestLedgerOnFourShards(t *testing.T) {
+	y := fakeyard.New(t, fakeyard.Options{Slots: 16, Trouble: 0.02, Bus: harness.BusOptions{
+		Topology: subject.Topology{Shards: 4, Sites: []string{"dc1"}},
+	}})
+	ctx := guests(t, y)
+	var fleets []*fakeyard.Fleet
+	for _, name := range []string{"north", "east", "south", "west"} {
+		fleets = append(fleets, fakeyard.NewFleet(name, 60, 6, 3))
+	}
+	n, took := y.BringUp(ctx, fleets...)
+	t.Logf("bring-up: 240 nodes on 4 shards, %d transitions in %.2f s", n, took.Seconds())
+	storm := harness.NewStorm(t)
+	storm.With(
+		harness.Killing("server", 2, y.Bus.Servers[0]),
+		harness.Killing("planner", 3, y.Planners...),
+		harness.Killing("worker", 1, y.Workers...),
+		storm.Freezing("planner", 2, time.Second, 6*time.Second, y.Planners...),
+	)
+	y.Endure(ctx, storm, harness.Faults(15), 500*time.Millisecond, 3*time.Second)
 	y.Verify(y.Settle(ctx, 3*time.Minute))
 }
 
