@@ -206,8 +206,8 @@ func readInput(msg jetstream.Msg, sequence uint64) *item {
 	return i
 }
 
-// observed holds the last observation of every node and aspect, and which
-// of them are to be decided.
+// observed holds the last observation of every site, node and aspect, and
+// which of them are to be decided.
 type observed struct {
 	mu    sync.Mutex
 	last  map[string]*plan.Observation
@@ -244,7 +244,7 @@ func (o *observed) moved(n *plan.Node) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, aspect := range []string{subject.AspectAddress, subject.AspectLost} {
-		o.again(strings.Join([]string{n.Fleet, n.Key(), aspect}, "."))
+		o.again(strings.Join([]string{n.Site, n.Fleet, n.Key(), aspect}, "."))
 	}
 }
 
@@ -267,8 +267,7 @@ func (o *observed) take(most int) []*item {
 			break
 		}
 		delete(o.fresh, key)
-		fleet, _, _ := strings.Cut(key, ".")
-		out = append(out, &item{input: plan.Input{ID: "obs." + key, Fleet: fleet, Observation: o.last[key]}})
+		out = append(out, &item{input: plan.Input{ID: "obs." + key, Fleet: strings.Split(key, ".")[1], Observation: o.last[key]}})
 	}
 	return out
 }
@@ -332,6 +331,7 @@ func (p *Planner) seen(msg *bus.Message) {
 	var ours bool
 	p.mirror.View(func(w *plan.World) { ours = w.Fleet(tokens[2]) != nil })
 	if ours {
-		p.observed.saw(strings.Join(tokens[2:], "."), o)
+		o.Site = tokens[1]
+		p.observed.saw(strings.Join(tokens[1:], "."), o)
 	}
 }

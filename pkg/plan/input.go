@@ -101,7 +101,10 @@ type Result struct {
 	Attempt     int
 	Incarnation int
 	Worker      Worker
-	Action      Action
+	// Site is whose worker it was, by the subject that it may publish to;
+	// empty in tests only.
+	Site   string
+	Action Action
 	// By is the worker's instance name.
 	By       string
 	Started  time.Time
@@ -141,6 +144,8 @@ type Step struct{}
 
 // Observation is what an executor sees of a machine.
 type Observation struct {
+	// Site is whose executor saw it, by the subject that it may publish to.
+	Site        string
 	Node        string
 	Incarnation int
 	// Address is the guest's address as the hypervisor reports it.

@@ -8,11 +8,11 @@ import (
 )
 
 // result takes a worker's answer in. Only the answer to the open job counts:
-// any other comes late or twice.
+// any other comes late or twice, or is not its worker's to give.
 func (d *decision) result(r *Result) error {
 	n := d.w.Node(d.in.Fleet, r.Node)
 	if n == nil || n.Job == nil || n.Job.Number != r.Job || n.Job.Attempt != r.Attempt ||
-		n.Incarnation != r.Incarnation || n.Job.Action != r.Action {
+		n.Incarnation != r.Incarnation || n.Job.Action != r.Action || n.Job.Worker != r.Worker || other(r.Site, n.Job.Site) {
 		return nil
 	}
 	if r.By != "" {
@@ -24,6 +24,10 @@ func (d *decision) result(r *Result) error {
 	d.rollout(n.Fleet)
 	return nil
 }
+
+// other reports whether an input comes from another site than the one that
+// it is about.
+func other(from, site string) bool { return from != "" && from != site }
 
 func (d *decision) answered(n *Node, r *Result) {
 	if d.leaving(n) {
@@ -127,7 +131,7 @@ func (d *decision) arrived(n *Node, by string) {
 // observe takes in what an executor sees.
 func (d *decision) observe(o *Observation) error {
 	n := d.w.Node(d.in.Fleet, o.Node)
-	if n == nil || n.Incarnation != o.Incarnation {
+	if n == nil || n.Incarnation != o.Incarnation || other(o.Site, n.Site) {
 		return nil
 	}
 	if o.Lost {

@@ -233,7 +233,7 @@ func Input(name subject.Name, typ, version string, body []byte) (plan.Input, err
 			err = fmt.Errorf("command %q was sent as %q", in.Command.ID, name.ID)
 		}
 	case subject.KindResult:
-		in.Result, err = DecodeResult(typ, version, body)
+		in.Result, err = resultAt(name, typ, version, body)
 	case subject.KindStep:
 		_, err = decodeAs[*ymv1.Step](typ, version, body)
 		in.Step = &plan.Step{}
@@ -241,6 +241,21 @@ func Input(name subject.Name, typ, version string, body []byte) (plan.Input, err
 		err = fmt.Errorf("%s is no input", name.Kind)
 	}
 	return in, err
+}
+
+// resultAt reads a worker's answer. What a worker may answer is a matter of
+// the subject that it may publish to; the body must not say otherwise.
+func resultAt(name subject.Name, typ, version string, body []byte) (*plan.Result, error) {
+	r, err := DecodeResult(typ, version, body)
+	if err != nil {
+		return nil, err
+	}
+	if r.Node != name.Node || string(r.Worker) != name.Worker || r.Job != name.Number || r.Attempt != name.Attempt {
+		return nil, fmt.Errorf("the answer of %s to job %d of %s was sent as that of %s to job %d of %s",
+			r.Worker, r.Job, r.Node, name.Worker, name.Number, name.Node)
+	}
+	r.Site = name.Site
+	return r, nil
 }
 
 // Seat is which executor is active for a site.

@@ -143,12 +143,14 @@ func TestMessagesSurvive(t *testing.T) {
 	check("job", job, gotJob, err)
 
 	result := filled[plan.Result]()
+	result.Site = "" // it stands in the subject
 	m, err = Result(result)
 	check("result", nil, nil, err)
 	gotResult, err := DecodeResult(m.Type, Version, m.Body)
 	check("result", result, gotResult, err)
 
 	seen := filled[plan.Observation]()
+	seen.Site = "" // likewise
 	m, err = Observation(seen)
 	check("observation", nil, nil, err)
 	gotSeen, err := DecodeObservation(m.Type, Version, m.Body)
@@ -284,5 +286,35 @@ func TestInputRefusesNonsense(t *testing.T) {
 	}
 	if _, err := Input(subject.Name{Kind: subject.KindNode}, TypeNode, Version, nil); err == nil {
 		t.Error("a record was read as an input")
+	}
+}
+
+// A worker may publish under its own site's subjects only; what the body says
+// must not reach further.
+func TestResultIsOfItsSubject(t *testing.T) {
+	t.Parallel()
+	r := plan.Result{Node: "edge-0", Job: 7, Attempt: 2, Worker: plan.WorkerVSphere, Action: plan.ActionCreate}
+	m, err := Result(&r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for of, good := range map[string]bool{
+		subject.Result(0, "vsphere", "dc1", "web", "edge-0", 7, 2): true,
+		subject.Result(0, "vsphere", "dc1", "web", "edge-1", 7, 2): false,
+		subject.Result(0, "vsphere", "dc1", "web", "edge-0", 8, 2): false,
+		subject.Result(0, "vsphere", "dc1", "web", "edge-0", 7, 1): false,
+		subject.Result(0, "render", "dc1", "web", "edge-0", 7, 2):  false,
+	} {
+		name, err := subject.Parse(of)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, err := Input(name, m.Type, Version, m.Body)
+		if (err == nil) != good {
+			t.Errorf("%s: %v; want it taken: %t", of, err, good)
+		}
+		if err == nil && in.Result.Site != "dc1" {
+			t.Errorf("%s: the result is of site %q; want dc1", of, in.Result.Site)
+		}
 	}
 }
