@@ -14,8 +14,10 @@ type Policy struct {
 	Queue time.Duration
 	// Grace is how long the result of a withdrawn job is waited for.
 	Grace time.Duration
-	// Busy is the wait when a busy backend names none.
-	Busy time.Duration
+	// Busy is the wait when a busy backend names none, BusyMost the longest
+	// that it may ask for.
+	Busy     time.Duration
+	BusyMost time.Duration
 	// Idle is how often a node looks again at a yard that only observes.
 	Idle time.Duration
 	// Chunk is the most nodes that one decision touches; larger changes go
@@ -35,6 +37,7 @@ func DefaultPolicy() Policy {
 		Queue:      15 * time.Second,
 		Grace:      30 * time.Second,
 		Busy:       10 * time.Second,
+		BusyMost:   time.Hour,
 		Idle:       30 * time.Second,
 		Chunk:      128,
 		ClaimGrace: 10 * time.Minute,

@@ -116,6 +116,10 @@ func (d *decision) arrived(n *Node, by string) {
 	n = d.move(n, FactReported, func(n *Node) {
 		n.Reported = true
 		d.clearTrouble(n)
+		if n.Due.IsZero() { // it had been given up
+			n.Deadline = d.now.Add(d.readyTimeout(n))
+			n.Due, n.DueFor = n.Deadline, DueDeadline
+		}
 	})
 	p := d.w.poolOf(n)
 	if n.State != Joining || p == nil || p.Ready.By != by {

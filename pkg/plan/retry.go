@@ -17,7 +17,7 @@ func (d *decision) failed(n *Node, f *Failure, fact Fact) *Node {
 			if wait <= 0 {
 				wait = d.w.Policy.Busy
 			}
-			d.rest(n, f, wait)
+			d.rest(n, f, min(wait, d.w.Policy.BusyMost))
 		})
 	}
 	tries := d.tries(n)
@@ -25,6 +25,7 @@ func (d *decision) failed(n *Node, f *Failure, fact Fact) *Node {
 		return d.move(n, FactConfigLost, func(n *Node) {
 			n.Attempt++
 			n.ConfigDigest, n.ConfigSize, n.TokenSHA256 = "", 0, ""
+			n.Reported, n.GuestAddress = false, "" // what called starts over with the next config
 			d.blame(n, f)
 			d.begin(n)
 		})
