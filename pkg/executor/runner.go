@@ -107,7 +107,7 @@ func (r *Runner) active(ctx context.Context, epoch int64) error {
 	idle := r.Metrics.slots.WithLabelValues(r.Metrics.service, "idle")
 	idle.Add(float64(work.slots()))
 	defer idle.Sub(float64(work.slots()))
-	turn := &turn{Runner: r, work: work, yard: yard.UID, epoch: epoch}
+	turn := &turn{Runner: r, yard: yard.UID, shards: yard.Shards, epoch: epoch}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return work.Run(ctx, turn.handle) })
 	group.Go(func() error { return turn.watch(ctx) })
@@ -117,9 +117,9 @@ func (r *Runner) active(ctx context.Context, epoch int64) error {
 // turn is one holding of the seat.
 type turn struct {
 	*Runner
-	work  *Work
-	yard  string
-	epoch int64
+	yard   string
+	shards int
+	epoch  int64
 }
 
 // errWithdrawn means that the planner called the job back.
@@ -166,22 +166,48 @@ func (t *turn) carryOut(ctx context.Context, job *plan.Job, result *plan.Result)
 	return fault.Newf(fault.Permanent, fault.SpecUnsupported, "an executor cannot %s", job.Action)
 }
 
+// permitFor is how long an answer of the bus stands. Within it only our own
+// clock is asked; a seat cannot change hands sooner, since it must run out
+// first.
+const permitFor = time.Second
+
 // permit makes the question that is asked before each step that makes or
 // destroys something: is the seat still ours, is the job still wanted?
 func (t *turn) permit(ref plan.JobRef) func(context.Context) error {
+	var until time.Time
 	return func(ctx context.Context) error {
+		if epoch, ok := t.seat.Holding(); ok && epoch == t.epoch && time.Now().Before(until) {
+			return nil
+		}
+		asked := time.Now()
 		if err := t.seat.Confirm(ctx, t.epoch); err != nil {
 			return err
 		}
-		wanted, err := t.work.Wanted(ctx, ref)
+		wanted, err := t.wanted(ctx, ref)
 		if err != nil {
 			return fault.New(fault.Cancelled, fault.Stopped, fmt.Errorf("read the job anew: %w", err))
 		}
 		if !wanted {
 			return fault.New(fault.Cancelled, fault.Stopped, errWithdrawn)
 		}
+		until = asked.Add(permitFor)
 		return nil
 	}
+}
+
+// wanted is Work.Wanted with the number of shards known.
+func (t *turn) wanted(ctx context.Context, ref plan.JobRef) (bool, error) {
+	for k := range t.shards {
+		of := subject.Job(k, string(ref.Worker), ref.Site, ref.Fleet, ref.Node, ref.Number)
+		m, err := t.Conn.Last(ctx, subject.ShardStream(k), of)
+		if err == nil {
+			return len(m.Data) > 0, nil
+		}
+		if !errors.Is(err, bus.ErrNotFound) {
+			return false, err
+		}
+	}
+	return false, nil
 }
 
 // config fetches and opens a sealed config.

@@ -13,10 +13,11 @@ import (
 )
 
 const (
-	// The pause between two looks is a tenth of what tasks usually take,
+	// The pause between two looks is a fifth of what tasks usually take,
 	// within these bounds: a real clone takes many seconds, a simulated one
 	// some milliseconds.
-	pollLeast = 5 * time.Millisecond
+	pollShare = 5
+	pollLeast = 10 * time.Millisecond
 	pollMost  = 500 * time.Millisecond
 	// blindFor is how long vCenter may be away before those who wait are
 	// told; their tasks go on without us.
@@ -154,7 +155,7 @@ func (t *tasks) refs() []types.ManagedObjectReference {
 func (t *tasks) pause() time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return min(max(t.usual/10, pollLeast), pollMost)
+	return min(max(t.usual/pollShare, pollLeast), pollMost)
 }
 
 type taskState struct {
