@@ -19,9 +19,12 @@ import (
 	"yardmaster.dev/e2e/fakeyard"
 )
 
-// writes is what a planner has written: transitions, and the messages and
-// batches that it took.
-type writes struct{ transitions, messages, batches int }
+// writes is what a planner has written: transitions, the messages and
+// batches that it took, and how long it was at it.
+type writes struct {
+	transitions, messages, batches int
+	busy                           time.Duration
+}
 
 // written reads a planner's own count of its batches, and from the stream
 // how many messages were stored; those that are inputs are taken off by
@@ -39,11 +42,15 @@ func written(t *testing.T, y *fakeyard.Yard) writes {
 	return writes{
 		messages: int(inputs.State.LastSeq) - len(inputs.State.Subjects),
 		batches:  int(metric(t, y.Metrics, "yardmaster_ledger_commit_duration_seconds_count")),
+		busy:     time.Duration(metric(t, y.Metrics, "yardmaster_ledger_commit_duration_seconds_sum") * float64(time.Second)),
 	}
 }
 
 func (w writes) less(before writes, transitions int) writes {
-	return writes{transitions: transitions, messages: w.messages - before.messages, batches: max(1, w.batches-before.batches)}
+	return writes{
+		transitions: transitions, messages: w.messages - before.messages,
+		batches: max(1, w.batches-before.batches), busy: w.busy - before.busy,
+	}
 }
 
 // size is how many messages a batch has on average.

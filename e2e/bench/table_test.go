@@ -74,7 +74,7 @@ func compare(what, unit string, ours, peer []float64, aim float64) {
 		ours:   quantity(median(ours), unit),
 		peer:   quantity(median(peer), unit),
 		ratio:  fmt.Sprintf("%.3gx", ratio),
-		aim:    fmt.Sprintf("%gx %s", aim, verdict(ratio, aim)),
+		aim:    wish(ratio, aim),
 		spread: fmt.Sprintf("%.0f %% / %.0f %%", spread(ours), spread(peer)),
 	})
 }
@@ -99,6 +99,14 @@ func limit(what, unit string, got []float64, aim float64) {
 // absent adds a line for what could not be measured.
 func absent(what string, why error) {
 	table = append(table, row{what: what, ours: "not run", peer: why.Error()})
+}
+
+// wish is the aim of a ratio with its verdict; 0 is no aim.
+func wish(got, aim float64) string {
+	if aim == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%gx %s", aim, verdict(got, aim))
 }
 
 // verdict says whether got is at least aim.
