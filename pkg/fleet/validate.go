@@ -86,6 +86,9 @@ func (c *checker) metadata(m Metadata) {
 	}
 }
 
+// ValidName reports whether a document may have that name.
+func ValidName(name string) bool { return len(name) <= MaxNameLength && dnsLabel.MatchString(name) }
+
 // name checks that a name is a DNS label that leaves room for what is put
 // behind it.
 func (c *checker) name(path, name string) {

@@ -69,6 +69,11 @@ func decode(msg *bus.Message) (*decoded, error) {
 	if err != nil {
 		return nil, err
 	}
+	if name.Kind == subject.KindSeat {
+		// It is no planner's, and nothing that an executor writes there may
+		// end our loading or come into the World.
+		return &decoded{subject: msg.Subject}, nil
+	}
 	record, kept, err := wire.DecodeRecord(name, msg.Type(), msg.Version(), msg.Data)
 	if err != nil {
 		return nil, fmt.Errorf("record %s at %d: %w", msg.Subject, msg.Sequence, err)

@@ -12,6 +12,9 @@ import (
 
 // applySite takes a Site in.
 func (d *decision) applySite(doc *fleet.Site) *Receipt {
+	if refusal := d.flawed(doc); refusal != nil {
+		return refusal
+	}
 	name := doc.Metadata.Name
 	if old := d.w.Site(name); old != nil && equal(&old.Document, doc) {
 		return accept(0, "Site %s is so already", name)
@@ -23,6 +26,9 @@ func (d *decision) applySite(doc *fleet.Site) *Receipt {
 // applyNetwork takes a Network in. Addresses that are held stay valid: the
 // subnet must go on containing them.
 func (d *decision) applyNetwork(doc *fleet.Network) *Receipt {
+	if refusal := d.flawed(doc); refusal != nil {
+		return refusal
+	}
 	name := doc.Metadata.Name
 	old := d.w.Network(name)
 	if old != nil && equal(&old.Document, doc) {
@@ -43,6 +49,20 @@ func (d *decision) applyNetwork(doc *fleet.Network) *Receipt {
 	}
 	d.put("network/"+name, &Network{Document: *doc, At: d.now})
 	return accept(0, "Network %s is set", name)
+}
+
+// flawed refuses a document that is not valid. Whoever sent it should have
+// seen to that; here its name becomes part of subjects and its ranges are
+// counted through.
+func (d *decision) flawed(doc fleet.Document) *Receipt {
+	var words []string
+	for _, p := range doc.Validate() {
+		words = append(words, p.Path+": "+p.Message)
+	}
+	if len(words) == 0 {
+		return nil
+	}
+	return refuse(RefusedInvalid, words...)
 }
 
 func equal(a, b fleet.Document) bool {
@@ -176,6 +196,9 @@ func specThings(doc *fleet.Fleet) []thing {
 // place says which shard a new fleet lives in: the one with the fewest
 // fleets, so far as shard 0 knows.
 func (d *decision) place(c *PlaceFleet) *Receipt {
+	if !fleet.ValidName(c.Name) {
+		return refuse(RefusedInvalid, fmt.Sprintf("%q cannot be the name of a fleet", c.Name))
+	}
 	if p := d.w.Place(c.Name); p != nil {
 		return accept(0, "fleet %s lives in shard %d", c.Name, p.Shard)
 	}

@@ -50,7 +50,7 @@ func (s *script) network() fleet.Network {
 		APIVersion: fleet.APIVersion, Kind: fleet.KindNetwork, Metadata: fleet.Metadata{Name: networkName},
 		Spec: fleet.NetworkSpec{
 			Subnet: "10.0.0.0/24", Range: fmt.Sprintf("10.0.0.10-10.0.0.%d", s.last), Gateway: "10.0.0.11",
-			Exclude: []string{"10.0.0.12"},
+			Exclude: []string{"10.0.0.11", "10.0.0.12"},
 		},
 	}
 }
