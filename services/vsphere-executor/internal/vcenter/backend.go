@@ -41,6 +41,9 @@ type Backend struct {
 	site    *fleet.SiteVSphere
 	refused *refusal
 	current *lease
+	// failure is why the last try to connect failed, and when.
+	failure error
+	failed  time.Time
 }
 
 // siteWait is how long an operation waits for the first Site: an executor
@@ -69,7 +72,7 @@ func (b *Backend) Use(ctx context.Context, site *fleet.SiteVSphere) {
 	if reflect.DeepEqual(b.site, site) {
 		return
 	}
-	b.site, b.refused = site, &refusal{}
+	b.site, b.refused, b.failed = site, &refusal{}, time.Time{}
 	b.retire(ctx)
 	if site != nil {
 		b.knowOnce.Do(func() { close(b.known) })
@@ -120,17 +123,26 @@ var errNoSite = errors.New("no Site of that name with a vsphere section is in th
 
 // connection returns the connection to use and how to give it back.
 func (b *Backend) connection(ctx context.Context) (*connection, func(), error) {
+	came := time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.site == nil {
 		return nil, nil, fault.WithHint(
 			fault.Newf(fault.Busy, fault.BackendDown, "%w: %q", errNoSite, b.options.Site), "apply the Site document")
 	}
+	if b.current == nil && b.failed.After(came) {
+		// Somebody tried while we waited. If everybody tried in turn, the
+		// last ones would wait for longer than their jobs may last.
+		return nil, nil, b.failure
+	}
 	if b.current == nil {
 		c, err := connect(ctx, b.site, access{
 			agent: b.options.Agent, creds: b.credentials(b.site), refused: b.refused, metrics: b.options.Metrics,
 		})
 		if err != nil {
+			if ctx.Err() == nil { // else it says nothing about the vCenter
+				b.failure, b.failed = err, time.Now()
+			}
 			return nil, nil, err
 		}
 		b.current = &lease{connection: c}

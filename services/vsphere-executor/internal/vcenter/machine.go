@@ -93,6 +93,11 @@ func (c *connection) search(ctx context.Context, t *executor.Task) (*machine, er
 		if m != nil && m.owner == t.Owner.String() {
 			return m, nil
 		}
+		if m != nil && m.owner == "" && m.uuid == "" {
+			// It may run all the same, with the node's address.
+			return nil, fault.WithHint(fault.Newf(fault.Transient, fault.MachineBusy, "vCenter knows VM %s (%s) and cannot read it", name(t), id),
+				"its host or datastore is away: bring it back, or remove the VM from vCenter once it surely is off")
+		}
 	}
 	found, err := object.NewSearchIndex(c.vim).FindByUuid(ctx, nil, t.Job.MachineUUID, true, new(true))
 	if err != nil {

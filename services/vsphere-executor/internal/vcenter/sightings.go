@@ -59,7 +59,7 @@ func (s *sightings) expect(t *executor.Task, id string) {
 	defer s.mu.Unlock()
 	key := t.Owner.String()
 	delete(s.dismissed, key)
-	if s.known[key] == nil {
+	if k := s.known[key]; k == nil || k.ref.Value != id {
 		s.known[key] = &sighting{owner: t.Owner, fleet: t.Job.Fleet, ref: ref{Type: "VirtualMachine", Value: id}, since: time.Now()}
 	}
 }
@@ -128,6 +128,7 @@ func (s *sightings) sweep(seen map[ref]entry, yard string) (news []executor.Sigh
 	there := map[string]bool{}
 	for r, e := range seen {
 		there[e.owner] = true
+		s.follow(r, e, seen)
 		s.meet(r, e, yard)
 	}
 	maps.DeleteFunc(s.dismissed, func(owner string, _ bool) bool { return !there[owner] })
@@ -156,6 +157,18 @@ func (s *sightings) sweep(seen map[ref]entry, yard string) (news []executor.Sigh
 		}
 	}
 	return news, missing
+}
+
+// follow takes up the new reference of a machine that was made again for the
+// same incarnation, or registered anew.
+func (s *sightings) follow(r ref, e entry, seen map[ref]entry) {
+	k := s.known[e.owner]
+	if k == nil || k.ref == r {
+		return
+	}
+	if _, there := seen[k.ref]; !there {
+		k.ref, k.address = r, ""
+	}
 }
 
 // distrusted reports whether a sweep misses too much to be believed yet; the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,8 +36,11 @@ type tasks struct {
 	vim     *vim25.Client
 	metrics *Metrics
 
-	mu      sync.Mutex
-	open    map[types.ManagedObjectReference]*openTask
+	mu   sync.Mutex
+	open map[types.ManagedObjectReference]*openTask
+	// ours are the tasks that were begun here and are waited for by who
+	// began them.
+	ours    map[types.ManagedObjectReference]bool
 	polling bool
 	usual   time.Duration // smoothed duration of tasks
 	stop    context.CancelFunc
@@ -47,7 +51,7 @@ type openTask struct {
 	operation string
 	state     types.TaskInfoState
 	begun     time.Time
-	done      chan taskEnd
+	waiting   []chan taskEnd
 }
 
 type taskEnd struct {
@@ -56,31 +60,69 @@ type taskEnd struct {
 }
 
 func newTasks(vim *vim25.Client, m *Metrics) *tasks {
-	return &tasks{vim: vim, metrics: m, open: map[types.ManagedObjectReference]*openTask{}, usual: 100 * time.Millisecond}
+	return &tasks{
+		vim: vim, metrics: m, usual: 100 * time.Millisecond,
+		open: map[types.ManagedObjectReference]*openTask{}, ours: map[types.ManagedObjectReference]bool{},
+	}
 }
 
-// wait returns the task's result when it ends; ctx ends the waiting, not the
-// task.
+// wait returns the result of a task that was just begun when it ends; ctx ends
+// the waiting, not the task. From then on it is one that nobody here waits
+// for, and may yet make a VM: see clonesOfOthers.
 func (t *tasks) wait(ctx context.Context, ref types.ManagedObjectReference, operation string) (types.AnyType, error) {
-	o := t.add(ctx, ref, operation)
+	t.own(ref)
+	defer t.disown(ref)
+	return t.join(ctx, ref, operation)
+}
+
+func (t *tasks) own(ref types.ManagedObjectReference) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ours[ref] = true
+}
+
+func (t *tasks) disown(ref types.ManagedObjectReference) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.ours, ref)
+}
+
+// join waits for a task whoever began it, beside others who do.
+func (t *tasks) join(ctx context.Context, ref types.ManagedObjectReference, operation string) (types.AnyType, error) {
+	done := t.add(ctx, ref, operation)
 	select {
-	case end := <-o.done:
+	case end := <-done:
 		return end.result, end.err
 	case <-ctx.Done():
-		// From now on it is a task that nobody here waits for, and may yet
-		// make a VM: see clonesOfOthers.
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		t.end(ref, taskEnd{err: ctx.Err()})
+		t.leave(ref, done)
 		return nil, fmt.Errorf("wait for task %s: %w", ref.Value, ctx.Err())
 	}
 }
 
-// add has the task polled; the poller lives as long as a task is open.
-func (t *tasks) add(ctx context.Context, ref types.ManagedObjectReference, operation string) *openTask {
-	o := &openTask{operation: operation, state: types.TaskInfoStateQueued, begun: time.Now(), done: make(chan taskEnd, 1)}
+// leave ends the polling of a task that nobody waits for any more.
+func (t *tasks) leave(ref types.ManagedObjectReference, done chan taskEnd) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	o := t.open[ref]
+	if o == nil {
+		return
+	}
+	o.waiting = slices.DeleteFunc(o.waiting, func(c chan taskEnd) bool { return c == done })
+	if len(o.waiting) == 0 {
+		t.end(ref, taskEnd{})
+	}
+}
+
+// add has the task polled; the poller lives as long as a task is open.
+func (t *tasks) add(ctx context.Context, ref types.ManagedObjectReference, operation string) chan taskEnd {
+	done := make(chan taskEnd, 1)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if o := t.open[ref]; o != nil {
+		o.waiting = append(o.waiting, done)
+		return done
+	}
+	o := &openTask{operation: operation, state: types.TaskInfoStateQueued, begun: time.Now(), waiting: []chan taskEnd{done}}
 	t.open[ref] = o
 	t.metrics.tasks.WithLabelValues(operation, string(o.state)).Inc()
 	if !t.polling {
@@ -89,15 +131,14 @@ func (t *tasks) add(ctx context.Context, ref types.ManagedObjectReference, opera
 		ctx, t.stop = context.WithCancel(context.WithoutCancel(ctx))
 		t.pollers.Go(func() { t.poll(ctx) })
 	}
-	return o
+	return done
 }
 
-// knows reports whether the task is one that we wait for.
+// knows reports whether the task is ours and waited for by who began it.
 func (t *tasks) knows(ref types.ManagedObjectReference) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	_, ok := t.open[ref]
-	return ok
+	return t.ours[ref]
 }
 
 // close gives up on every open task and waits for the poller.
@@ -222,5 +263,7 @@ func (t *tasks) end(ref types.ManagedObjectReference, e taskEnd) {
 	}
 	delete(t.open, ref)
 	t.metrics.tasks.WithLabelValues(o.operation, string(o.state)).Dec()
-	o.done <- e
+	for _, done := range o.waiting {
+		done <- e
+	}
 }
