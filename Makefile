@@ -64,10 +64,11 @@ fmt: ## format the code
 	go run $(GOLANGCI) fmt $$(go list -m -f '{{.Dir}}/...')
 
 fuzz: ## every fuzz target for FUZZTIME each
-	@for m in proto pkg services; do (cd $$m; \
-	  grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -r -n1 dirname | sort -u | while read -r p; do \
-	    for f in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$p/*_test.go | sed 's/func //'); do \
-	      echo "$$m/$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p; done; done); done
+	@grep -rE '^func Fuzz' --include='*_test.go' proto pkg services | sed -E 's/^(.*)\/[^/]*_test.go:func (Fuzz[A-Za-z0-9_]*).*/\1 \2/' | sort -u | \
+	while read -r dir target; do \
+	  echo "$$dir $$target"; \
+	  go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x "./$$dir"; \
+	done
 
 e2e: build ## whole-system tests on real processes (root: also power cuts)
 	cd e2e && $(E2E) -timeout 35m -v ./...
