@@ -107,7 +107,7 @@ func (r *Runner) active(ctx context.Context, epoch int64) error {
 	idle := r.Metrics.slots.WithLabelValues(r.Metrics.service, "idle")
 	idle.Add(float64(work.slots()))
 	defer idle.Sub(float64(work.slots()))
-	turn := &turn{Runner: r, yard: yard.UID, shards: yard.Shards, epoch: epoch}
+	turn := &turn{Runner: r, work: work, yard: yard.UID, shards: yard.Shards, epoch: epoch}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return work.Run(ctx, turn.handle) })
 	group.Go(func() error { return turn.watch(ctx) })
@@ -117,6 +117,7 @@ func (r *Runner) active(ctx context.Context, epoch int64) error {
 // turn is one holding of the seat.
 type turn struct {
 	*Runner
+	work   *Work
 	yard   string
 	shards int
 	epoch  int64
@@ -183,7 +184,7 @@ func (t *turn) permit(ref plan.JobRef) func(context.Context) error {
 		if err := t.seat.Confirm(ctx, t.epoch); err != nil {
 			return err
 		}
-		wanted, err := t.wanted(ctx, ref)
+		wanted, err := t.work.wanted(ctx, t.shards, ref)
 		if err != nil {
 			return fault.New(fault.Cancelled, fault.Stopped, fmt.Errorf("read the job anew: %w", err))
 		}
@@ -193,21 +194,6 @@ func (t *turn) permit(ref plan.JobRef) func(context.Context) error {
 		until = asked.Add(permitFor)
 		return nil
 	}
-}
-
-// wanted is Work.Wanted with the number of shards known.
-func (t *turn) wanted(ctx context.Context, ref plan.JobRef) (bool, error) {
-	for k := range t.shards {
-		of := subject.Job(k, string(ref.Worker), ref.Site, ref.Fleet, ref.Node, ref.Number)
-		m, err := t.Conn.Last(ctx, subject.ShardStream(k), of)
-		if err == nil {
-			return len(m.Data) > 0, nil
-		}
-		if !errors.Is(err, bus.ErrNotFound) {
-			return false, err
-		}
-	}
-	return false, nil
 }
 
 // config fetches and opens a sealed config.

@@ -104,8 +104,13 @@ func (w *Work) Wanted(ctx context.Context, ref plan.JobRef) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	return w.wanted(ctx, yard.Shards, ref)
+}
+
+// wanted is Wanted with the number of shards known.
+func (w *Work) wanted(ctx context.Context, shards int, ref plan.JobRef) (bool, error) {
 	// The reference does not name the shard; there are few.
-	for k := range yard.Shards {
+	for k := range shards {
 		of := subject.Job(k, string(ref.Worker), ref.Site, ref.Fleet, ref.Node, ref.Number)
 		m, err := w.Conn.Last(ctx, subject.ShardStream(k), of)
 		if err == nil {
