@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -11,6 +12,7 @@ import (
 	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"yardmaster.dev/pkg/bus"
+	"yardmaster.dev/pkg/plan"
 	"yardmaster.dev/pkg/wire"
 	"yardmaster.dev/proto/subject"
 )
@@ -62,6 +64,31 @@ func (p *publisher) store(ctx context.Context, to string, m wire.Message) error 
 		}
 		pause(ctx, min(time.Duration(try+1)*20*time.Millisecond, time.Second))
 	}
+}
+
+// maxWords bounds a failure's text, and maxLines its log: they go on into
+// records and events.
+const (
+	maxWords = 4 << 10
+	maxLines = 20
+)
+
+// told is a failure in words that any message can hold, whatever a backend
+// said: a result that cannot be stored would be made again for ever.
+func told(f *plan.Failure) *plan.Failure {
+	if f == nil {
+		return nil
+	}
+	out := *f
+	out.Message, out.Hint, out.Log = words(f.Message), words(f.Hint), nil
+	for _, line := range f.Log[max(0, len(f.Log)-maxLines):] {
+		out.Log = append(out.Log, words(line))
+	}
+	return &out
+}
+
+func words(s string) string {
+	return strings.ToValidUTF8(s[:min(len(s), maxWords)], "?")
 }
 
 // permanent reports whether trying again cannot help.
@@ -162,4 +189,11 @@ func (p *publisher) singles(ctx context.Context, batch []*pending) {
 // repeated result is refused.
 func (p *pending) msg() *nats.Msg {
 	return bus.TTL(bus.Expect(bus.NewMsg(p.subject, p.message), 0), subject.InputTTL)
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
 }

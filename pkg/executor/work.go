@@ -212,13 +212,6 @@ func (r *run) trouble(ctx context.Context, err error) {
 	pause(ctx, troubleWait)
 }
 
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
-}
-
 // reserve waits for one free place and takes all that are free.
 func reserve(ctx context.Context, room chan struct{}) (int, error) {
 	select {
@@ -358,6 +351,8 @@ func (r *run) do(ctx context.Context, h *held) {
 func (r *run) finish(ctx context.Context, h *held, job *plan.Job) {
 	result := r.handle(ctx, job)
 	if result == nil {
+		// It comes again at once, and what was in its way may be so still.
+		pause(ctx, troubleWait)
 		r.nak(h)
 		return
 	}
@@ -392,7 +387,7 @@ func (r *run) handle(ctx context.Context, job *plan.Job) *plan.Result {
 	}
 	out := *result
 	out.Node, out.Job, out.Attempt, out.Incarnation = job.Node, job.Number, job.Attempt, job.Incarnation
-	out.Worker, out.Action, out.By = job.Worker, job.Action, r.By
+	out.Worker, out.Action, out.By, out.Failure = job.Worker, job.Action, r.By, told(result.Failure)
 	if out.Started.IsZero() {
 		out.Started = started
 	}
