@@ -84,6 +84,7 @@ func (p *Planner) settle(ctx context.Context, items []*item) (rest []*item) {
 		}
 		if errors.Is(err, errDistrusted) || (ctx.Err() != nil && try > 1) {
 			p.drop(items)
+			pause(ctx, retryWait) // they come back at once, the memory does not
 			return nil
 		}
 		switch v := judge(err); {

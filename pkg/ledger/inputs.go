@@ -206,6 +206,9 @@ func readInput(msg jetstream.Msg, sequence uint64) *item {
 	return i
 }
 
+// observedID begins the ids of observations, which are their subjects.
+const observedID = "obs."
+
 // observed holds the last observation of every site, node and aspect, and
 // which of them are to be decided.
 type observed struct {
@@ -238,6 +241,13 @@ func (o *observed) again(key string) {
 	}
 }
 
+// back has an observation that was taken decided again.
+func (o *observed) back(key string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.again(key)
+}
+
 // moved has what was seen of a node decided again: an observation that came
 // before its time counts when the time has come.
 func (o *observed) moved(n *plan.Node) {
@@ -267,7 +277,7 @@ func (o *observed) take(most int) []*item {
 			break
 		}
 		delete(o.fresh, key)
-		out = append(out, &item{input: plan.Input{ID: "obs." + key, Fleet: strings.Split(key, ".")[1], Observation: o.last[key]}})
+		out = append(out, &item{input: plan.Input{ID: observedID + key, Fleet: strings.Split(key, ".")[1], Observation: o.last[key]}})
 	}
 	return out
 }

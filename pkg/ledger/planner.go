@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -334,11 +335,15 @@ func (p *Planner) barrier(ctx context.Context, sequence uint64) error {
 	return err
 }
 
-// drop lets inputs come again: their connection or memory is gone.
+// drop lets inputs come again: their connection or memory is gone. What an
+// executor saw it tells only once, so that we keep it ourselves.
 func (p *Planner) drop(items []*item) {
 	for _, i := range items {
 		p.release(i)
 		i.nak(p.log)
+		if i.input.Observation != nil {
+			p.observed.back(strings.TrimPrefix(i.input.ID, observedID))
+		}
 	}
 }
 
