@@ -59,12 +59,7 @@ func Load(ctx context.Context, nc *nats.Conn, shards int) (*Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Ledger{
-		Fleets: map[string]*ymv1.FleetRecord{}, Nodes: map[string]*ymv1.NodeRecord{},
-		Receipts: map[string]*ymv1.ReceiptRecord{}, commands: map[string]message{},
-		events: map[string][]event{}, heads: map[string]message{}, claims: map[string]*ymv1.ClaimRecord{},
-		jobs: map[string]message{}, results: map[string]message{}, dead: map[string]*ymv1.DeadLetterRecord{},
-	}
+	l := newLedger()
 	for k := range shards {
 		ms, moved, err := readAll(ctx, js, k)
 		if err != nil {
@@ -80,6 +75,15 @@ func Load(ctx context.Context, nc *nats.Conn, shards int) (*Ledger, error) {
 		}
 	}
 	return l, nil
+}
+
+func newLedger() *Ledger {
+	return &Ledger{
+		Fleets: map[string]*ymv1.FleetRecord{}, Nodes: map[string]*ymv1.NodeRecord{},
+		Receipts: map[string]*ymv1.ReceiptRecord{}, commands: map[string]message{},
+		events: map[string][]event{}, heads: map[string]message{}, claims: map[string]*ymv1.ClaimRecord{},
+		jobs: map[string]message{}, results: map[string]message{}, dead: map[string]*ymv1.DeadLetterRecord{},
+	}
 }
 
 // readAll reads a shard up to its present end, and reports whether that has
