@@ -245,29 +245,31 @@ func TestWrongClockStopsThePlanner(t *testing.T) {
 	}
 }
 
+// format sets the format of the yard's records.
+func (y *yard) format(n int) {
+	y.tb.Helper()
+	last, err := y.admin.LeaderLast(y.tb.Context(), subject.ShardStream(0), subject.Yard())
+	if err != nil {
+		y.tb.Fatal(err)
+	}
+	record, err := y.admin.Yard(y.tb.Context())
+	if err != nil {
+		y.tb.Fatal(err)
+	}
+	record.Format = n
+	m, err := wire.Record(record, nil)
+	if err != nil {
+		y.tb.Fatal(err)
+	}
+	if _, err := y.admin.Publish(y.tb.Context(), bus.Rollup(bus.Expect(bus.NewMsg(subject.Yard(), m), last.Sequence))); err != nil {
+		y.tb.Fatal(err)
+	}
+}
+
 func TestOlderPlannerStandsBy(t *testing.T) {
 	t.Parallel()
 	y := newYard(t, 1)
-	format := func(n int) {
-		t.Helper()
-		last, err := y.admin.LeaderLast(t.Context(), subject.ShardStream(0), subject.Yard())
-		if err != nil {
-			t.Fatal(err)
-		}
-		yard, err := y.admin.Yard(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		yard.Format = n
-		m, err := wire.Record(yard, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := y.admin.Publish(t.Context(), bus.Rollup(bus.Expect(bus.NewMsg(subject.Yard(), m), last.Sequence))); err != nil {
-			t.Fatal(err)
-		}
-	}
-	format(wire.Format + 1)
+	y.format(wire.Format + 1)
 	p := y.planner("p1", 0)
 	y.start(p.Run)
 	until(t, "the planner to stand by", func() bool { return strings.Contains(p.Status().Trouble, "newer format") })
@@ -279,7 +281,24 @@ func TestOlderPlannerStandsBy(t *testing.T) {
 			t.Error("a planner decided though the yard's format is newer than it")
 		}
 	})
-	format(wire.Format)
+	y.format(wire.Format)
+	y.wait("the receipt", func(w *plan.World) bool { return w.Receipt(plan.YardScope, "p") != nil })
+}
+
+// A planner that is at work when the format is raised lets go of the inputs,
+// so that they come to a newer one.
+func TestPlannerStepsAsideForANewerFormat(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, 1)
+	p := y.planner("p1", 0)
+	y.start(p.Run)
+	y.documents()
+	y.format(wire.Format + 1)
+	if err := y.publish(t.Context(), 0, plan.YardScope, &plan.Command{ID: "p", Place: &plan.PlaceFleet{Name: "web"}}); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the planner to stand by", func() bool { return strings.Contains(p.Status().Trouble, "newer format") })
+	y.format(wire.Format)
 	y.wait("the receipt", func(w *plan.World) bool { return w.Receipt(plan.YardScope, "p") != nil })
 }
 

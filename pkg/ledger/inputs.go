@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"sync"
@@ -73,6 +74,15 @@ func (p *Planner) readInputs(ctx context.Context) error {
 	return nil
 }
 
+var errOutdated = errors.New("the yard's records are of a newer format")
+
+// outdated reports whether the format was raised while we were at work.
+func (p *Planner) outdated() bool {
+	p.mirror.mu.RLock()
+	defer p.mirror.mu.RUnlock()
+	return p.newerFormat()
+}
+
 // mayRead waits until the memory is loaded and its format is known to us.
 func (p *Planner) mayRead(ctx context.Context) error {
 	return p.mirror.until(ctx, func() (bool, error) {
@@ -110,6 +120,10 @@ func (p *Planner) pull(ctx context.Context) error {
 			p.giveBack(msg)
 			return errReconnected // what is buffered may not exist any more
 		default:
+		}
+		if p.outdated() {
+			p.giveBack(msg)
+			return errOutdated // whoever pulls gets them all: let go
 		}
 		i, err := p.accept(msg)
 		if err != nil {
