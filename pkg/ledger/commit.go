@@ -49,7 +49,7 @@ var answers = map[jetstream.ErrorCode]verdict{
 }
 
 func judge(err error) verdict {
-	if errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, errRefused) {
+	if errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrBadSubject) || errors.Is(err, errRefused) {
 		return refused
 	}
 	return answers[bus.Code(err)]
