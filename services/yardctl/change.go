@@ -148,6 +148,10 @@ them anew, with all attempts before them.`,
 	return a.complete(cmd, failedNames)
 }
 
+// retryMost is how many nodes are named in one command: the planner writes a
+// command's effects in one batch and takes no more than that batch holds.
+const retryMost = 50
+
 func (a *app) retry(ctx context.Context, f retryFlags, nodes []string) error {
 	if f.all == (len(nodes) > 0) {
 		return wrongInput(errors.New("write yardctl retry NODE... or yardctl retry --all"))
@@ -171,13 +175,15 @@ func (a *app) retry(ctx context.Context, f retryFlags, nodes []string) error {
 	slices.Sort(fleets)
 	out := &yardmasterv1.ApplyResponse{}
 	for _, name := range fleets {
-		result, err := client.Retry(ctx, connect.NewRequest(&yardmasterv1.RetryRequest{
-			Fleet: name, Nodes: byFleet[name], Reason: f.cause, CommandId: rand.Text(),
-		}))
-		if err != nil {
-			return err
+		for some := range slices.Chunk(byFleet[name], retryMost) {
+			result, err := client.Retry(ctx, connect.NewRequest(&yardmasterv1.RetryRequest{
+				Fleet: name, Nodes: some, Reason: f.cause, CommandId: rand.Text(),
+			}))
+			if err != nil {
+				return err
+			}
+			out.Results = append(out.Results, result.Msg)
 		}
-		out.Results = append(out.Results, result.Msg)
 	}
 	if len(out.GetResults()) == 0 {
 		a.say("no node failed%s; nothing to retry", prefixed(" with cause ", f.cause))

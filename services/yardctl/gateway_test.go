@@ -151,6 +151,12 @@ func (*gateway) ListSites(context.Context, *connect.Request[v1.ListSitesRequest]
 
 func (*gateway) ListFailed(_ context.Context, req *connect.Request[v1.ListFailedRequest]) (*connect.Response[v1.ListFailedResponse], error) {
 	out := &v1.ListFailedResponse{Read: read()}
+	if req.Msg.GetFleet() == "farm" { // more than one command can take
+		for i := range 120 {
+			out.Failed = append(out.Failed, &v1.FailedView{Node: fmt.Sprintf("farm-w-%d", i), Fleet: "farm", Stage: "booting", Reason: "boot_timeout"})
+		}
+		return connect.NewResponse(out), nil
+	}
 	if req.Msg.GetFleet() != "core" {
 		out.Failed = []*v1.FailedView{
 			{Node: "web-edge-7", Fleet: "web", Stage: "booting", Reason: "config_refused", Message: "ignition: /etc/x: file exists", Attempts: 1, Since: ago(3 * time.Minute), Hint: "yardctl render -f web.yaml --node web-edge-7 --explain", Log: []string{"ignition[312]: /etc/x: file exists"}},
@@ -259,7 +265,11 @@ func (*gateway) Delete(_ context.Context, req *connect.Request[v1.DeleteRequest]
 }
 
 func (*gateway) Retry(_ context.Context, req *connect.Request[v1.RetryRequest]) (*connect.Response[v1.CommandResponse], error) {
-	return connect.NewResponse(&v1.CommandResponse{Kind: "Fleet", Name: req.Msg.GetFleet(), Accepted: true, Summary: "tries again: " + strings.Join(req.Msg.GetNodes(), " ")}), nil
+	summary := "tries again: " + strings.Join(req.Msg.GetNodes(), " ")
+	if n := len(req.Msg.GetNodes()); n > 5 {
+		summary = fmt.Sprintf("%d nodes tried again", n)
+	}
+	return connect.NewResponse(&v1.CommandResponse{Kind: "Fleet", Name: req.Msg.GetFleet(), Accepted: true, Summary: summary}), nil
 }
 
 // Watch shows a node's way to ready, or one that never gets there.
