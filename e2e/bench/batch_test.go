@@ -40,15 +40,17 @@ func written(t *testing.T, y *fakeyard.Yard) writes {
 		t.Fatal(err)
 	}
 	return writes{
+		transitions: int(metric(t, y.Metrics, "yardmaster_ledger_transitions_total")),
+
 		messages: int(inputs.State.LastSeq) - len(inputs.State.Subjects),
 		batches:  int(metric(t, y.Metrics, "yardmaster_ledger_commit_duration_seconds_count")),
 		busy:     time.Duration(metric(t, y.Metrics, "yardmaster_ledger_commit_duration_seconds_sum") * float64(time.Second)),
 	}
 }
 
-func (w writes) less(before writes, transitions int) writes {
+func (w writes) less(before writes) writes {
 	return writes{
-		transitions: transitions, messages: w.messages - before.messages,
+		transitions: w.transitions - before.transitions, messages: w.messages - before.messages,
 		batches: max(1, w.batches-before.batches), busy: w.busy - before.busy,
 	}
 }

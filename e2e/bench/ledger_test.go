@@ -40,7 +40,7 @@ func TestLedger(t *testing.T) {
 				n++
 				before := written(t, y)
 				transitions, took := y.BringUp(ctx, fakeyard.NewFleet(fmt.Sprintf("f%d", n), nodes, 1, 1))
-				load = written(t, y).less(before, transitions)
+				load = written(t, y).less(before)
 				return sample{ops: float64(transitions), took: took}
 			}
 			sides := []side{
