@@ -169,10 +169,11 @@ func show(tb testing.TB, what string, lines []string) {
 	}
 }
 
-// unrest applies revisions and scales until ctx ends.
-func (y *Yard) unrest(ctx context.Context) {
+// unrest applies revisions and scales until calm is closed. It always waits
+// for the answer to its last command, or it would not know the target.
+func (y *Yard) unrest(ctx context.Context, calm <-chan struct{}) {
 	r := rand.New(rand.NewPCG(1, 1)) //nolint:gosec // not a secret
-	for ctx.Err() == nil {
+	for {
 		f := y.fleets[r.IntN(len(y.fleets))]
 		if r.IntN(3) == 0 {
 			y.driver.roll(ctx, f)
@@ -180,7 +181,8 @@ func (y *Yard) unrest(ctx context.Context) {
 			y.driver.scale(ctx, f, r)
 		}
 		select {
-		case <-ctx.Done():
+		case <-calm:
+			return
 		case <-time.After(time.Duration(500+r.IntN(2500)) * time.Millisecond):
 		}
 	}
@@ -190,13 +192,13 @@ func (y *Yard) unrest(ctx context.Context) {
 func (y *Yard) Endure(ctx context.Context, storm *harness.Storm, faults int, least, most time.Duration) {
 	y.tb.Helper()
 	var group sync.WaitGroup
-	changes, calm := context.WithCancel(ctx)
-	group.Go(func() { y.unrest(changes) })
+	calm := make(chan struct{})
+	group.Go(func() { y.unrest(ctx, calm) })
 	start := time.Now()
 	for range faults {
 		storm.Rage(least, most)
 	}
-	calm()
+	close(calm)
 	group.Wait()
 	storm.Wait()
 	y.tb.Logf("%s in %.0f s", storm, time.Since(start).Seconds())
