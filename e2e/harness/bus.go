@@ -92,12 +92,14 @@ func (b *Bus) serve(tb testing.TB, name, conf string, at Net, port int) {
 	}
 	spec := Spec{Name: name, Path: Binary(tb, "nats-server"), Args: []string{"-c", file}}
 	if at.Space != "" {
-		ip, err := exec.LookPath("ip")
+		// Not "ip netns exec": that makes a mount name space as well, which
+		// keeps every volume of this machine mounted.
+		nsenter, err := exec.LookPath("nsenter")
 		if err != nil {
 			tb.Fatal(err)
 		}
-		spec.Args = append([]string{"netns", "exec", at.Space, spec.Path}, spec.Args...)
-		spec.Path = ip
+		spec.Args = append([]string{"--net=/run/netns/" + at.Space, spec.Path}, spec.Args...)
+		spec.Path = nsenter
 	}
 	b.Servers = append(b.Servers, Start(tb, spec))
 	b.URLs = append(b.URLs, fmt.Sprintf("nats://%s:%d", at.Addr, port))
