@@ -102,7 +102,7 @@ func (c *Conn) dial(ctx context.Context, url string, opts []nats.Option) error {
 			return nil
 		}
 		if errors.Is(err, nats.ErrAuthorization) {
-			return fmt.Errorf("connect to NATS at %s as %q: %w; the server must know the user's public key (bus init prints its configuration)", url, c.user, err)
+			return fmt.Errorf("connect to NATS at %s as %q: %w; the server must know the user's public key (yardmaster bus config prints its configuration)", url, c.user, err)
 		}
 		c.log.WarnContext(ctx, "bus is not reachable", "url", url, "err", err)
 		select {
@@ -175,7 +175,7 @@ func (c *Conn) onError(_ *nats.Conn, _ *nats.Subscription, err error) {
 		// The caller of a refused publish sees a timeout only, so that this
 		// is the one place where the reason is known.
 		c.log.Error("bus refuses this user", "user", c.user, "err", err)
-		c.fail(fmt.Errorf("the bus refuses user %q: %w; its permissions are older than this program or belong to another service: run bus init and give the server the configuration it prints", c.user, err))
+		c.fail(fmt.Errorf("the bus refuses user %q: %w; its permissions are older than this program or belong to another service: give the server what yardmaster bus config prints", c.user, err))
 		return
 	}
 	c.log.Warn("bus error", "err", err)

@@ -20,7 +20,7 @@ const (
 // nats-server that keeps its store in storeDir.
 func ServerConfig(storeDir string, users []Identity) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, `# Made by yardctl bus; include it in the configuration of every server.
+	fmt.Fprintf(&b, `# Made by yardmaster bus config; include it in the configuration of every server.
 # Every line of the jetstream block is a promise that the ledger rests on:
 # without sync_interval "always" a power cut loses acknowledged writes. Never
 # add a cipher or key: it loses whole streams after a crash; encrypt the disk.

@@ -183,7 +183,7 @@ func initYard(ctx context.Context, c *Conn, shards int) error {
 func Check(ctx context.Context, c *Conn, streams ...string) (*plan.Yard, error) {
 	yard, err := c.Yard(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("this bus holds no yard, or does not answer; yardctl bus init makes one: %w", err)
+		return nil, fmt.Errorf("this bus holds no yard, or does not answer; yardmaster bus init makes one: %w", err)
 	}
 	var sites []string
 	for _, s := range streams {
@@ -203,7 +203,7 @@ func Check(ctx context.Context, c *Conn, streams ...string) (*plan.Yard, error) 
 		wrong = append(wrong, problems...)
 	}
 	if len(wrong) > 0 {
-		return nil, fmt.Errorf("%w; run yardctl bus upgrade:\n  %s", ErrTopology, strings.Join(wrong, "\n  "))
+		return nil, fmt.Errorf("%w; run yardmaster bus upgrade:\n  %s", ErrTopology, strings.Join(wrong, "\n  "))
 	}
 	return yard, nil
 }

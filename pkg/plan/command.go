@@ -26,7 +26,7 @@ func (d *decision) command(c *Command) error {
 	var answer *Receipt
 	switch {
 	case d.w.yard == nil:
-		answer = refuse(RefusedNotFound, "the yard has no record of itself yet; run yardctl bus init")
+		answer = refuse(RefusedNotFound, "the yard has no record of itself yet; run yardmaster bus init")
 	case c.ApplyFleet != nil:
 		answer = d.applyFleet(c)
 	case c.ApplyNetwork != nil:

@@ -121,7 +121,7 @@ func sealKey(file string) (nkeys.KeyPair, error) {
 	}
 	content, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("read the site's seal key: %w; bus init makes it", err)
+		return nil, fmt.Errorf("read the site's seal key: %w; yardmaster bus init makes it", err)
 	}
 	key, err := nkeys.FromCurveSeed([]byte(strings.TrimSpace(string(content))))
 	if err != nil {
