@@ -17,6 +17,8 @@ import (
 	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"yardmaster.dev/e2e/fakeyard"
+	"yardmaster.dev/e2e/harness"
+	"yardmaster.dev/proto/subject"
 )
 
 // writes is what a planner has written: transitions, the messages and
@@ -31,14 +33,15 @@ type writes struct {
 // less, since each transition but the planner's own has one.
 func written(t *testing.T, y *fakeyard.Yard) writes {
 	t.Helper()
-	s, err := y.Conn.JS().Stream(t.Context(), "YM_0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	inputs, err := s.Info(t.Context(), jetstream.WithSubjectFilter("ym.0.in.>"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	var inputs *jetstream.StreamInfo
+	harness.Wait(t, "the stream's subjects", time.Minute, func() error {
+		s, err := y.Conn.JS().Stream(t.Context(), subject.ShardStream(0))
+		if err != nil {
+			return err
+		}
+		inputs, err = s.Info(t.Context(), jetstream.WithSubjectFilter(subject.InputFilter(0)))
+		return err
+	})
 	return writes{
 		transitions: int(metric(t, y.Metrics, "yardmaster_ledger_transitions_total")),
 
