@@ -99,7 +99,13 @@ func (v *Volume) mount() error {
 		return err
 	}
 	v.mounted = true
-	return nil
+	// Whoever else has this mount (a name space that copied it) keeps the
+	// file system that was shut down alive, and we would get it back.
+	probe := filepath.Join(v.mnt, ".probe")
+	if err := os.WriteFile(probe, nil, 0o600); err != nil {
+		return fmt.Errorf("%s cannot be written after it was mounted; does another process hold it? %w", v.mnt, err)
+	}
+	return os.Remove(probe)
 }
 
 func (v *Volume) umount() error {

@@ -26,7 +26,7 @@ func TestFaults(t *testing.T) {
 	if r := y.Ctl("audit", "verify"); r.Code != 0 {
 		t.Errorf("audit verify: exit %d\n%s%s", r.Code, r.Out, r.Err)
 	}
-	for _, p := range y.Services() {
+	for _, p := range append(y.Services(), y.Bus.Servers...) {
 		for _, d := range p.Deaths() {
 			t.Errorf("ended by itself: %s\n%s", d, p.Tail(5))
 		}
