@@ -84,14 +84,7 @@ func (v *Volume) Restore() error {
 	if err := v.umount(); err != nil {
 		return err
 	}
-	if err := v.mount(); err != nil {
-		return err
-	}
-	probe := filepath.Join(v.mnt, ".power")
-	if err := os.WriteFile(probe, nil, 0o600); err != nil {
-		return fmt.Errorf("the power is back and %s is still dead: is it mounted in another mount name space, too? %w", v.mnt, err)
-	}
-	return os.Remove(probe)
+	return v.mount()
 }
 
 func (v *Volume) mount() error {
