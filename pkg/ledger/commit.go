@@ -275,17 +275,13 @@ func (p *Planner) commit(ctx context.Context, shard int, msgs []*nats.Msg) (firs
 // done tells everybody that a round has landed.
 func (p *Planner) done(r *round, took time.Duration) {
 	p.trouble("")
+	if !r.empty() {
+		p.mu.Lock()
+		p.wrote = p.cfg.Now()
+		p.mu.Unlock()
+	}
 	for _, i := range r.items {
-		p.release(i)
-		i.ack(p.log)
-		if i.poison != nil {
-			p.log.Error("input cannot be decided and was set aside", "subject", i.input.ID, "sequence", i.sequence, "err", i.poison)
-		}
-		if i.poison != nil && i.sequence == 0 {
-			p.mu.Lock()
-			p.skip[i.input.ID] = true
-			p.mu.Unlock()
-		}
+		p.settled(i)
 	}
 	for _, rec := range r.record {
 		if n, ok := rec.(*plan.Node); ok && (n.State == plan.Booting || n.State == plan.Joining) {
@@ -298,6 +294,21 @@ func (p *Planner) done(r *round, took time.Duration) {
 			c.Inputs = append(c.Inputs, i.input)
 		}
 		p.cfg.OnCommit(c)
+	}
+}
+
+// settled lets go of an input that was decided or set aside.
+func (p *Planner) settled(i *item) {
+	p.release(i)
+	i.ack(p.log)
+	if i.poison == nil {
+		return
+	}
+	p.log.Error("input cannot be decided and was set aside", "subject", i.input.ID, "sequence", i.sequence, "err", i.poison)
+	if i.sequence == 0 {
+		p.mu.Lock()
+		p.skip[i.input.ID] = true
+		p.mu.Unlock()
 	}
 }
 

@@ -23,6 +23,11 @@ const (
 	archiveMost   = 500
 	archiveLinger = 250 * time.Millisecond
 	archiveIdle   = 2 * time.Second
+	// archiveQuiet is how long nothing must have been written before events
+	// are copied, and archiveLate is how old they may get meanwhile: who
+	// waits for a decision goes first, since both share the server's disk.
+	archiveQuiet = 500 * time.Millisecond
+	archiveLate  = 30 * time.Second
 	// archiveBack is how far a new copier goes back: a power cut may have
 	// undone events that were copied already, at most a batch or two.
 	archiveBack = 2000
@@ -62,13 +67,14 @@ func (p *Planner) copyEvents(ctx context.Context) error {
 			return nil // what was copied may have been undone: go back
 		default:
 		}
-		msgs, err := p.copies(ctx, iter)
+		msgs, oldest, err := p.copies(ctx, iter)
 		if err != nil {
 			return err
 		}
 		if len(msgs) == 0 {
 			continue
 		}
+		p.yield(ctx, oldest.Add(archiveLate))
 		call, cancel := context.WithTimeout(ctx, bus.CallTimeout)
 		_, err = jetstreamext.PublishMsgBatch(call, p.cfg.Conn.JS(), msgs)
 		cancel()
@@ -77,6 +83,25 @@ func (p *Planner) copyEvents(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// yield waits until the shard is quiet, or until latest.
+func (p *Planner) yield(ctx context.Context, latest time.Time) {
+	for ctx.Err() == nil && p.active() {
+		now := p.cfg.Now()
+		quiet := p.landed().Add(archiveQuiet)
+		if !now.Before(quiet) || !now.Before(latest) {
+			return
+		}
+		pause(ctx, quiet.Sub(now))
+	}
+}
+
+// landed is when the newest batch landed.
+func (p *Planner) landed() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.wrote
 }
 
 // copied is up to where events were copied, with a margin.
@@ -95,9 +120,9 @@ func (p *Planner) copied(ctx context.Context) (uint64, error) {
 	return at - min(at, archiveBack), nil
 }
 
-// copies gathers the events that come together.
-func (p *Planner) copies(ctx context.Context, iter jetstream.MessagesContext) ([]*nats.Msg, error) {
-	var out []*nats.Msg
+// copies gathers the events that come together; oldest is when the first of
+// them was stored.
+func (p *Planner) copies(ctx context.Context, iter jetstream.MessagesContext) (out []*nats.Msg, oldest time.Time, err error) {
 	wait := archiveIdle
 	for len(out) < archiveMost {
 		msg, err := next(ctx, iter, wait)
@@ -105,11 +130,14 @@ func (p *Planner) copies(ctx context.Context, iter jetstream.MessagesContext) ([
 			break
 		}
 		if err != nil {
-			return nil, err
+			return nil, oldest, err
 		}
 		name, err := subject.Parse(msg.Subject)
 		if err != nil {
-			return nil, err
+			return nil, oldest, err
+		}
+		if len(out) == 0 {
+			oldest = msg.Time
 		}
 		to := subject.History(name.Shard, name.Fleet, name.Node, name.Number)
 		m := bus.Rollup(bus.NewMsg(to, wire.Message{Type: msg.Type(), Body: msg.Data}))
@@ -118,5 +146,5 @@ func (p *Planner) copies(ctx context.Context, iter jetstream.MessagesContext) ([
 		out = append(out, m)
 		wait = archiveLinger
 	}
-	return out, nil
+	return out, oldest, nil
 }

@@ -70,6 +70,8 @@ type Planner struct {
 	status PlannerStatus
 	// pin is the name under which the server last gave us an input.
 	pin string
+	// wrote is when our newest batch landed.
+	wrote time.Time
 	// held are the inputs in our hands, by sequence.
 	held map[uint64]*item
 	// skip holds made-up inputs that cannot be decided, so that they do not
