@@ -64,7 +64,7 @@ func TestAuditReleasesOrphans(t *testing.T) {
 	if len(stored().Data) == 0 {
 		t.Fatal("a claim was released within its grace")
 	}
-	p.mirror.Exclusive(func(w *plan.World) { w.Policy.ClaimGrace = 0 })
+	p.mirror.Alone(func(w *plan.World) { w.Policy.ClaimGrace = 0 })
 	p.audit(t.Context())
 	if len(stored().Data) != 0 {
 		t.Error("a claim without an owner was not released")

@@ -59,8 +59,9 @@ type Mirror struct {
 	mu  sync.RWMutex
 	mem *memory
 	// loaded is false while mem is old.
-	loaded  bool
-	waiters map[chan struct{}]struct{}
+	loaded bool
+	// waiters are those who wait, with what each waits for.
+	waiters map[chan struct{}]condition
 	reload  chan struct{}
 	// epochs are those of the first load: a stream with another creation
 	// time is another stream, from a backup perhaps.
@@ -73,7 +74,7 @@ var ErrOtherStream = errors.New("the stream is not the one that this process beg
 // NewMirror returns a mirror that knows nothing until Run has loaded it.
 func NewMirror(cfg MirrorConfig) *Mirror {
 	return &Mirror{
-		cfg: cfg, mem: newMemory(cfg.World()), waiters: map[chan struct{}]struct{}{}, reload: make(chan struct{}, 1),
+		cfg: cfg, mem: newMemory(cfg.World()), waiters: map[chan struct{}]condition{}, reload: make(chan struct{}, 1),
 		epochs: map[int]time.Time{},
 	}
 }
@@ -248,11 +249,15 @@ func (m *Mirror) stamp(shard int, sequence uint64) Stamp {
 	return Stamp{Shard: shard, Epoch: m.mem.epochs[shard], Sequence: sequence}
 }
 
-// wake lets every waiter look again; the lock is held.
+// wake lets those go on whose condition is met; the lock is held. It looks in
+// their stead: a waiter that were woken by each of a batch's messages would
+// cost the planner more than its decisions.
 func (m *Mirror) wake() {
-	for w := range m.waiters {
-		delete(m.waiters, w)
-		close(w)
+	for w, met := range m.waiters {
+		if ok, err := met(); ok || err != nil {
+			delete(m.waiters, w)
+			close(w)
+		}
 	}
 }
 
@@ -287,14 +292,6 @@ func (m *Mirror) Alone(f func(w *plan.World)) {
 	f(m.mem.world)
 }
 
-// Exclusive lets f have the World for itself, as plan.Preview needs it; f
-// must leave the World as it was.
-func (m *Mirror) Exclusive(f func(w *plan.World)) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	f(m.mem.world)
-}
-
 // Stamps says how new the memory is, one stamp per shard, and the newest
 // stream time that it has seen.
 func (m *Mirror) Stamps() ([]Stamp, time.Time) {
@@ -321,14 +318,17 @@ func (m *Mirror) Wait(ctx context.Context, s Stamp) error {
 	})
 }
 
-// until waits for a condition that is looked at under the lock.
-func (m *Mirror) until(ctx context.Context, met func() (bool, error)) error {
+// condition is looked at under the lock.
+type condition func() (met bool, err error)
+
+// until waits for a condition.
+func (m *Mirror) until(ctx context.Context, met condition) error {
 	for {
 		m.mu.Lock()
 		ok, err := met()
 		w := make(chan struct{})
 		if !ok && err == nil {
-			m.waiters[w] = struct{}{}
+			m.waiters[w] = met
 		}
 		m.mu.Unlock()
 		if ok || err != nil {
