@@ -107,7 +107,7 @@ func TestShow(t *testing.T) {
 		"outdated nodes are not there yet": {
 			scripts: [][]*v1.WatchResponse{{
 				fleet("web", 2, 1), outdated(node("web-edge-0", "ready", 0)), synced(),
-				node("web-edge-0", "deleting", time.Second), node("web-edge-0", "ready", 3*time.Second),
+				node("web-edge-0", "deleting", 30*time.Second), node("web-edge-0", "ready", 33*time.Second),
 			}},
 			want: []string{"◒ deleting", "node ready after 3.0 s"},
 		},

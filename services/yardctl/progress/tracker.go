@@ -92,6 +92,7 @@ func (t *tracker) takeNode(n *yardmasterv1.NodeView) *yardmasterv1.NodeView {
 	t.fresh[n.GetName()] = true
 	if n.GetState() == stateDeleted {
 		delete(t.nodes, n.GetName())
+		delete(t.set, n.GetName()) // the next life of the name has a way of its own
 		if !known {
 			return nil
 		}
@@ -116,7 +117,7 @@ func (t *tracker) clock(n *yardmasterv1.NodeView) {
 	case n.GetState() != stateReady && !onItsWay:
 		delete(t.took, name)
 		t.set[name] = n.GetSince().AsTime()
-		if n.GetIncarnation() <= 1 && n.GetCreated() != nil {
+		if n.GetIncarnation() <= 1 && n.GetCreated() != nil && show.Step(n.GetState()) > 0 {
 			t.set[name] = n.GetCreated().AsTime()
 		}
 	case n.GetState() == stateReady && onItsWay && n.GetReadyAt() != nil:
