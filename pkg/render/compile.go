@@ -185,7 +185,7 @@ func (c *Compiled) allowed(l *layer, p fleet.Placeholder) error {
 	if slices.Contains(nodeNames, p.Name) {
 		return nil
 	}
-	if l.role && (p.Name == nameNetworkFile || p.Name == namePhoneHomeURL || p.Name == namePhoneHomeToken) {
+	if l.role && slices.Contains(roleNames, p.Name) {
 		return nil
 	}
 	return fmt.Errorf("%s: nothing is called that%s", p, didYouMean(p.Name, append(nodeNames, "vars.", "secrets.")))

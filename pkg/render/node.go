@@ -23,7 +23,7 @@ type Node struct {
 	// Networks are the node's addresses, in the order of the pool.
 	Networks []plan.JobNetwork
 	// PhoneHomeURL is the base URL at which the node reaches a gateway,
-	// PhoneHomeToken the one-time token that proves who calls.
+	// PhoneHomeToken the token of this incarnation that proves who calls.
 	PhoneHomeURL   string
 	PhoneHomeToken string
 	// Secrets by name; those that the pool's config uses must be there.
@@ -41,8 +41,11 @@ var nodeNames = []string{
 const (
 	nameNetworkFile    = "node.networkFile"
 	namePhoneHomeURL   = "node.phoneHomeURL"
+	nameReportURL      = "node.reportURL"
 	namePhoneHomeToken = "node.phoneHomeToken"
 )
+
+var roleNames = []string{nameNetworkFile, namePhoneHomeURL, nameReportURL, namePhoneHomeToken}
 
 // A secret may be a key or a certificate chain, not a file system.
 const maxSecret = 32 << 10
@@ -61,7 +64,8 @@ var nodeValues = map[string]func(*Node) (string, error){
 	"node.uuid":        func(n *Node) (string, error) { return formed("node.uuid", n.UUID, isUUID) },
 	"node.address":     (*Node).address,
 	nameNetworkFile:    (*Node).networkFile,
-	namePhoneHomeURL:   (*Node).phoneHomeURL,
+	namePhoneHomeURL:   func(n *Node) (string, error) { return n.gatewayURL(namePhoneHomeURL, "phone-home") },
+	nameReportURL:      func(n *Node) (string, error) { return n.gatewayURL(nameReportURL, "report") },
 	namePhoneHomeToken: (*Node).phoneHomeToken,
 }
 
@@ -111,16 +115,17 @@ func (n *Node) address() (string, error) {
 	return "", fmt.Errorf("node.address: %s has no static address", n.Name)
 }
 
-func (n *Node) phoneHomeURL() (string, error) {
+// gatewayURL is where the node sends something to a gateway.
+func (n *Node) gatewayURL(value, last string) (string, error) {
 	base := strings.TrimRight(n.PhoneHomeURL, "/")
 	if !isURL(base) {
-		return "", fmt.Errorf("%s: %q is not the http or https URL of a gateway", namePhoneHomeURL, n.PhoneHomeURL)
+		return "", fmt.Errorf("%s: %q is not the http or https URL of a gateway", value, n.PhoneHomeURL)
 	}
 	name, err := formed("node.name", n.Name, isName)
 	if err != nil {
 		return "", err
 	}
-	return base + "/v1/nodes/" + name + "/phone-home", nil
+	return base + "/v1/nodes/" + name + "/" + last, nil
 }
 
 // ErrSecret says that a secret is not there or cannot be used as it is.

@@ -96,8 +96,8 @@ func TestValuesArriveAsTheyAre(t *testing.T) {
 			t.Errorf("%s holds %q; want %q", f.Path, got, want)
 		}
 	}
-	if want := "[Service]\nEnvironment=A=" + n.Secrets["hash"] + "\n"; *parsed.Systemd.Units[1].Contents != want {
-		t.Errorf("unit = %q; want %q", *parsed.Systemd.Units[1].Contents, want)
+	if want := "[Service]\nEnvironment=A=" + n.Secrets["hash"] + "\n"; *parsed.Systemd.Units[2].Contents != want {
+		t.Errorf("unit = %q; want %q", *parsed.Systemd.Units[2].Contents, want)
 	}
 	slow, err := compile(t, f).SlowIgnition(n)
 	if err != nil || !bytes.Equal(slow, cfg.Ignition) {

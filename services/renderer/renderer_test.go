@@ -271,7 +271,7 @@ func (y *yard) forget(number int64, digest string) {
 // tokenIn returns the phone-home token in a config.
 func tokenIn(t *testing.T, ignition string) string {
 	t.Helper()
-	_, after, found := strings.Cut(ignition, "PHONE_HOME_TOKEN%3D")
+	_, after, found := strings.Cut(ignition, "Authorization%3A%20Bearer%20")
 	token, _, ended := strings.Cut(after, "%0A")
 	if !found || !ended {
 		t.Fatalf("no token in %s", ignition)

@@ -1,14 +1,11 @@
 package simulator
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +14,7 @@ import (
 	"github.com/coreos/ignition/v2/config/v3_5/types"
 	"github.com/google/uuid"
 
+	report "yardmaster.dev/pkg/guest"
 	"yardmaster.dev/pkg/service"
 )
 
@@ -31,6 +29,8 @@ func (w *World) live(ctx context.Context, s step) {
 		w.boot(s, g)
 	case deedReport:
 		w.report(ctx, s, g)
+	case deedTell:
+		w.tell(ctx, s, g)
 	case deedDown:
 		w.showDown(s)
 	}
@@ -51,6 +51,7 @@ func (w *World) boot(s step, g guest) {
 		w.keep(s, g)
 		return
 	}
+	first := !g.Disk.Ignited
 	if err := w.ignite(&g, vm, console); err != nil {
 		g.Phase, g.Reason = PhaseRefused, err.Error()
 		console("ignition[741]: CRITICAL : %v", err)
@@ -74,13 +75,14 @@ func (w *World) boot(s step, g guest) {
 		address = s.rule.Address
 	}
 	g.Phase, g.Address, g.Hostname = PhaseUp, address, g.Disk.Hostname
+	g.started(first, w.cfg.BootDelay.Duration, s.rule)
 	console("systemd-networkd: %s: %s", kernelNIC, address)
-	console("systemd[1]: Reached target multi-user.target.")
-	if !w.keep(s, g) {
-		return
+	for _, unit := range g.Failed {
+		console("systemd[1]: Failed to start %s (simulated).", unit)
 	}
-	if g.Disk.PhoneHome != nil {
-		w.guests.after(0, step{ref: s.ref, turn: s.turn, deed: deedReport})
+	console("systemd[1]: Reached target multi-user.target.")
+	if w.keep(s, g) {
+		w.guests.work(s, g)
 	}
 }
 
@@ -130,8 +132,13 @@ func install(cfg *types.Config, version string, console func(string, ...any)) (o
 			d.Networks[name] = body
 		}
 	}
-	if d.PhoneHome, err = findPhoneHome(enabledUnits(cfg), written, version); err != nil {
-		// The boot goes on without the unit; only its console knows.
+	units := enabledUnits(cfg)
+	d.Units = sortedKeys(units)
+	// The boot goes on without a broken unit; only its console knows.
+	if d.PhoneHome, err = findPhoneHome(units, written, version); err != nil {
+		console("systemd[1]: %v", err)
+	}
+	if d.Reporter, err = findReporter(units, written, version); err != nil {
 		console("systemd[1]: %v", err)
 	}
 	return d, nil
@@ -157,8 +164,10 @@ func (w *World) report(ctx context.Context, s step, g guest) {
 	if !rule.Never {
 		err = w.phone(ctx, &unit, g, vm)
 	}
+	g.passed(report.StageUnits, time.Since(g.Booted))
 	if err == nil {
-		console("%s: Deactivated successfully.", unit.Unit)
+		console("%s: Finished.", unit.Unit)
+		g.passed(report.StagePhoneHome, time.Since(g.Booted))
 		g.Disk.PhoneHome, g.Disk.Reported = nil, true
 		w.keep(s, g)
 		return
@@ -181,27 +190,11 @@ func (w *World) phone(ctx context.Context, unit *phoneHome, g guest, vm machine)
 	if err != nil {
 		return err
 	}
-	c, err := parseCurl(argv)
+	c, err := parseCurl(argv, unit.Files)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, c.method, c.url, bytes.NewReader([]byte(c.body)))
-	if err != nil {
-		return fmt.Errorf("curl: (3) %w", err)
-	}
-	req.Header = c.header
-	res, err := w.http.Do(req)
-	if err != nil {
-		return fmt.Errorf("curl: (7) %w", err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, replyLimit))
-	if res.StatusCode >= http.StatusMultipleChoices {
-		return fmt.Errorf("curl: (22) the requested URL returned error: %d", res.StatusCode)
-	}
-	return nil
+	return w.curl(ctx, c)
 }
 
 // machineID is /etc/machine-id: it stays with the disk.

@@ -32,6 +32,8 @@ type Config struct {
 	BootDelay  fleet.Duration `json:"bootDelay,omitzero"`
 	// PhoneHomeRetry overrides RestartSec of the guests' phone-home unit.
 	PhoneHomeRetry fleet.Duration `json:"phoneHomeRetry,omitzero"`
+	// ReportEvery overrides how often the guests tell how they are.
+	ReportEvery fleet.Duration `json:"reportEvery,omitzero"`
 	// Guests is how many guests boot at the same time, and how many report.
 	Guests int `json:"guests,omitempty"`
 }

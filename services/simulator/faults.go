@@ -30,16 +30,18 @@ const (
 	OnReconfigure Verb = "reconfigure"
 	OnRename      Verb = "rename"
 	OnDestroy     Verb = "destroy"
-	// OnBoot is the guest's boot, OnPhoneHome its report.
+	// OnBoot is the guest's boot, OnPhoneHome its first report, OnReport
+	// each later word of how it is.
 	OnBoot      Verb = "boot"
 	OnPhoneHome Verb = "phone-home"
+	OnReport    Verb = "report"
 	// OnLogin spoils logins: they are refused.
 	OnLogin Verb = "login"
 )
 
 var verbs = []Verb{
 	OnClone, OnCreate, OnPowerOn, OnPowerOff, OnReset, OnReconfigure, OnRename, OnDestroy,
-	OnBoot, OnPhoneHome, OnLogin,
+	OnBoot, OnPhoneHome, OnReport, OnLogin,
 }
 
 // Rule is one fault.
@@ -57,10 +59,13 @@ type Rule struct {
 	Fault string `json:"fault,omitempty"`
 	// Ghost lets the task do its work and report Fault all the same.
 	Ghost bool `json:"ghost,omitempty"`
-	// Never is for boot and phone-home: it does not happen.
+	// Never is for boot, phone-home and report: it does not happen. A guest
+	// without any way to the gateway has never of both.
 	Never bool `json:"never,omitempty"`
 	// Address is for boot: the guest takes this address instead of its own.
 	Address string `json:"address,omitempty"`
+	// Unit is for boot: this unit of the guest's config fails.
+	Unit string `json:"unit,omitempty"`
 }
 
 // Validate returns what is wrong with the rule, or nil.
@@ -71,7 +76,7 @@ func (r Rule) Validate() error {
 	if !slices.Contains(verbs, r.On) && !r.isMethod() {
 		return fmt.Errorf("on %q is neither a method of the API nor one of %v", r.On, verbs)
 	}
-	if r.On == OnBoot || r.On == OnPhoneHome {
+	if r.On == OnBoot || r.On == OnPhoneHome || r.On == OnReport {
 		return r.validateGuest()
 	}
 	return r.validateCall()
@@ -80,6 +85,9 @@ func (r Rule) Validate() error {
 func (r Rule) validateGuest() error {
 	if r.Fault != "" || r.Ghost {
 		return fmt.Errorf("%s has no fault to choose", r.On)
+	}
+	if r.On != OnBoot && (r.Address != "" || r.Unit != "") {
+		return fmt.Errorf("address and unit are for %s, not for %s", OnBoot, r.On)
 	}
 	if r.Address == "" {
 		return nil
@@ -92,8 +100,8 @@ func (r Rule) validateGuest() error {
 
 func (r Rule) validateCall() error {
 	switch {
-	case r.Never || r.Address != "":
-		return fmt.Errorf("never and address are for %s and %s, not for %s", OnBoot, OnPhoneHome, r.On)
+	case r.Never || r.Address != "" || r.Unit != "":
+		return fmt.Errorf("never, address and unit are for %s, %s and %s, not for %s", OnBoot, OnPhoneHome, OnReport, r.On)
 	case r.Ghost && r.Fault == "":
 		return errors.New("ghost needs a fault to report")
 	case r.Fault != "" && r.On == OnLogin:

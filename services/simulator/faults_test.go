@@ -296,7 +296,7 @@ func TestWrongRules(t *testing.T) {
 		"\"VirtualMachine\" is not": {On: OnClone, Fault: "VirtualMachine"},
 		"is not a pattern":          {On: OnClone, VM: "["},
 		"ghost needs a fault":       {On: OnClone, Ghost: true},
-		"never and address are for": {On: OnClone, Never: true},
+		"never, address and unit are for": {On: OnClone, Never: true},
 		"has no fault to choose":    {On: OnBoot, Fault: "NoDiskSpace"},
 		"address \"10.0.0\"":        {On: OnBoot, Address: "10.0.0"},
 	} {

@@ -8,6 +8,8 @@ import (
 
 	"github.com/vmware/govmomi/vim25/types"
 	"golang.org/x/sync/errgroup"
+
+	report "yardmaster.dev/pkg/guest"
 )
 
 // Phase says how far a guest is.
@@ -34,7 +36,12 @@ type guest struct {
 	BootID   string `json:"bootId,omitempty"`
 	Address  string `json:"address,omitempty"`
 	Hostname string `json:"hostname,omitempty"`
-	Disk     onDisk `json:"disk,omitzero"`
+	// Booted is when the kernel began, Stages what of the boot is done,
+	// Failed the units that failed.
+	Booted time.Time      `json:"booted,omitzero"`
+	Stages []report.Stage `json:"stages,omitempty"`
+	Failed []string       `json:"failed,omitempty"`
+	Disk   onDisk         `json:"disk,omitzero"`
 }
 
 // onDisk is what the first boot wrote; later boots only read it.
@@ -46,6 +53,10 @@ type onDisk struct {
 	// PhoneHome is the unit until it succeeded, Reported whether it did.
 	PhoneHome *phoneHome `json:"phoneHome,omitempty"`
 	Reported  bool       `json:"reported,omitempty"`
+	// Reporter is the unit that tells how the guest is, Units are the names
+	// of all that are enabled.
+	Reporter *reporter `json:"reporter,omitempty"`
+	Units    []string  `json:"units,omitempty"`
 }
 
 // deed is what a guest does next.
@@ -54,6 +65,7 @@ type deed uint8
 const (
 	deedBoot deed = iota
 	deedReport
+	deedTell
 	deedDown
 )
 
@@ -182,7 +194,7 @@ func (q *queue) add(s step) {
 }
 
 func (g *guests) plan(s step) {
-	if s.deed == deedReport {
+	if s.deed == deedReport || s.deed == deedTell {
 		g.reports.add(s)
 		return
 	}
@@ -196,6 +208,16 @@ func (g *guests) after(d time.Duration, s step) {
 	if t := g.state[s.ref]; t != nil && t.turn == s.turn {
 		s.at = time.Now().Add(d)
 		g.plan(s)
+	}
+}
+
+// work plans what the units of a guest that is up do.
+func (g *guests) work(s step, now guest) {
+	if now.Disk.PhoneHome != nil {
+		g.after(0, step{ref: s.ref, turn: s.turn, deed: deedReport})
+	}
+	if now.Disk.Reporter != nil {
+		g.after(0, step{ref: s.ref, turn: s.turn, deed: deedTell})
 	}
 }
 
@@ -229,7 +251,7 @@ func (g *guests) powered(ref, name string, state types.VirtualMachinePowerState)
 	}
 	t.turn++
 	s.turn = t.turn
-	t.Phase, t.Reason, t.Address, t.Hostname, t.BootID = PhaseOff, "", "", "", ""
+	t.guest = guest{Phase: PhaseOff, Source: t.Source, Disk: t.Disk}
 	if on {
 		t.Phase = PhaseBooting
 	}
@@ -238,25 +260,20 @@ func (g *guests) powered(ref, name string, state types.VirtualMachinePowerState)
 
 // resume takes a guest out of the journal and goes on where it was.
 func (g *guests) resume(m machine) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	t := &tracked{guest: m.Guest}
-	g.state[m.Ref] = t
 	if types.VirtualMachinePowerState(m.Power) != types.VirtualMachinePowerStatePoweredOn {
 		t.Phase = PhaseOff
-		return
 	}
-	s := step{ref: m.Ref, at: time.Now()}
-	switch {
-	case t.Phase == PhaseUp && t.Disk.PhoneHome != nil:
-		s.deed = deedReport
-	case t.Phase == PhaseBooting:
-		s.deed = deedBoot
-		s.at = s.at.Add(g.w.jitter(g.w.cfg.BootDelay.Duration))
-	default:
-		return
+	g.mu.Lock()
+	g.state[m.Ref] = t
+	phase := t.Phase
+	g.mu.Unlock()
+	switch phase { //nolint:exhaustive // in the other phases nothing goes on
+	case PhaseUp:
+		g.work(step{ref: m.Ref}, m.Guest)
+	case PhaseBooting:
+		g.after(g.w.jitter(g.w.cfg.BootDelay.Duration), step{ref: m.Ref, deed: deedBoot})
 	}
-	g.plan(s)
 }
 
 func (g *guests) gone(ref string) {

@@ -46,6 +46,8 @@ func (w *World) showDown(s step) {
 	w.change(s.ref, func(ctx *simulator.Context, vm *mo.VirtualMachine) {
 		if _, ok := w.guests.current(s); ok {
 			ctx.Update(vm, toolsDown(vm))
+			// What a guest sets is lost when it is switched off.
+			ctx.Update(vm, []types.PropertyChange{{Name: "config.extraConfig", Val: withWord(vm, "")}})
 		}
 	})
 }

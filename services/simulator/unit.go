@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,7 +17,9 @@ type phoneHome struct {
 	Unit string `json:"unit"`
 	// Exec is the unit's ExecStart, Env the environment of its files.
 	Exec  string            `json:"exec"`
-	Env   map[string]string `json:"env"`
+	Env map[string]string `json:"env"`
+	// Files are those that the command reads.
+	Files map[string]string `json:"files,omitempty"`
 	Retry time.Duration     `json:"retry"`
 	Tries int               `json:"tries,omitempty"`
 }
@@ -44,16 +47,10 @@ func findPhoneHome(units, files map[string]string, version string) (*phoneHome, 
 				return nil, fmt.Errorf("%s: skipped, %s=%s is not met", name, conditionExist, c)
 			}
 		}
-		p := &phoneHome{Unit: name, Exec: exec, Env: map[string]string{}, Retry: defaultRetry}
-		for _, file := range section(body, "Service", "EnvironmentFile") {
-			content, ok := files[strings.TrimPrefix(file, "-")]
-			if file == osReleaseFile {
-				content, ok = "ID=flatcar\nVERSION_ID="+version+"\n", true
-			}
-			if !ok && !strings.HasPrefix(file, "-") {
-				return nil, fmt.Errorf("%s: EnvironmentFile %s is missing", name, file)
-			}
-			readEnvironment(p.Env, content)
+		p := &phoneHome{Unit: name, Exec: exec, Files: mentioned(exec, files), Retry: defaultRetry}
+		var err error
+		if p.Env, err = environment(name, body, files, version); err != nil {
+			return nil, err
 		}
 		if s := last(section(body, "Service", "RestartSec")); s != "" {
 			d, err := restartSec(s)
@@ -65,6 +62,40 @@ func findPhoneHome(units, files map[string]string, version string) (*phoneHome, 
 		return p, nil
 	}
 	return nil, nil //nolint:nilnil // a config without the unit is none's fault
+}
+
+// environment reads the environment files of a unit.
+func environment(name, body string, files map[string]string, version string) (map[string]string, error) {
+	env := map[string]string{}
+	for _, file := range section(body, "Service", "EnvironmentFile") {
+		content, ok := files[strings.TrimPrefix(file, "-")]
+		if file == osReleaseFile {
+			content, ok = "ID=flatcar\nVERSION_ID="+version+"\n", true
+		}
+		if !ok && !strings.HasPrefix(file, "-") {
+			return nil, fmt.Errorf("%s: EnvironmentFile %s is missing", name, file)
+		}
+		readEnvironment(env, content)
+	}
+	return env, nil
+}
+
+// atFile is how a curl command line names a file that it reads.
+var atFile = regexp.MustCompile(`@(/[A-Za-z0-9._/-]+)`)
+
+// mentioned returns the files of a config that a command line, or a script,
+// has curl read; nil if there is none.
+func mentioned(text string, files map[string]string) map[string]string {
+	var out map[string]string
+	for _, m := range atFile.FindAllStringSubmatch(text, -1) {
+		if content, ok := files[m[1]]; ok {
+			if out == nil {
+				out = map[string]string{}
+			}
+			out[m[1]] = content
+		}
+	}
+	return out
 }
 
 func restartSec(s string) (time.Duration, error) {
@@ -225,6 +256,7 @@ type call struct {
 	method, url, body string
 	header            http.Header
 	timeout           time.Duration
+	files             map[string]string
 }
 
 // curlOptions are the options that take a value; those of curlSwitches do
@@ -234,9 +266,9 @@ var (
 	curlSwitches = []string{"--fail", "-f", "--silent", "-s", "--show-error", "-S", "--location", "-L", "-sS", "-fsS", "-fsSL", "--insecure", "-k"}
 )
 
-// parseCurl reads a curl command line.
-func parseCurl(argv []string) (call, error) {
-	c := call{method: http.MethodGet, header: http.Header{}, timeout: curlTimeout}
+// parseCurl reads a curl command line; files are those that it may read.
+func parseCurl(argv []string, files map[string]string) (call, error) {
+	c := call{method: http.MethodGet, header: http.Header{}, timeout: curlTimeout, files: files}
 	if len(argv) == 0 || !strings.HasSuffix(argv[0], "curl") {
 		return c, errors.New("the command is not curl")
 	}
@@ -269,11 +301,7 @@ func parseCurl(argv []string) (call, error) {
 func (c *call) option(name, value string) error {
 	switch name {
 	case "-H", "--header":
-		k, v, ok := strings.Cut(value, ":")
-		if !ok || strings.ContainsAny(value, "\r\n") {
-			return fmt.Errorf("curl: header %q", k)
-		}
-		c.header.Add(k, strings.TrimSpace(v))
+		return c.headers(value)
 	case "-d", "--data", "--data-raw":
 		c.body = value
 		if c.method == http.MethodGet {
@@ -287,6 +315,25 @@ func (c *call) option(name, value string) error {
 			return fmt.Errorf("curl: option %s: expected a proper numerical parameter", name)
 		}
 		c.timeout = time.Duration(seconds * float64(time.Second))
+	}
+	return nil
+}
+
+// headers takes a header, or those of a file.
+func (c *call) headers(value string) error {
+	if name, ok := strings.CutPrefix(value, "@"); ok {
+		content, ok := c.files[name]
+		if !ok {
+			return fmt.Errorf("curl: (26) failed to open %s", name)
+		}
+		value = strings.TrimSpace(content)
+	}
+	for line := range strings.SplitSeq(value, "\n") {
+		k, v, ok := strings.Cut(line, ":")
+		if !ok || strings.Contains(line, "\r") {
+			return fmt.Errorf("curl: header %q", k)
+		}
+		c.header.Add(k, strings.TrimSpace(v))
 	}
 	return nil
 }

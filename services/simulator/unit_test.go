@@ -38,7 +38,7 @@ func TestCommand(t *testing.T) {
 
 func TestParseCurl(t *testing.T) {
 	t.Parallel()
-	got, err := parseCurl([]string{"/usr/bin/curl", "-sS", "--max-time", "2.5", "-H", "A: b", "-d", "x", "-X", "PUT", "http://a"})
+	got, err := parseCurl([]string{"/usr/bin/curl", "-sS", "--max-time", "2.5", "-H", "A: b", "-d", "x", "-X", "PUT", "http://a"}, nil)
 	want := call{method: http.MethodPut, url: "http://a", body: "x", header: http.Header{"A": {"b"}}, timeout: 2500 * time.Millisecond}
 	if d := cmp.Diff(want, got, cmp.AllowUnexported(call{})); d != "" || err != nil {
 		t.Errorf("parseCurl: %v, differs (-want +got):\n%s", err, d)
@@ -52,7 +52,7 @@ func TestParseCurl(t *testing.T) {
 		"curl a --max-time soon":      "numerical",
 		"curl a -H nonsense":          "header",
 	} {
-		if got, err := parseCurl(strings.Fields(line)); err == nil || !strings.Contains(err.Error(), want) {
+		if got, err := parseCurl(strings.Fields(line), nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("parseCurl(%q) = %+v, %v; want an error with %q", line, got, err, want)
 		}
 	}
@@ -151,7 +151,7 @@ func FuzzCommand(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if c, err := parseCurl(argv); err == nil && c.url == "" {
+		if c, err := parseCurl(argv, nil); err == nil && c.url == "" {
 			t.Errorf("parseCurl(%q) = no URL and no error", argv)
 		}
 	})
