@@ -40,9 +40,9 @@ func list(t *testing.T, patterns ...string) map[string]goPackage {
 
 func TestCoreIsPure(t *testing.T) {
 	t.Parallel()
-	packages := list(t, "./fault", "./fleet", "./plan")
+	packages := list(t, "./fault", "./guest", "./fleet", "./plan")
 	forbidden := []string{"net", "net/http", "os/exec", "log", "log/slog", "math/rand", "math/rand/v2"}
-	for _, core := range []string{"fault", "fleet", "plan"} {
+	for _, core := range []string{"fault", "guest", "fleet", "plan"} {
 		path := "yardmaster.dev/pkg/" + core
 		for _, dep := range packages[path].Deps {
 			p := packages[dep]
@@ -58,7 +58,7 @@ func TestCoreIsPure(t *testing.T) {
 
 // layers is the reading order of doc.go: a package imports only upwards.
 var layers = [][]string{
-	{"fault"}, {"fleet"}, {"plan"}, {"specfile", "render", "wire"}, {"bus"}, {"ledger"}, {"executor"},
+	{"fault", "guest"}, {"fleet"}, {"plan"}, {"specfile", "render", "wire"}, {"bus"}, {"ledger"}, {"executor"},
 }
 
 func TestImportsPointUpwards(t *testing.T) {

@@ -34,7 +34,7 @@ func TestParse(t *testing.T) {
 	got, err := guest.Parse([]byte(said))
 	want := guest.Report{
 		BootID: "7d2c", MachineID: "4ea1", OSVersion: "4593.2.5", State: guest.StateDegraded, Up: 63520 * time.Millisecond,
-		Stages: []guest.Stage{{guest.StageIgnition, 3100 * time.Millisecond}, {guest.StageNetwork, 4200 * time.Millisecond}, {guest.StageUnits, 12 * time.Second}},
+		Stages: []guest.Stage{{Name: guest.StageIgnition, After: 3100 * time.Millisecond}, {Name: guest.StageNetwork, After: 4200 * time.Millisecond}, {Name: guest.StageUnits, After: 12 * time.Second}},
 		Failed: []guest.Failed{
 			{Unit: "nginx.service", Result: "exit-code", Log: []string{"cannot bind: address in use", "exited"}},
 			{Unit: "other.service"},

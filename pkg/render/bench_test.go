@@ -88,7 +88,7 @@ func BenchmarkStampRatio(b *testing.B) {
 	values := map[string]string{
 		"node.hostname": "web-edge-7", "node.address": "10.0.0.8", "node.name": "web-edge-7",
 		"node.phoneHomeURL": "http://10.0.0.1:7070/v1/nodes/web-edge-7/phone-home", "node.phoneHomeToken": "0123456789abcdef",
-		"node.reportURL": "http://10.0.0.1:7070/v1/nodes/web-edge-7/report",
+		"node.reportURL":   "http://10.0.0.1:7070/v1/nodes/web-edge-7/report",
 		"node.networkFile": `[Match]\nMACAddress=02:0a:0b:0c:0d:07\n\n[Network]\nAddress=10.0.0.8/16\nGateway=10.0.255.1\nDNS=10.0.255.2\n`,
 	}
 	for _, c := range benchedPools() {

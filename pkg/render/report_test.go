@@ -138,7 +138,7 @@ func TestReportScript(t *testing.T) {
 	}
 	want := guest.Report{
 		BootID: got[0].BootID, MachineID: got[0].MachineID, OSVersion: "4593.2.5", State: guest.StateDegraded, Up: got[0].Up,
-		Stages: []guest.Stage{{guest.StageSystem, 3100 * time.Millisecond}, {guest.StageNetwork, 4200 * time.Millisecond}},
+		Stages: []guest.Stage{{Name: guest.StageSystem, After: 3100 * time.Millisecond}, {Name: guest.StageNetwork, After: 4200 * time.Millisecond}},
 		Failed: []guest.Failed{
 			{Unit: "nginx.service", Result: "exit-code", Log: []string{"first of --unit=nginx.service", "second tab"}},
 			{Unit: "-.mount", Result: "exit-code"},

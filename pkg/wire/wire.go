@@ -130,6 +130,7 @@ const (
 	TypeStep        = "step"
 	TypeObservation = "observation"
 	TypeService     = "service_state"
+	TypeGuest       = "guest_report"
 )
 
 // blank returns an empty message of the type, nil if it is not known.
@@ -159,6 +160,7 @@ var blanks = map[string]func() proto.Message{
 	TypeStep:        func() proto.Message { return &ymv1.Step{} },
 	TypeObservation: func() proto.Message { return &ymv1.Observation{} },
 	TypeService:     func() proto.Message { return &ymv1.ServiceState{} },
+	TypeGuest:       func() proto.Message { return &ymv1.GuestReport{} },
 }
 
 // Decode returns the message of a type as it is stored, unknown fields

@@ -168,6 +168,12 @@ func TestMessagesSurvive(t *testing.T) {
 	gotState, err := DecodeServiceState(m.Type, Version, m.Body)
 	check("service state", *state, gotState, err)
 
+	said := filled[GuestReport]()
+	m, err = EncodeGuestReport(said)
+	check("guest report", nil, nil, err)
+	gotSaid, err := DecodeGuestReport(m.Type, Version, m.Body)
+	check("guest report", said, gotSaid, err)
+
 	seat := filled[Seat]()
 	m, err = EncodeSeat(*seat)
 	check("seat", nil, nil, err)

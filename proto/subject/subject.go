@@ -108,7 +108,16 @@ const (
 	AspectAddress = "address" // the guest's address as the hypervisor sees it
 	AspectLost    = "lost"    // the machine is not there
 	AspectService = "service" // a service's heartbeat; fleet is _service
+	// What a guest says of itself: to the gateway with its node's token, or
+	// through guestinfo, which every user of the guest can write.
+	AspectGuest     = "guest"
+	AspectGuestinfo = "guestinfo"
 )
+
+// Alive is where a gateway tells the others that a node has spoken. Nothing
+// stores it: of a hundred thousand nodes a minute it would be the bus's whole
+// work.
+func Alive(fleet, key string) string { return "alive." + fleet + "." + key }
 
 // ServiceScope is the fleet token of the services' own heartbeats.
 const ServiceScope = "_service"

@@ -73,6 +73,7 @@ func everySubject() []string {
 		Event(0, "web", "edge-0", 4), Job(0, "vsphere", "dc1", "web", "edge-0", 4),
 		Command(0, "web", "c1"), Result(0, "vsphere", "dc1", "web", "edge-0", 4, 2), Step(0, "web"),
 		Observation("dc1", "web", "edge-0", AspectAddress), Observation(YardScope, ServiceScope, "planner-1", AspectService),
+		Observation("dc1", "web", "edge-0", AspectGuest), Observation("dc1", "web", "edge-0", AspectGuestinfo), Alive("web", "edge-0"),
 		Config("dc1", "88d9391a"), History(0, "web", "edge-0", 4),
 	}
 }

@@ -115,13 +115,14 @@ func (t Topology) vsphere(site string) User {
 		u.Publish,
 		directGet(zero, Yard()), directGet(zero, Site(site)), directGet(zero, Seat(site)), Seat(site),
 		info(configs), directGet(configs, Config(site, "*")),
-		Observation(site, "*", "*", AspectAddress), Observation(site, "*", "*", AspectLost), heartbeats,
+		Observation(site, "*", "*", AspectAddress), Observation(site, "*", "*", AspectLost),
+		Observation(site, "*", "*", AspectGuestinfo), heartbeats,
 	)
 	return u
 }
 
 func (t Topology) gateway() User {
-	u := User{Name: UserGateway, Subscribe: []string{inbox(UserGateway)}}
+	u := User{Name: UserGateway, Subscribe: []string{inbox(UserGateway), Alive("*", "*")}}
 	for k := range t.Shards {
 		u.Publish = append(u.Publish, reads(ShardStream(k))...)
 		u.Publish = append(u.Publish, batchGet(ShardStream(k)), ledger(k, "in.cmd.>"))
@@ -129,7 +130,7 @@ func (t Topology) gateway() User {
 	}
 	u.Publish = append(u.Publish, reads(StreamHistory)...)
 	u.Publish = append(u.Publish, reads(StreamObservations)...)
-	u.Publish = append(u.Publish, heartbeats)
+	u.Publish = append(u.Publish, heartbeats, Observation("*", "*", "*", AspectGuest), Alive("*", "*"))
 	return u
 }
 

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -20,7 +21,9 @@ func (g *Gateway) DescribeNode(ctx context.Context, req *connect.Request[v1.Desc
 			return notFound("node", req.Msg.GetNode(), "nodes")
 		}
 		shard, _ = shardOf(w, node.Fleet)
-		out.Node = newSpecs(w).node(node).view()
+		now := time.Now()
+		out.Node = g.guests.mark(newSpecs(w).node(node).view(), node, now)
+		out.Guest = g.guests.view(node, now)
 		describeMachine(w, node, out)
 		return nil
 	})

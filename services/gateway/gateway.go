@@ -34,13 +34,14 @@ type Gateway struct {
 	presence *presence
 	hub      *hub
 	metrics  *metrics
+	guests   *guests
 	reports  chan struct{}
 	auditing sync.Mutex
 	log      *slog.Logger
 }
 
 func newGateway(conn *bus.Conn, shards int, env service.Env, m *metrics) *Gateway {
-	g := &Gateway{hub: newHub(m), metrics: m, reports: make(chan struct{}, maxReports), log: env.Log}
+	g := &Gateway{hub: newHub(m), metrics: m, guests: newGuests(), reports: make(chan struct{}, maxReports), log: env.Log}
 	g.model = newModel(conn, shards, env.Log, g.changed)
 	g.presence = g.model.presence
 	return g
@@ -151,6 +152,8 @@ func (g *Gateway) run(ctx context.Context, env service.Env) error {
 	conn := g.model.bus
 	group.Go(func() error { return g.model.mirror.Run(ctx) })
 	group.Go(func() error { g.presence.follow(ctx, conn, g.log); return nil })
+	group.Go(func() error { return g.listen(ctx, conn) })
+	group.Go(func() error { g.countSilent(ctx); return nil })
 	group.Go(func() error {
 		return g.model.watch(ctx, func() {
 			env.Health.Set(healthModel, g.model.health())

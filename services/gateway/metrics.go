@@ -12,7 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// outcome is what became of a phone-home.
+// outcome is what became of a node's report.
 type outcome string
 
 const (
@@ -21,28 +21,33 @@ const (
 	homeRefused     outcome = "wrong_token"
 	homeMalformed   outcome = "malformed"
 	homeUnavailable outcome = "unavailable"
+	// homeTooOften is for the reports that come again and again only.
+	homeTooOften outcome = "too_often"
 )
 
-// statuses are the HTTP answers to phone-homes, by outcome.
+// statuses are the HTTP answers to what nodes report, by outcome.
 var statuses = map[outcome]int{
 	homeStored:      http.StatusOK,
 	homeUnknown:     http.StatusNotFound,
 	homeRefused:     http.StatusUnauthorized,
 	homeMalformed:   http.StatusBadRequest,
 	homeUnavailable: http.StatusServiceUnavailable,
+	homeTooOften:    http.StatusTooManyRequests,
 }
 
 func (o outcome) status() int { return statuses[o] }
 
 // metrics are what the gateway counts.
 type metrics struct {
-	requests   *prometheus.CounterVec
-	durations  *prometheus.HistogramVec
-	phoneHomes *prometheus.CounterVec
-	watches    prometheus.Gauge
-	cut        prometheus.Counter
-	unsent     prometheus.Counter
-	asOf       prometheus.Gauge
+	requests     *prometheus.CounterVec
+	durations    *prometheus.HistogramVec
+	phoneHomes   *prometheus.CounterVec
+	guestReports *prometheus.CounterVec
+	silent       *prometheus.GaugeVec
+	watches      prometheus.Gauge
+	cut          prometheus.Counter
+	unsent       prometheus.Counter
+	asOf         prometheus.Gauge
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -60,6 +65,14 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "yardmaster_gateway_phone_homes_total",
 			Help: "Reports of booted nodes by what became of them.",
 		}, []string{"outcome"}),
+		guestReports: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "yardmaster_gateway_guest_reports_total",
+			Help: "Reports of how guests are by what became of them.",
+		}, []string{"outcome"}),
+		silent: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "yardmaster_gateway_silent_nodes",
+			Help: "Ready nodes whose guest used to report and has said nothing for five minutes.",
+		}, []string{"fleet"}),
 		watches: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "yardmaster_gateway_watch_streams",
 			Help: "Open watch streams.",
@@ -79,14 +92,23 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	}
 	for o := range statuses { // a rate over a missing series shows nothing
 		m.phoneHomes.WithLabelValues(string(o))
+		m.guestReports.WithLabelValues(string(o))
 	}
-	r.MustRegister(m.requests, m.durations, m.phoneHomes, m.watches, m.cut, m.unsent, m.asOf)
+	r.MustRegister(m.requests, m.durations, m.phoneHomes, m.guestReports, m.silent, m.watches, m.cut, m.unsent, m.asOf)
 	return m
 }
 
 // observed notes how old the read model is.
 func (m *metrics) observed(asOf *atomic.Int64) {
 	m.asOf.Set(float64(asOf.Load()) / float64(time.Second))
+}
+
+// silentNodes notes how many nodes of each fleet are silent.
+func (m *metrics) silentNodes(count map[string]int) {
+	m.silent.Reset()
+	for fleet, n := range count {
+		m.silent.WithLabelValues(fleet).Set(float64(n))
+	}
 }
 
 // refused counts a request that was not let in, whatever it asked for: its

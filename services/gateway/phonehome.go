@@ -109,63 +109,79 @@ func (g *Gateway) phoneHome(w http.ResponseWriter, r *http.Request) {
 }
 
 func (g *Gateway) takeReport(w http.ResponseWriter, r *http.Request) (outcome, error) {
-	select {
-	case g.reports <- struct{}{}:
-		defer func() { <-g.reports }()
-	default:
-		return homeUnavailable, errCrowd
+	caller, outcome, err := g.admit(w, r)
+	if err != nil {
+		return outcome, err
 	}
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(reportWait))
-	token, sent := bearer(r)
-	if !sent {
-		return homeRefused, errNodeToken
-	}
+	defer caller.leave()
 	said, err := readReport(r.Body)
 	if err != nil {
 		return homeMalformed, err
 	}
-	o, outcome, err := g.recognize(r.PathValue("node"), token)
+	n, hash, outcome, err := caller.recognized()
 	if err != nil {
 		return outcome, err
 	}
-	home := o.command.PhoneHome
-	home.MachineID, home.BootID, home.OSVersion, home.Address = said.MachineID, said.BootID, said.OSVersion, said.Address
-	o.command.By, o.command.At = "node:"+home.Node, time.Now()
-	if _, err := g.store(r.Context(), o); err != nil {
+	shard := 0
+	g.model.mirror.View(func(w *plan.World) { shard, _ = shardOf(w, n.Fleet) })
+	_, err = g.store(r.Context(), order{shard: shard, scope: n.Fleet, command: &plan.Command{
+		ID: "ph-" + hash[:32], By: "node:" + n.Key(), At: time.Now(),
+		// The planner checks the hash once more against its own record.
+		PhoneHome: &plan.PhoneHome{
+			Node: n.Key(), Incarnation: n.Incarnation, TokenSHA256: hash,
+			MachineID: said.MachineID, BootID: said.BootID, OSVersion: said.OSVersion, Address: said.Address,
+		},
+	}})
+	if err != nil {
 		return homeUnavailable, errBusAway
 	}
 	return homeStored, nil
 }
 
-// recognize finds the node and checks its token. The order carries the
-// token's hash, which the planner checks once more against its own record.
-func (g *Gateway) recognize(name, token string) (order, outcome, error) {
-	sum := sha256.Sum256([]byte(token))
-	hash := hex.EncodeToString(sum[:])
-	if !g.model.current() {
-		// What we remember may be old: no verdict can be given on it.
-		return order{}, homeUnavailable, errBusAway
+// reporting is a node that has one of the places for reports.
+type reporting struct {
+	g           *Gateway
+	name, token string
+}
+
+// admit gives a request one of the places, which leave gives back, and
+// bounds the time to read it.
+func (g *Gateway) admit(w http.ResponseWriter, r *http.Request) (reporting, outcome, error) {
+	select {
+	case g.reports <- struct{}{}:
+	default:
+		return reporting{}, homeUnavailable, errCrowd
 	}
-	var n *plan.Node
-	shard := 0
-	g.model.mirror.View(func(w *plan.World) {
-		if n = findNode(w, name); n != nil {
-			shard, _ = shardOf(w, n.Fleet)
-		}
-	})
+	token, sent := bearer(r)
+	if !sent {
+		<-g.reports
+		return reporting{}, homeRefused, errNodeToken
+	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(reportWait))
+	return reporting{g, r.PathValue("node"), token}, homeStored, nil
+}
+
+func (c reporting) leave() { <-c.g.reports }
+
+// recognized finds the caller's node and checks its token.
+func (c reporting) recognized() (n *plan.Node, hash string, _ outcome, _ error) {
+	sum := sha256.Sum256([]byte(c.token))
+	hash = hex.EncodeToString(sum[:])
+	if !c.g.model.current() {
+		// What we remember may be old: no verdict can be given on it.
+		return nil, "", homeUnavailable, errBusAway
+	}
+	c.g.model.mirror.View(func(w *plan.World) { n = findNode(w, c.name) })
 	switch {
 	case n == nil || n.State == plan.Deleted:
-		return order{}, homeUnknown, fmt.Errorf("node %q: %w", plain(name), errNotFound)
+		return nil, "", homeUnknown, fmt.Errorf("node %q: %w", plain(c.name), errNotFound)
 	case n.TokenSHA256 == "":
 		// The machine may be faster than the record of its config.
-		return order{}, homeUnavailable, errNotYet
+		return nil, "", homeUnavailable, errNotYet
 	case subtle.ConstantTimeCompare([]byte(hash), []byte(n.TokenSHA256)) != 1:
-		return order{}, homeRefused, errNodeToken
+		return nil, "", homeRefused, errNodeToken
 	}
-	return order{shard: shard, scope: n.Fleet, command: &plan.Command{
-		ID:        "ph-" + hash[:32],
-		PhoneHome: &plan.PhoneHome{Node: n.Key(), Incarnation: n.Incarnation, TokenSHA256: hash},
-	}}, homeStored, nil
+	return n, hash, homeStored, nil
 }
 
 var (

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -12,7 +11,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"yardmaster.dev/pkg/bus"
-	"yardmaster.dev/pkg/service"
 	"yardmaster.dev/pkg/wire"
 	"yardmaster.dev/proto/subject"
 )
@@ -37,44 +35,14 @@ type seen struct {
 	stored time.Time
 }
 
-// follow reads the heartbeats until ctx ends. Without them nothing is known
-// of the services and all else goes on, so that trouble is no reason to stop.
+// follow reads the heartbeats until ctx ends; without them nothing is known
+// of the services, and all else goes on.
 func (p *presence) follow(ctx context.Context, conn *bus.Conn, log *slog.Logger) {
-	for ctx.Err() == nil {
-		err := p.read(ctx, conn, log)
-		if ctx.Err() != nil {
-			return
-		}
-		log.WarnContext(ctx, "heartbeats are read anew", service.KeyErr, err.Error())
-		_ = pause(ctx, time.Second) // ctx is looked at above
-	}
-}
-
-func (p *presence) read(ctx context.Context, conn *bus.Conn, log *slog.Logger) error {
-	filter := subject.Observation(subject.YardScope, subject.ServiceScope, "*", subject.AspectService)
-	consumer, err := conn.JS().OrderedConsumer(ctx, subject.StreamObservations, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{filter}, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
-	})
-	if err != nil {
-		return fmt.Errorf("follow heartbeats: %w", err)
-	}
-	if info := consumer.CachedInfo(); info == nil || info.NumPending == 0 {
-		p.caughtUp()
-	}
-	iter, err := consumer.Messages()
-	if err != nil {
-		return fmt.Errorf("follow heartbeats: %w", err)
-	}
-	defer iter.Stop()
-	for {
-		m, err := iter.Next(jetstream.NextContext(ctx))
-		if err != nil {
-			return fmt.Errorf("follow heartbeats: %w", err)
-		}
-		if err := p.take(m); err != nil {
-			log.WarnContext(ctx, "heartbeat is not understood", service.KeySubject, m.Subject(), service.KeyErr, err.Error())
-		}
-	}
+	follower{
+		what:    "heartbeats",
+		filters: []string{subject.Observation(subject.YardScope, subject.ServiceScope, "*", subject.AspectService)},
+		take:    p.take, caughtUp: p.caughtUp,
+	}.run(ctx, conn, log)
 }
 
 func (p *presence) caughtUp() {
@@ -92,9 +60,6 @@ func (p *presence) take(m jetstream.Msg) error {
 	}
 	h := m.Headers()
 	state, err := wire.DecodeServiceState(h.Get(wire.HeaderType), h.Get(wire.HeaderVersion), m.Data())
-	if meta.NumPending == 0 {
-		defer p.caughtUp()
-	}
 	if err != nil {
 		return err
 	}

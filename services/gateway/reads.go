@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -75,8 +76,9 @@ func (g *Gateway) ListNodes(_ context.Context, req *connect.Request[v1.ListNodes
 	// Records never change, so that the views can be made without holding
 	// up the mirror.
 	out := &v1.ListNodesResponse{Read: read, Nodes: make([]*v1.NodeView, 0, len(found))}
+	now := time.Now()
 	for _, n := range found {
-		out.Nodes = append(out.Nodes, n.view())
+		out.Nodes = append(out.Nodes, g.guests.mark(n.view(), n.Node, now))
 	}
 	return answer(out, err)
 }

@@ -26,7 +26,7 @@ func TestRoutes(t *testing.T) {
 	g := &Gateway{hub: newHub(m), metrics: m, reports: make(chan struct{}, 1), log: quiet()}
 	handler := g.routes(door{tokens: tokens{{name: "a"}}}, service.ObserveHandler(service.NewHealth(), registry))
 
-	paths := []string{"/", "/healthz", "/readyz", "/metrics", "/v1/nodes/web-edge-0/phone-home", "/v1/nodes/a/b/phone-home", "/yardmaster.v1.YardService/Nope"}
+	paths := []string{"/", "/healthz", "/readyz", "/metrics", "/v1/nodes/web-edge-0/phone-home", "/v1/nodes/web-edge-0/report", "/v1/nodes/a/b/phone-home", "/yardmaster.v1.YardService/Nope"}
 	methods := v1.File_yardmaster_v1_api_proto.Services().ByName("YardService").Methods()
 	for i := range methods.Len() {
 		paths = append(paths, fmt.Sprintf("/yardmaster.v1.YardService/%s", methods.Get(i).Name()))

@@ -26,11 +26,11 @@ const (
 	stopGrace  = 5 * time.Second
 )
 
-// phoneHomePath is the one path that nodes use.
+// phoneHomePath is where nodes report that they booted.
 const phoneHomePath = "POST /v1/nodes/{node}/phone-home"
 
 // routes puts together what the listener serves: the API behind the door,
-// the nodes' phone-home, which has tokens of its own, and, if asked for, the
+// the nodes' reports, which have tokens of their own, and, if asked for, the
 // process's health and metrics.
 func (g *Gateway) routes(d door, observe http.Handler) http.Handler {
 	api, handler := yardmasterv1connect.NewYardServiceHandler(g,
@@ -39,6 +39,7 @@ func (g *Gateway) routes(d door, observe http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle(api, withDeadlines(d.admit(handler, refuser(g.metrics))))
 	mux.HandleFunc(phoneHomePath, g.phoneHome)
+	mux.HandleFunc(reportPath, g.report)
 	if observe != nil {
 		mux.Handle("GET /healthz", observe)
 		mux.Handle("GET /readyz", observe)

@@ -51,7 +51,10 @@ func (w *World) boot(s step, g guest) {
 		w.keep(s, g)
 		return
 	}
-	first := !g.Disk.Ignited
+	began := report.StageSystem
+	if !g.Disk.Ignited {
+		began = report.StageIgnition
+	}
 	if err := w.ignite(&g, vm, console); err != nil {
 		g.Phase, g.Reason = PhaseRefused, err.Error()
 		console("ignition[741]: CRITICAL : %v", err)
@@ -75,7 +78,7 @@ func (w *World) boot(s step, g guest) {
 		address = s.rule.Address
 	}
 	g.Phase, g.Address, g.Hostname = PhaseUp, address, g.Disk.Hostname
-	g.started(first, w.cfg.BootDelay.Duration, s.rule)
+	g.started(began, w.cfg.BootDelay.Duration, s.rule)
 	console("systemd-networkd: %s: %s", kernelNIC, address)
 	for _, unit := range g.Failed {
 		console("systemd[1]: Failed to start %s (simulated).", unit)

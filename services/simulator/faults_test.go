@@ -291,14 +291,14 @@ func TestWrongRules(t *testing.T) {
 	t.Parallel()
 	r := start(t, Config{})
 	for want, rule := range map[string]Rule{
-		"is neither a method":       {On: "clown"},
-		"is not a fault":            {On: OnClone, Fault: "NoSuchThing"},
-		"\"VirtualMachine\" is not": {On: OnClone, Fault: "VirtualMachine"},
-		"is not a pattern":          {On: OnClone, VM: "["},
-		"ghost needs a fault":       {On: OnClone, Ghost: true},
+		"is neither a method":             {On: "clown"},
+		"is not a fault":                  {On: OnClone, Fault: "NoSuchThing"},
+		"\"VirtualMachine\" is not":       {On: OnClone, Fault: "VirtualMachine"},
+		"is not a pattern":                {On: OnClone, VM: "["},
+		"ghost needs a fault":             {On: OnClone, Ghost: true},
 		"never, address and unit are for": {On: OnClone, Never: true},
-		"has no fault to choose":    {On: OnBoot, Fault: "NoDiskSpace"},
-		"address \"10.0.0\"":        {On: OnBoot, Address: "10.0.0"},
+		"has no fault to choose":          {On: OnBoot, Fault: "NoDiskSpace"},
+		"address \"10.0.0\"":              {On: OnBoot, Address: "10.0.0"},
 	} {
 		if err := r.control.SetFaults(t.Context(), rule); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("SetFaults(%+v) = %v; want %q", rule, err, want)

@@ -128,16 +128,21 @@ func TestReports(t *testing.T) {
 		t.Errorf("failed units = %+v; want web.service", got.Failed)
 	}
 	// The second boot is no first one, and no fault strikes.
-	vm := r.vm(reference("VirtualMachine", m.Ref))
+	r.powerCycle(t, m.Ref)
+	again := g.said(t, func(r report.Report) bool { return r.BootID != got.BootID && r.State == report.StateRunning })
+	if stages(again) != "system network units" || len(again.Failed) != 0 {
+		t.Errorf("after a reboot the guest says %+v", again)
+	}
+}
+
+func (r *running) powerCycle(t *testing.T, ref string) {
+	t.Helper()
+	vm := r.vm(reference("VirtualMachine", ref))
 	if err := r.powerOff(t.Context(), vm); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.powerOn(t.Context(), vm); err != nil {
 		t.Fatal(err)
-	}
-	again := g.said(t, func(r report.Report) bool { return r.BootID != got.BootID && r.State == report.StateRunning })
-	if stages(again) != "system network units" || len(again.Failed) != 0 {
-		t.Errorf("after a reboot the guest says %+v", again)
 	}
 }
 

@@ -120,13 +120,9 @@ func (g *guest) passed(stage string, after time.Duration) {
 	}
 }
 
-// started fills in the boot of a guest that has come up: the times are about
-// where they would be on a real machine.
-func (g *guest) started(first bool, took time.Duration, rule Rule) {
-	stage := report.StageSystem
-	if first {
-		stage = report.StageIgnition
-	}
+// started fills in the boot of a guest that has come up, which began with the
+// stage: the times are about where they would be on a real machine.
+func (g *guest) started(stage string, took time.Duration, rule Rule) {
 	g.Booted = time.Now().Add(-took)
 	g.Stages, g.Failed = nil, nil
 	g.passed(stage, took/2)

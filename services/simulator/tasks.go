@@ -173,7 +173,7 @@ func (w *World) settle(op operation, target types.ManagedObjectReference, res ty
 		if vm, ok := w.reg.Get(target).(*simulator.VirtualMachine); ok {
 			w.reg.WithLock(op.ctx, vm, func() { w.save(&vm.VirtualMachine) })
 		}
-	case OnPowerOn, OnPowerOff, OnReset, OnDestroy, OnBoot, OnPhoneHome, OnLogin:
+	case OnPowerOn, OnPowerOff, OnReset, OnDestroy, OnBoot, OnPhoneHome, OnReport, OnLogin:
 		// UpdateObject and RemoveObject saw it.
 	}
 }

@@ -16,8 +16,8 @@ import (
 type phoneHome struct {
 	Unit string `json:"unit"`
 	// Exec is the unit's ExecStart, Env the environment of its files.
-	Exec  string            `json:"exec"`
-	Env map[string]string `json:"env"`
+	Exec string            `json:"exec"`
+	Env  map[string]string `json:"env"`
 	// Files are those that the command reads.
 	Files map[string]string `json:"files,omitempty"`
 	Retry time.Duration     `json:"retry"`

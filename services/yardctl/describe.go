@@ -66,8 +66,37 @@ func (a *app) story(d *yardmasterv1.DescribeNodeResponse) {
 	if n.GetTrace() != "" {
 		a.say("  trace        %s", n.GetTrace())
 	}
+	if d.GetGuest() != nil {
+		a.guest(d.GetGuest())
+	}
 	a.say("")
 	a.events(d.GetEvents())
+}
+
+// guest prints what the machine says of itself.
+func (a *app) guest(g *yardmasterv1.GuestView) {
+	heard := "heard " + show.Duration(a.env.Now().Sub(g.GetHeard().AsTime())) + " ago"
+	if g.GetSilent() {
+		heard = a.palette.Paint(show.Yellow, "silent since "+a.when(g.GetHeard().AsTime())+", for "+a.age(g.GetHeard()))
+	}
+	text := first(g.GetState(), "running") + ", " + heard
+	if g.GetVia() == "guestinfo" {
+		text += ", through guestinfo (anybody on the machine can write that)"
+	}
+	a.say("  guest        %s", text)
+	passed := make([]string, 0, len(g.GetStages()))
+	for _, s := range g.GetStages() {
+		passed = append(passed, s.GetName()+" "+delta(s.GetAt().AsTime().Sub(g.GetBooted().AsTime())))
+	}
+	if len(passed) > 0 {
+		a.say("               booted %s: %s", a.when(g.GetBooted().AsTime()), strings.Join(passed, ", "))
+	}
+	for _, f := range g.GetFailed() {
+		a.say("               %s", a.palette.Paint(show.Red, f.GetUnit()+" failed"+prefixed(": ", f.GetResult())))
+		for _, l := range f.GetLog() {
+			a.say("                 %s", a.fit(l, 80))
+		}
+	}
 }
 
 // headline says in a sentence how a node is: provisioning for 41 s, attempt

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect"
@@ -33,9 +34,10 @@ func mux(path string, handler http.Handler) http.Handler {
 }
 
 // gateway answers with a yard of which every screen shows something. What is
-// asked of it decides; it remembers nothing.
+// asked of it decides.
 type gateway struct {
 	yardmasterv1connect.UnimplementedYardServiceHandler
+	asked atomic.Int32 // how often for a log
 }
 
 // ago is a moment before the tests' now.
@@ -54,6 +56,7 @@ var nodes = []*v1.NodeView{
 		Name: "web-edge-0", Fleet: "web", Pool: "edge", Ordinal: 0, State: "ready", Goal: "present", Since: ago(3 * time.Hour), Created: ago(3*time.Hour + 4100*time.Millisecond),
 		ReadyAt: ago(3 * time.Hour), Incarnation: 1, Attempt: 1, AttemptsLimit: 5, Revision: 5, Addresses: []string{"10.0.0.10"}, Mac: "02:00:00:aa:bb:cc", Site: "dc1",
 		MachineId: "vm-397", MachineUuid: "8724b5d6-ec33-52a8-973e-394e3ceaff42", OsVersion: "4593.2.5", ConfigDigest: strings.Repeat("91ab", 16), ConfigSize: 1433,
+		Heard: ago(42 * time.Second),
 	},
 	{
 		Name: "web-edge-1", Fleet: "web", Pool: "edge", Ordinal: 1, State: "booting", Goal: "present", Since: ago(2 * time.Second), Created: ago(4 * time.Second),
@@ -170,12 +173,45 @@ func (*gateway) DescribeNode(_ context.Context, req *connect.Request[v1.Describe
 	for _, n := range nodes {
 		if n.GetName() == req.Msg.GetNode() {
 			return connect.NewResponse(&v1.DescribeNodeResponse{
-				Node: n, Events: story(), Read: read(), Layers: 3,
+				Node: n, Events: story(), Read: read(), Layers: 3, Guest: guests[n.GetName()],
 				Vsphere: &v1.VSphereView{Site: "dc1", Cluster: "c1", Datastore: "ds1", Folder: "web", Template: "flatcar-4593.2.5"},
 			}), nil
 		}
 	}
 	return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("node %q: not found; yardctl get nodes shows what there is", req.Msg.GetNode()))
+}
+
+// guests are what the nodes' guests say.
+var guests = map[string]*v1.GuestView{
+	"web-edge-0": {
+		Heard: ago(42 * time.Second), Via: "gateway", State: "degraded", BootId: "b1", Booted: ago(3 * time.Hour),
+		Stages: []*v1.GuestStageView{
+			{Name: "ignition", At: timestamppb.New(now.Add(3100*time.Millisecond - 3*time.Hour))},
+			{Name: "network", At: timestamppb.New(now.Add(4200*time.Millisecond - 3*time.Hour))},
+		},
+		Failed: []*v1.GuestFailedView{{Unit: "web.service", Result: "exit-code", Log: []string{"cannot bind", "Failed with result 'exit-code'."}}},
+	},
+	"web-edge-1": {Heard: ago(time.Hour), Silent: true, Via: "guestinfo", State: "running", BootId: "b1", Booted: ago(2 * time.Hour)},
+}
+
+// NodeLog says the state only when it is asked again.
+func (g *gateway) NodeLog(_ context.Context, req *connect.Request[v1.NodeLogRequest]) (*connect.Response[v1.NodeLogResponse], error) {
+	out := &v1.NodeLogResponse{Read: read(), Boot: "b1"}
+	switch req.Msg.GetNode() {
+	case "web-edge-0":
+		out.Lines = []*v1.LogLine{
+			{At: ago(50 * time.Second), Source: "stage", Name: "ignition", Text: "the config is applied"},
+			{At: ago(42 * time.Second), Source: "unit", Name: "web.service", Text: "cannot bind"},
+		}
+		if g.asked.Add(1) > 1 {
+			out.Lines = append(out.Lines, &v1.LogLine{At: ago(41 * time.Second), Source: "state", Name: "degraded", Text: "units have failed"})
+		}
+	case "web-edge-1":
+		out.Note = "the guest of web-edge-1 has not reported"
+	default:
+		return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("node %q: not found; yardctl get nodes shows what there is", req.Msg.GetNode()))
+	}
+	return connect.NewResponse(out), nil
 }
 
 func (*gateway) GetDocument(_ context.Context, req *connect.Request[v1.GetDocumentRequest]) (*connect.Response[v1.GetDocumentResponse], error) {

@@ -85,7 +85,7 @@ func others(states map[string]int32) string {
 func (a *app) nodeTable(nodes []*yardmasterv1.NodeView) {
 	g := grid{
 		header: a.wide([]string{"node", "state", "for", "address", "try", "waits for"},
-			"revision", "incarnation", "site", "os", "guest address", "machine", "uuid", "config"),
+			"revision", "incarnation", "site", "os", "guest address", "heard", "machine", "uuid", "config"),
 		right: []string{"try", "revision", "incarnation"},
 	}
 	for _, n := range nodes {
@@ -93,9 +93,20 @@ func (a *app) nodeTable(nodes []*yardmasterv1.NodeView) {
 			n.GetName(), a.state(n.GetState()) + outdated(n), a.age(n.GetSince()), strings.Join(n.GetAddresses(), " "),
 			tries(n), a.fit(a.waits(n), 46),
 		}, number(n.GetRevision()), number(n.GetIncarnation()), n.GetSite(), n.GetOsVersion(), n.GetGuestAddress(),
-			n.GetMachineId(), n.GetMachineUuid(), short(n.GetConfigDigest())))
+			a.heard(n), n.GetMachineId(), n.GetMachineUuid(), short(n.GetConfigDigest())))
 	}
 	a.grid(g, "no node")
+}
+
+// heard is how long ago a node's guest spoke.
+func (a *app) heard(n *yardmasterv1.NodeView) string {
+	switch {
+	case n.GetHeard() == nil:
+		return "never"
+	case n.GetSilent():
+		return a.palette.Paint(show.Yellow, "silent for "+a.age(n.GetHeard()))
+	}
+	return a.age(n.GetHeard()) + " ago"
 }
 
 func outdated(n *yardmasterv1.NodeView) string {

@@ -32,21 +32,23 @@ func (u *until) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// TestWatch holds that a watch shows the present nodes, then each event, and
-// that Ctrl-C is how it ends well.
+// TestWatch holds that a watch shows the present nodes, then each event, that
+// a followed log shows each line once, and that Ctrl-C is how both end well.
 func TestWatch(t *testing.T) {
 	t.Parallel()
-	server := httptest.NewServer(mux(yardmasterv1connect.NewYardServiceHandler(&gateway{})))
-	t.Cleanup(server.Close)
 	for name, c := range map[string]struct {
 		args []string
 		want []string
 	}{
-		"lines": {[]string{"watch", "web"}, []string{"web-edge-0  ● ready", "web-edge-1  ◔ provisioning", "web-edge-2           rendered         rendering -> provisioning"}},
-		"json":  {[]string{"watch", "-o", "json"}, []string{`{"fleet":{"name":"web"`, `{"synced":true}`, `{"event":{"fleet":"web","node":"web-edge-2"`}},
+		"lines":        {[]string{"watch", "web"}, []string{"web-edge-0  ● ready", "web-edge-1  ◔ provisioning", "web-edge-2           rendered         rendering -> provisioning"}},
+		"logs":         {[]string{"logs", "web-edge-0", "-f"}, []string{"stage   ignition", "unit    web.service", "units have failed"}},
+		"logs as json": {[]string{"logs", "web-edge-0", "-f", "-o", "json"}, []string{`"name":"web.service"`, `"name":"degraded"`}},
+		"json":         {[]string{"watch", "-o", "json"}, []string{`{"fleet":{"name":"web"`, `{"synced":true}`, `{"event":{"fleet":"web","node":"web-edge-2"`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			server := httptest.NewServer(mux(yardmasterv1connect.NewYardServiceHandler(&gateway{})))
+			t.Cleanup(server.Close)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			out, errs := &until{text: c.want[len(c.want)-1], stop: cancel}, &bytes.Buffer{}
@@ -59,8 +61,8 @@ func TestWatch(t *testing.T) {
 				t.Errorf("Run(%q) = %d; want 0; stderr: %s", c.args, code, errs)
 			}
 			for _, want := range c.want {
-				if !strings.Contains(out.all.String(), want) {
-					t.Errorf("Run(%q) printed\n%s\nwhich lacks %q", c.args, out.all.String(), want)
+				if strings.Count(out.all.String(), want) != 1 {
+					t.Errorf("Run(%q) printed\n%s\nwhich has not once %q", c.args, out.all.String(), want)
 				}
 			}
 		})

@@ -110,7 +110,7 @@ func (a *app) root() *cobra.Command {
 	)
 	root.AddCommand(
 		a.validateCommand(), a.renderCommand(), a.planCommand(), a.applyCommand(),
-		a.getCommand(), a.describeCommand(), a.watchCommand(), a.failedCommand(),
+		a.getCommand(), a.describeCommand(), a.logsCommand(), a.watchCommand(), a.failedCommand(),
 		a.scaleCommand(), a.retryCommand(), a.deleteCommand(),
 		a.statusCommand(), a.versionCommand(), a.auditCommand(), a.debugCommand(),
 	)

@@ -1853,12 +1853,16 @@ type NodeView struct {
 	Message       string                 `protobuf:"bytes,24,opt,name=message,proto3" json:"message,omitempty"`
 	Hint          string                 `protobuf:"bytes,25,opt,name=hint,proto3" json:"hint,omitempty"`
 	// What it waits for, in words; empty when it is settled.
-	WaitingFor    string                 `protobuf:"bytes,26,opt,name=waiting_for,json=waitingFor,proto3" json:"waiting_for,omitempty"`
-	Due           *timestamppb.Timestamp `protobuf:"bytes,27,opt,name=due,proto3" json:"due,omitempty"`
-	Deadline      *timestamppb.Timestamp `protobuf:"bytes,28,opt,name=deadline,proto3" json:"deadline,omitempty"`
-	Job           *JobView               `protobuf:"bytes,29,opt,name=job,proto3" json:"job,omitempty"`
-	Trace         string                 `protobuf:"bytes,30,opt,name=trace,proto3" json:"trace,omitempty"`
-	Outdated      bool                   `protobuf:"varint,31,opt,name=outdated,proto3" json:"outdated,omitempty"`
+	WaitingFor string                 `protobuf:"bytes,26,opt,name=waiting_for,json=waitingFor,proto3" json:"waiting_for,omitempty"`
+	Due        *timestamppb.Timestamp `protobuf:"bytes,27,opt,name=due,proto3" json:"due,omitempty"`
+	Deadline   *timestamppb.Timestamp `protobuf:"bytes,28,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	Job        *JobView               `protobuf:"bytes,29,opt,name=job,proto3" json:"job,omitempty"`
+	Trace      string                 `protobuf:"bytes,30,opt,name=trace,proto3" json:"trace,omitempty"`
+	Outdated   bool                   `protobuf:"varint,31,opt,name=outdated,proto3" json:"outdated,omitempty"`
+	// When the guest spoke last; empty when it never did. Silent when that was
+	// too long ago for a guest that speaks every minute.
+	Heard         *timestamppb.Timestamp `protobuf:"bytes,60,opt,name=heard,proto3" json:"heard,omitempty"`
+	Silent        bool                   `protobuf:"varint,61,opt,name=silent,proto3" json:"silent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2106,6 +2110,20 @@ func (x *NodeView) GetTrace() string {
 func (x *NodeView) GetOutdated() bool {
 	if x != nil {
 		return x.Outdated
+	}
+	return false
+}
+
+func (x *NodeView) GetHeard() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Heard
+	}
+	return nil
+}
+
+func (x *NodeView) GetSilent() bool {
+	if x != nil {
+		return x.Silent
 	}
 	return false
 }
@@ -3205,10 +3223,12 @@ type DescribeNodeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Node  *NodeView              `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
 	// Oldest first.
-	Events        []*EventView `protobuf:"bytes,2,rep,name=events,proto3" json:"events,omitempty"`
-	Read          *ReadStatus  `protobuf:"bytes,3,opt,name=read,proto3" json:"read,omitempty"`
-	Vsphere       *VSphereView `protobuf:"bytes,4,opt,name=vsphere,proto3" json:"vsphere,omitempty"`
-	Layers        int32        `protobuf:"varint,5,opt,name=layers,proto3" json:"layers,omitempty"`
+	Events  []*EventView `protobuf:"bytes,2,rep,name=events,proto3" json:"events,omitempty"`
+	Read    *ReadStatus  `protobuf:"bytes,3,opt,name=read,proto3" json:"read,omitempty"`
+	Vsphere *VSphereView `protobuf:"bytes,4,opt,name=vsphere,proto3" json:"vsphere,omitempty"`
+	Layers  int32        `protobuf:"varint,5,opt,name=layers,proto3" json:"layers,omitempty"`
+	// What the guest says of itself; empty when it said nothing.
+	Guest         *GuestView `protobuf:"bytes,60,opt,name=guest,proto3" json:"guest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3278,6 +3298,245 @@ func (x *DescribeNodeResponse) GetLayers() int32 {
 	return 0
 }
 
+func (x *DescribeNodeResponse) GetGuest() *GuestView {
+	if x != nil {
+		return x.Guest
+	}
+	return nil
+}
+
+// GuestView is the claim of a guest. It is shown and decides nothing.
+type GuestView struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Heard  *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=heard,proto3" json:"heard,omitempty"`
+	Silent bool                   `protobuf:"varint,2,opt,name=silent,proto3" json:"silent,omitempty"`
+	// gateway, or guestinfo: then anybody on the machine may have written it.
+	Via       string `protobuf:"bytes,3,opt,name=via,proto3" json:"via,omitempty"`
+	BootId    string `protobuf:"bytes,4,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`
+	MachineId string `protobuf:"bytes,5,opt,name=machine_id,json=machineId,proto3" json:"machine_id,omitempty"`
+	OsVersion string `protobuf:"bytes,6,opt,name=os_version,json=osVersion,proto3" json:"os_version,omitempty"`
+	// systemd's word: starting, running, degraded...
+	State string `protobuf:"bytes,7,opt,name=state,proto3" json:"state,omitempty"`
+	// When its kernel began, by our clock.
+	Booted        *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=booted,proto3" json:"booted,omitempty"`
+	Stages        []*GuestStageView      `protobuf:"bytes,9,rep,name=stages,proto3" json:"stages,omitempty"`
+	Failed        []*GuestFailedView     `protobuf:"bytes,10,rep,name=failed,proto3" json:"failed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GuestView) Reset() {
+	*x = GuestView{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GuestView) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GuestView) ProtoMessage() {}
+
+func (x *GuestView) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GuestView.ProtoReflect.Descriptor instead.
+func (*GuestView) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *GuestView) GetHeard() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Heard
+	}
+	return nil
+}
+
+func (x *GuestView) GetSilent() bool {
+	if x != nil {
+		return x.Silent
+	}
+	return false
+}
+
+func (x *GuestView) GetVia() string {
+	if x != nil {
+		return x.Via
+	}
+	return ""
+}
+
+func (x *GuestView) GetBootId() string {
+	if x != nil {
+		return x.BootId
+	}
+	return ""
+}
+
+func (x *GuestView) GetMachineId() string {
+	if x != nil {
+		return x.MachineId
+	}
+	return ""
+}
+
+func (x *GuestView) GetOsVersion() string {
+	if x != nil {
+		return x.OsVersion
+	}
+	return ""
+}
+
+func (x *GuestView) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *GuestView) GetBooted() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Booted
+	}
+	return nil
+}
+
+func (x *GuestView) GetStages() []*GuestStageView {
+	if x != nil {
+		return x.Stages
+	}
+	return nil
+}
+
+func (x *GuestView) GetFailed() []*GuestFailedView {
+	if x != nil {
+		return x.Failed
+	}
+	return nil
+}
+
+type GuestStageView struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GuestStageView) Reset() {
+	*x = GuestStageView{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GuestStageView) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GuestStageView) ProtoMessage() {}
+
+func (x *GuestStageView) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GuestStageView.ProtoReflect.Descriptor instead.
+func (*GuestStageView) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *GuestStageView) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *GuestStageView) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+type GuestFailedView struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Unit          string                 `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
+	Result        string                 `protobuf:"bytes,2,opt,name=result,proto3" json:"result,omitempty"`
+	Log           []string               `protobuf:"bytes,3,rep,name=log,proto3" json:"log,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GuestFailedView) Reset() {
+	*x = GuestFailedView{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GuestFailedView) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GuestFailedView) ProtoMessage() {}
+
+func (x *GuestFailedView) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GuestFailedView.ProtoReflect.Descriptor instead.
+func (*GuestFailedView) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *GuestFailedView) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *GuestFailedView) GetResult() string {
+	if x != nil {
+		return x.Result
+	}
+	return ""
+}
+
+func (x *GuestFailedView) GetLog() []string {
+	if x != nil {
+		return x.Log
+	}
+	return nil
+}
+
 type VSphereView struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Site          string                 `protobuf:"bytes,1,opt,name=site,proto3" json:"site,omitempty"`
@@ -3291,7 +3550,7 @@ type VSphereView struct {
 
 func (x *VSphereView) Reset() {
 	*x = VSphereView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[43]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3303,7 +3562,7 @@ func (x *VSphereView) String() string {
 func (*VSphereView) ProtoMessage() {}
 
 func (x *VSphereView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[43]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3316,7 +3575,7 @@ func (x *VSphereView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VSphereView.ProtoReflect.Descriptor instead.
 func (*VSphereView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{43}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *VSphereView) GetSite() string {
@@ -3354,6 +3613,191 @@ func (x *VSphereView) GetTemplate() string {
 	return ""
 }
 
+type NodeLogRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeLogRequest) Reset() {
+	*x = NodeLogRequest{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeLogRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeLogRequest) ProtoMessage() {}
+
+func (x *NodeLogRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeLogRequest.ProtoReflect.Descriptor instead.
+func (*NodeLogRequest) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *NodeLogRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+type NodeLogResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Newest last.
+	Lines []*LogLine `protobuf:"bytes,1,rep,name=lines,proto3" json:"lines,omitempty"`
+	// Why there is nothing, or not all, in words.
+	Note string      `protobuf:"bytes,2,opt,name=note,proto3" json:"note,omitempty"`
+	Read *ReadStatus `protobuf:"bytes,3,opt,name=read,proto3" json:"read,omitempty"`
+	// The boot that they are of, by its id.
+	Boot          string `protobuf:"bytes,4,opt,name=boot,proto3" json:"boot,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeLogResponse) Reset() {
+	*x = NodeLogResponse{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeLogResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeLogResponse) ProtoMessage() {}
+
+func (x *NodeLogResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeLogResponse.ProtoReflect.Descriptor instead.
+func (*NodeLogResponse) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *NodeLogResponse) GetLines() []*LogLine {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+func (x *NodeLogResponse) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+func (x *NodeLogResponse) GetRead() *ReadStatus {
+	if x != nil {
+		return x.Read
+	}
+	return nil
+}
+
+func (x *NodeLogResponse) GetBoot() string {
+	if x != nil {
+		return x.Boot
+	}
+	return ""
+}
+
+type LogLine struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	At    *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
+	// stage, unit, state or console
+	Source string `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`
+	// What speaks: the name of a stage, a unit or a state.
+	Name          string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	Text          string `protobuf:"bytes,4,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogLine) Reset() {
+	*x = LogLine{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogLine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogLine) ProtoMessage() {}
+
+func (x *LogLine) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
+func (*LogLine) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *LogLine) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *LogLine) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *LogLine) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *LogLine) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
 type GetDocumentRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
@@ -3364,7 +3808,7 @@ type GetDocumentRequest struct {
 
 func (x *GetDocumentRequest) Reset() {
 	*x = GetDocumentRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[44]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3376,7 +3820,7 @@ func (x *GetDocumentRequest) String() string {
 func (*GetDocumentRequest) ProtoMessage() {}
 
 func (x *GetDocumentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[44]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3389,7 +3833,7 @@ func (x *GetDocumentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDocumentRequest.ProtoReflect.Descriptor instead.
 func (*GetDocumentRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{44}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *GetDocumentRequest) GetKind() string {
@@ -3416,7 +3860,7 @@ type GetDocumentResponse struct {
 
 func (x *GetDocumentResponse) Reset() {
 	*x = GetDocumentResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[45]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3428,7 +3872,7 @@ func (x *GetDocumentResponse) String() string {
 func (*GetDocumentResponse) ProtoMessage() {}
 
 func (x *GetDocumentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[45]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3441,7 +3885,7 @@ func (x *GetDocumentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDocumentResponse.ProtoReflect.Descriptor instead.
 func (*GetDocumentResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{45}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *GetDocumentResponse) GetYaml() string {
@@ -3467,7 +3911,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[46]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3479,7 +3923,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[46]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3492,7 +3936,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{46}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *WatchRequest) GetFleet() string {
@@ -3517,7 +3961,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[47]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3529,7 +3973,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[47]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3542,7 +3986,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{47}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *WatchResponse) GetChange() isWatchResponse_Change {
@@ -3625,7 +4069,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[48]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3637,7 +4081,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[48]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3650,7 +4094,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{48}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{54}
 }
 
 type StatusResponse struct {
@@ -3670,7 +4114,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[49]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3682,7 +4126,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[49]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3695,7 +4139,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{49}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *StatusResponse) GetShards() []*ShardStatus {
@@ -3778,7 +4222,7 @@ type ShardStatus struct {
 
 func (x *ShardStatus) Reset() {
 	*x = ShardStatus{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[50]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3790,7 +4234,7 @@ func (x *ShardStatus) String() string {
 func (*ShardStatus) ProtoMessage() {}
 
 func (x *ShardStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[50]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3803,7 +4247,7 @@ func (x *ShardStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardStatus.ProtoReflect.Descriptor instead.
 func (*ShardStatus) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{50}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ShardStatus) GetShard() uint32 {
@@ -3886,7 +4330,7 @@ type ServiceStatus struct {
 
 func (x *ServiceStatus) Reset() {
 	*x = ServiceStatus{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[51]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3898,7 +4342,7 @@ func (x *ServiceStatus) String() string {
 func (*ServiceStatus) ProtoMessage() {}
 
 func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[51]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3911,7 +4355,7 @@ func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceStatus.ProtoReflect.Descriptor instead.
 func (*ServiceStatus) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{51}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ServiceStatus) GetService() string {
@@ -3978,7 +4422,7 @@ type VersionRequest struct {
 
 func (x *VersionRequest) Reset() {
 	*x = VersionRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[52]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3990,7 +4434,7 @@ func (x *VersionRequest) String() string {
 func (*VersionRequest) ProtoMessage() {}
 
 func (x *VersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[52]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4003,7 +4447,7 @@ func (x *VersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionRequest.ProtoReflect.Descriptor instead.
 func (*VersionRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{52}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{58}
 }
 
 type VersionResponse struct {
@@ -4018,7 +4462,7 @@ type VersionResponse struct {
 
 func (x *VersionResponse) Reset() {
 	*x = VersionResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[53]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4030,7 +4474,7 @@ func (x *VersionResponse) String() string {
 func (*VersionResponse) ProtoMessage() {}
 
 func (x *VersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[53]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4043,7 +4487,7 @@ func (x *VersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionResponse.ProtoReflect.Descriptor instead.
 func (*VersionResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{53}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *VersionResponse) GetVersion() string {
@@ -4083,7 +4527,7 @@ type VerifyAuditRequest struct {
 
 func (x *VerifyAuditRequest) Reset() {
 	*x = VerifyAuditRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[54]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4095,7 +4539,7 @@ func (x *VerifyAuditRequest) String() string {
 func (*VerifyAuditRequest) ProtoMessage() {}
 
 func (x *VerifyAuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[54]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4108,7 +4552,7 @@ func (x *VerifyAuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyAuditRequest.ProtoReflect.Descriptor instead.
 func (*VerifyAuditRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{54}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *VerifyAuditRequest) GetFleet() string {
@@ -4129,7 +4573,7 @@ type VerifyAuditResponse struct {
 
 func (x *VerifyAuditResponse) Reset() {
 	*x = VerifyAuditResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[55]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4141,7 +4585,7 @@ func (x *VerifyAuditResponse) String() string {
 func (*VerifyAuditResponse) ProtoMessage() {}
 
 func (x *VerifyAuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[55]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4154,7 +4598,7 @@ func (x *VerifyAuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyAuditResponse.ProtoReflect.Descriptor instead.
 func (*VerifyAuditResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{55}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *VerifyAuditResponse) GetNodes() int32 {
@@ -4339,7 +4783,7 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\adeleted\x18\x04 \x01(\bR\adeleted\"q\n" +
 	"\x11ListNodesResponse\x12-\n" +
 	"\x05nodes\x18\x01 \x03(\v2\x17.yardmaster.v1.NodeViewR\x05nodes\x12-\n" +
-	"\x04read\x18\x02 \x01(\v2\x19.yardmaster.v1.ReadStatusR\x04read\"\xe3\a\n" +
+	"\x04read\x18\x02 \x01(\v2\x19.yardmaster.v1.ReadStatusR\x04read\"\xad\b\n" +
 	"\bNodeView\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05fleet\x18\x02 \x01(\tR\x05fleet\x12\x12\n" +
@@ -4376,7 +4820,9 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\bdeadline\x18\x1c \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\x12(\n" +
 	"\x03job\x18\x1d \x01(\v2\x16.yardmaster.v1.JobViewR\x03job\x12\x14\n" +
 	"\x05trace\x18\x1e \x01(\tR\x05trace\x12\x1a\n" +
-	"\boutdated\x18\x1f \x01(\bR\boutdated\"'\n" +
+	"\boutdated\x18\x1f \x01(\bR\boutdated\x120\n" +
+	"\x05heard\x18< \x01(\v2\x1a.google.protobuf.TimestampR\x05heard\x12\x16\n" +
+	"\x06silent\x18= \x01(\bR\x06silent\"'\n" +
 	"\x0fListJobsRequest\x12\x14\n" +
 	"\x05fleet\x18\x01 \x01(\tR\x05fleet\"m\n" +
 	"\x10ListJobsResponse\x12*\n" +
@@ -4461,19 +4907,53 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\x05since\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x10\n" +
 	"\x03log\x18\t \x03(\tR\x03log\")\n" +
 	"\x13DescribeNodeRequest\x12\x12\n" +
-	"\x04node\x18\x01 \x01(\tR\x04node\"\xf2\x01\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\"\xa2\x02\n" +
 	"\x14DescribeNodeResponse\x12+\n" +
 	"\x04node\x18\x01 \x01(\v2\x17.yardmaster.v1.NodeViewR\x04node\x120\n" +
 	"\x06events\x18\x02 \x03(\v2\x18.yardmaster.v1.EventViewR\x06events\x12-\n" +
 	"\x04read\x18\x03 \x01(\v2\x19.yardmaster.v1.ReadStatusR\x04read\x124\n" +
 	"\avsphere\x18\x04 \x01(\v2\x1a.yardmaster.v1.VSphereViewR\avsphere\x12\x16\n" +
-	"\x06layers\x18\x05 \x01(\x05R\x06layers\"\x8d\x01\n" +
+	"\x06layers\x18\x05 \x01(\x05R\x06layers\x12.\n" +
+	"\x05guest\x18< \x01(\v2\x18.yardmaster.v1.GuestViewR\x05guest\"\xf7\x02\n" +
+	"\tGuestView\x120\n" +
+	"\x05heard\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05heard\x12\x16\n" +
+	"\x06silent\x18\x02 \x01(\bR\x06silent\x12\x10\n" +
+	"\x03via\x18\x03 \x01(\tR\x03via\x12\x17\n" +
+	"\aboot_id\x18\x04 \x01(\tR\x06bootId\x12\x1d\n" +
+	"\n" +
+	"machine_id\x18\x05 \x01(\tR\tmachineId\x12\x1d\n" +
+	"\n" +
+	"os_version\x18\x06 \x01(\tR\tosVersion\x12\x14\n" +
+	"\x05state\x18\a \x01(\tR\x05state\x122\n" +
+	"\x06booted\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x06booted\x125\n" +
+	"\x06stages\x18\t \x03(\v2\x1d.yardmaster.v1.GuestStageViewR\x06stages\x126\n" +
+	"\x06failed\x18\n" +
+	" \x03(\v2\x1e.yardmaster.v1.GuestFailedViewR\x06failed\"P\n" +
+	"\x0eGuestStageView\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12*\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"O\n" +
+	"\x0fGuestFailedView\x12\x12\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x16\n" +
+	"\x06result\x18\x02 \x01(\tR\x06result\x12\x10\n" +
+	"\x03log\x18\x03 \x03(\tR\x03log\"\x8d\x01\n" +
 	"\vVSphereView\x12\x12\n" +
 	"\x04site\x18\x01 \x01(\tR\x04site\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\tR\acluster\x12\x1c\n" +
 	"\tdatastore\x18\x03 \x01(\tR\tdatastore\x12\x16\n" +
 	"\x06folder\x18\x04 \x01(\tR\x06folder\x12\x1a\n" +
-	"\btemplate\x18\x05 \x01(\tR\btemplate\"<\n" +
+	"\btemplate\x18\x05 \x01(\tR\btemplate\"$\n" +
+	"\x0eNodeLogRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\"\x96\x01\n" +
+	"\x0fNodeLogResponse\x12,\n" +
+	"\x05lines\x18\x01 \x03(\v2\x16.yardmaster.v1.LogLineR\x05lines\x12\x12\n" +
+	"\x04note\x18\x02 \x01(\tR\x04note\x12-\n" +
+	"\x04read\x18\x03 \x01(\v2\x19.yardmaster.v1.ReadStatusR\x04read\x12\x12\n" +
+	"\x04boot\x18\x04 \x01(\tR\x04boot\"u\n" +
+	"\aLogLine\x12*\n" +
+	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x16\n" +
+	"\x06source\x18\x02 \x01(\tR\x06source\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x12\n" +
+	"\x04text\x18\x04 \x01(\tR\x04text\"<\n" +
 	"\x12GetDocumentRequest\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"X\n" +
@@ -4533,7 +5013,7 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\x13VerifyAuditResponse\x12\x14\n" +
 	"\x05nodes\x18\x01 \x01(\x05R\x05nodes\x12\x16\n" +
 	"\x06events\x18\x02 \x01(\x03R\x06events\x12\x16\n" +
-	"\x06breaks\x18\x03 \x03(\tR\x06breaks2\xc6\f\n" +
+	"\x06breaks\x18\x03 \x03(\tR\x06breaks2\x92\r\n" +
 	"\vYardService\x12M\n" +
 	"\bValidate\x12\x1e.yardmaster.v1.ValidateRequest\x1a\x1f.yardmaster.v1.ValidateResponse\"\x00\x12A\n" +
 	"\x04Plan\x12\x1a.yardmaster.v1.PlanRequest\x1a\x1b.yardmaster.v1.PlanResponse\"\x00\x12D\n" +
@@ -4552,7 +5032,8 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\tListSites\x12\x1f.yardmaster.v1.ListSitesRequest\x1a .yardmaster.v1.ListSitesResponse\"\x00\x12S\n" +
 	"\n" +
 	"ListFailed\x12 .yardmaster.v1.ListFailedRequest\x1a!.yardmaster.v1.ListFailedResponse\"\x00\x12Y\n" +
-	"\fDescribeNode\x12\".yardmaster.v1.DescribeNodeRequest\x1a#.yardmaster.v1.DescribeNodeResponse\"\x00\x12V\n" +
+	"\fDescribeNode\x12\".yardmaster.v1.DescribeNodeRequest\x1a#.yardmaster.v1.DescribeNodeResponse\"\x00\x12J\n" +
+	"\aNodeLog\x12\x1d.yardmaster.v1.NodeLogRequest\x1a\x1e.yardmaster.v1.NodeLogResponse\"\x00\x12V\n" +
 	"\vGetDocument\x12!.yardmaster.v1.GetDocumentRequest\x1a\".yardmaster.v1.GetDocumentResponse\"\x00\x12F\n" +
 	"\x05Watch\x12\x1b.yardmaster.v1.WatchRequest\x1a\x1c.yardmaster.v1.WatchResponse\"\x000\x01\x12G\n" +
 	"\x06Status\x12\x1c.yardmaster.v1.StatusRequest\x1a\x1d.yardmaster.v1.StatusResponse\"\x00\x12J\n" +
@@ -4571,7 +5052,7 @@ func file_yardmaster_v1_api_proto_rawDescGZIP() []byte {
 	return file_yardmaster_v1_api_proto_rawDescData
 }
 
-var file_yardmaster_v1_api_proto_msgTypes = make([]protoimpl.MessageInfo, 59)
+var file_yardmaster_v1_api_proto_msgTypes = make([]protoimpl.MessageInfo, 65)
 var file_yardmaster_v1_api_proto_goTypes = []any{
 	(*Stamp)(nil),                 // 0: yardmaster.v1.Stamp
 	(*ReadStatus)(nil),            // 1: yardmaster.v1.ReadStatus
@@ -4616,28 +5097,34 @@ var file_yardmaster_v1_api_proto_goTypes = []any{
 	(*FailedView)(nil),            // 40: yardmaster.v1.FailedView
 	(*DescribeNodeRequest)(nil),   // 41: yardmaster.v1.DescribeNodeRequest
 	(*DescribeNodeResponse)(nil),  // 42: yardmaster.v1.DescribeNodeResponse
-	(*VSphereView)(nil),           // 43: yardmaster.v1.VSphereView
-	(*GetDocumentRequest)(nil),    // 44: yardmaster.v1.GetDocumentRequest
-	(*GetDocumentResponse)(nil),   // 45: yardmaster.v1.GetDocumentResponse
-	(*WatchRequest)(nil),          // 46: yardmaster.v1.WatchRequest
-	(*WatchResponse)(nil),         // 47: yardmaster.v1.WatchResponse
-	(*StatusRequest)(nil),         // 48: yardmaster.v1.StatusRequest
-	(*StatusResponse)(nil),        // 49: yardmaster.v1.StatusResponse
-	(*ShardStatus)(nil),           // 50: yardmaster.v1.ShardStatus
-	(*ServiceStatus)(nil),         // 51: yardmaster.v1.ServiceStatus
-	(*VersionRequest)(nil),        // 52: yardmaster.v1.VersionRequest
-	(*VersionResponse)(nil),       // 53: yardmaster.v1.VersionResponse
-	(*VerifyAuditRequest)(nil),    // 54: yardmaster.v1.VerifyAuditRequest
-	(*VerifyAuditResponse)(nil),   // 55: yardmaster.v1.VerifyAuditResponse
-	nil,                           // 56: yardmaster.v1.ApplyRequest.PlanBasisEntry
-	nil,                           // 57: yardmaster.v1.FleetView.LabelsEntry
-	nil,                           // 58: yardmaster.v1.PoolView.StatesEntry
-	(*timestamppb.Timestamp)(nil), // 59: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 60: google.protobuf.Duration
+	(*GuestView)(nil),             // 43: yardmaster.v1.GuestView
+	(*GuestStageView)(nil),        // 44: yardmaster.v1.GuestStageView
+	(*GuestFailedView)(nil),       // 45: yardmaster.v1.GuestFailedView
+	(*VSphereView)(nil),           // 46: yardmaster.v1.VSphereView
+	(*NodeLogRequest)(nil),        // 47: yardmaster.v1.NodeLogRequest
+	(*NodeLogResponse)(nil),       // 48: yardmaster.v1.NodeLogResponse
+	(*LogLine)(nil),               // 49: yardmaster.v1.LogLine
+	(*GetDocumentRequest)(nil),    // 50: yardmaster.v1.GetDocumentRequest
+	(*GetDocumentResponse)(nil),   // 51: yardmaster.v1.GetDocumentResponse
+	(*WatchRequest)(nil),          // 52: yardmaster.v1.WatchRequest
+	(*WatchResponse)(nil),         // 53: yardmaster.v1.WatchResponse
+	(*StatusRequest)(nil),         // 54: yardmaster.v1.StatusRequest
+	(*StatusResponse)(nil),        // 55: yardmaster.v1.StatusResponse
+	(*ShardStatus)(nil),           // 56: yardmaster.v1.ShardStatus
+	(*ServiceStatus)(nil),         // 57: yardmaster.v1.ServiceStatus
+	(*VersionRequest)(nil),        // 58: yardmaster.v1.VersionRequest
+	(*VersionResponse)(nil),       // 59: yardmaster.v1.VersionResponse
+	(*VerifyAuditRequest)(nil),    // 60: yardmaster.v1.VerifyAuditRequest
+	(*VerifyAuditResponse)(nil),   // 61: yardmaster.v1.VerifyAuditResponse
+	nil,                           // 62: yardmaster.v1.ApplyRequest.PlanBasisEntry
+	nil,                           // 63: yardmaster.v1.FleetView.LabelsEntry
+	nil,                           // 64: yardmaster.v1.PoolView.StatesEntry
+	(*timestamppb.Timestamp)(nil), // 65: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 66: google.protobuf.Duration
 }
 var file_yardmaster_v1_api_proto_depIdxs = []int32{
 	0,  // 0: yardmaster.v1.ReadStatus.stamps:type_name -> yardmaster.v1.Stamp
-	59, // 1: yardmaster.v1.ReadStatus.as_of:type_name -> google.protobuf.Timestamp
+	65, // 1: yardmaster.v1.ReadStatus.as_of:type_name -> google.protobuf.Timestamp
 	3,  // 2: yardmaster.v1.ValidateRequest.sources:type_name -> yardmaster.v1.Source
 	2,  // 3: yardmaster.v1.ValidateResponse.problems:type_name -> yardmaster.v1.Problem
 	3,  // 4: yardmaster.v1.PlanRequest.sources:type_name -> yardmaster.v1.Source
@@ -4647,100 +5134,112 @@ var file_yardmaster_v1_api_proto_depIdxs = []int32{
 	1,  // 8: yardmaster.v1.PlanResponse.read:type_name -> yardmaster.v1.ReadStatus
 	10, // 9: yardmaster.v1.FleetPlan.nodes:type_name -> yardmaster.v1.NodePlan
 	3,  // 10: yardmaster.v1.ApplyRequest.sources:type_name -> yardmaster.v1.Source
-	56, // 11: yardmaster.v1.ApplyRequest.plan_basis:type_name -> yardmaster.v1.ApplyRequest.PlanBasisEntry
+	62, // 11: yardmaster.v1.ApplyRequest.plan_basis:type_name -> yardmaster.v1.ApplyRequest.PlanBasisEntry
 	2,  // 12: yardmaster.v1.ApplyResponse.problems:type_name -> yardmaster.v1.Problem
 	13, // 13: yardmaster.v1.ApplyResponse.results:type_name -> yardmaster.v1.CommandResponse
 	0,  // 14: yardmaster.v1.CommandResponse.stamp:type_name -> yardmaster.v1.Stamp
 	19, // 15: yardmaster.v1.ListFleetsResponse.fleets:type_name -> yardmaster.v1.FleetView
 	1,  // 16: yardmaster.v1.ListFleetsResponse.read:type_name -> yardmaster.v1.ReadStatus
-	59, // 17: yardmaster.v1.FleetView.created:type_name -> google.protobuf.Timestamp
-	57, // 18: yardmaster.v1.FleetView.labels:type_name -> yardmaster.v1.FleetView.LabelsEntry
+	65, // 17: yardmaster.v1.FleetView.created:type_name -> google.protobuf.Timestamp
+	63, // 18: yardmaster.v1.FleetView.labels:type_name -> yardmaster.v1.FleetView.LabelsEntry
 	22, // 19: yardmaster.v1.ListPoolsResponse.pools:type_name -> yardmaster.v1.PoolView
 	1,  // 20: yardmaster.v1.ListPoolsResponse.read:type_name -> yardmaster.v1.ReadStatus
-	58, // 21: yardmaster.v1.PoolView.states:type_name -> yardmaster.v1.PoolView.StatesEntry
+	64, // 21: yardmaster.v1.PoolView.states:type_name -> yardmaster.v1.PoolView.StatesEntry
 	25, // 22: yardmaster.v1.ListNodesResponse.nodes:type_name -> yardmaster.v1.NodeView
 	1,  // 23: yardmaster.v1.ListNodesResponse.read:type_name -> yardmaster.v1.ReadStatus
-	59, // 24: yardmaster.v1.NodeView.since:type_name -> google.protobuf.Timestamp
-	59, // 25: yardmaster.v1.NodeView.created:type_name -> google.protobuf.Timestamp
-	59, // 26: yardmaster.v1.NodeView.ready_at:type_name -> google.protobuf.Timestamp
-	59, // 27: yardmaster.v1.NodeView.due:type_name -> google.protobuf.Timestamp
-	59, // 28: yardmaster.v1.NodeView.deadline:type_name -> google.protobuf.Timestamp
+	65, // 24: yardmaster.v1.NodeView.since:type_name -> google.protobuf.Timestamp
+	65, // 25: yardmaster.v1.NodeView.created:type_name -> google.protobuf.Timestamp
+	65, // 26: yardmaster.v1.NodeView.ready_at:type_name -> google.protobuf.Timestamp
+	65, // 27: yardmaster.v1.NodeView.due:type_name -> google.protobuf.Timestamp
+	65, // 28: yardmaster.v1.NodeView.deadline:type_name -> google.protobuf.Timestamp
 	28, // 29: yardmaster.v1.NodeView.job:type_name -> yardmaster.v1.JobView
-	28, // 30: yardmaster.v1.ListJobsResponse.jobs:type_name -> yardmaster.v1.JobView
-	1,  // 31: yardmaster.v1.ListJobsResponse.read:type_name -> yardmaster.v1.ReadStatus
-	59, // 32: yardmaster.v1.JobView.since:type_name -> google.protobuf.Timestamp
-	59, // 33: yardmaster.v1.JobView.deadline:type_name -> google.protobuf.Timestamp
-	31, // 34: yardmaster.v1.ListEventsResponse.events:type_name -> yardmaster.v1.EventView
-	1,  // 35: yardmaster.v1.ListEventsResponse.read:type_name -> yardmaster.v1.ReadStatus
-	59, // 36: yardmaster.v1.EventView.at:type_name -> google.protobuf.Timestamp
-	60, // 37: yardmaster.v1.EventView.took:type_name -> google.protobuf.Duration
-	34, // 38: yardmaster.v1.ListNetworksResponse.networks:type_name -> yardmaster.v1.NetworkView
-	1,  // 39: yardmaster.v1.ListNetworksResponse.read:type_name -> yardmaster.v1.ReadStatus
-	37, // 40: yardmaster.v1.ListSitesResponse.sites:type_name -> yardmaster.v1.SiteView
-	1,  // 41: yardmaster.v1.ListSitesResponse.read:type_name -> yardmaster.v1.ReadStatus
-	59, // 42: yardmaster.v1.SiteView.seat_until:type_name -> google.protobuf.Timestamp
-	40, // 43: yardmaster.v1.ListFailedResponse.failed:type_name -> yardmaster.v1.FailedView
-	1,  // 44: yardmaster.v1.ListFailedResponse.read:type_name -> yardmaster.v1.ReadStatus
-	59, // 45: yardmaster.v1.FailedView.since:type_name -> google.protobuf.Timestamp
-	25, // 46: yardmaster.v1.DescribeNodeResponse.node:type_name -> yardmaster.v1.NodeView
-	31, // 47: yardmaster.v1.DescribeNodeResponse.events:type_name -> yardmaster.v1.EventView
-	1,  // 48: yardmaster.v1.DescribeNodeResponse.read:type_name -> yardmaster.v1.ReadStatus
-	43, // 49: yardmaster.v1.DescribeNodeResponse.vsphere:type_name -> yardmaster.v1.VSphereView
-	1,  // 50: yardmaster.v1.GetDocumentResponse.read:type_name -> yardmaster.v1.ReadStatus
-	25, // 51: yardmaster.v1.WatchResponse.node:type_name -> yardmaster.v1.NodeView
-	31, // 52: yardmaster.v1.WatchResponse.event:type_name -> yardmaster.v1.EventView
-	19, // 53: yardmaster.v1.WatchResponse.fleet:type_name -> yardmaster.v1.FleetView
-	50, // 54: yardmaster.v1.StatusResponse.shards:type_name -> yardmaster.v1.ShardStatus
-	37, // 55: yardmaster.v1.StatusResponse.sites:type_name -> yardmaster.v1.SiteView
-	51, // 56: yardmaster.v1.StatusResponse.services:type_name -> yardmaster.v1.ServiceStatus
-	1,  // 57: yardmaster.v1.StatusResponse.read:type_name -> yardmaster.v1.ReadStatus
-	59, // 58: yardmaster.v1.ServiceStatus.seen:type_name -> google.protobuf.Timestamp
-	60, // 59: yardmaster.v1.ServiceStatus.clock_offset:type_name -> google.protobuf.Duration
-	4,  // 60: yardmaster.v1.YardService.Validate:input_type -> yardmaster.v1.ValidateRequest
-	6,  // 61: yardmaster.v1.YardService.Plan:input_type -> yardmaster.v1.PlanRequest
-	11, // 62: yardmaster.v1.YardService.Apply:input_type -> yardmaster.v1.ApplyRequest
-	14, // 63: yardmaster.v1.YardService.Scale:input_type -> yardmaster.v1.ScaleRequest
-	15, // 64: yardmaster.v1.YardService.Delete:input_type -> yardmaster.v1.DeleteRequest
-	16, // 65: yardmaster.v1.YardService.Retry:input_type -> yardmaster.v1.RetryRequest
-	17, // 66: yardmaster.v1.YardService.ListFleets:input_type -> yardmaster.v1.ListFleetsRequest
-	20, // 67: yardmaster.v1.YardService.ListPools:input_type -> yardmaster.v1.ListPoolsRequest
-	23, // 68: yardmaster.v1.YardService.ListNodes:input_type -> yardmaster.v1.ListNodesRequest
-	26, // 69: yardmaster.v1.YardService.ListJobs:input_type -> yardmaster.v1.ListJobsRequest
-	29, // 70: yardmaster.v1.YardService.ListEvents:input_type -> yardmaster.v1.ListEventsRequest
-	32, // 71: yardmaster.v1.YardService.ListNetworks:input_type -> yardmaster.v1.ListNetworksRequest
-	35, // 72: yardmaster.v1.YardService.ListSites:input_type -> yardmaster.v1.ListSitesRequest
-	38, // 73: yardmaster.v1.YardService.ListFailed:input_type -> yardmaster.v1.ListFailedRequest
-	41, // 74: yardmaster.v1.YardService.DescribeNode:input_type -> yardmaster.v1.DescribeNodeRequest
-	44, // 75: yardmaster.v1.YardService.GetDocument:input_type -> yardmaster.v1.GetDocumentRequest
-	46, // 76: yardmaster.v1.YardService.Watch:input_type -> yardmaster.v1.WatchRequest
-	48, // 77: yardmaster.v1.YardService.Status:input_type -> yardmaster.v1.StatusRequest
-	52, // 78: yardmaster.v1.YardService.Version:input_type -> yardmaster.v1.VersionRequest
-	54, // 79: yardmaster.v1.YardService.VerifyAudit:input_type -> yardmaster.v1.VerifyAuditRequest
-	5,  // 80: yardmaster.v1.YardService.Validate:output_type -> yardmaster.v1.ValidateResponse
-	7,  // 81: yardmaster.v1.YardService.Plan:output_type -> yardmaster.v1.PlanResponse
-	12, // 82: yardmaster.v1.YardService.Apply:output_type -> yardmaster.v1.ApplyResponse
-	13, // 83: yardmaster.v1.YardService.Scale:output_type -> yardmaster.v1.CommandResponse
-	13, // 84: yardmaster.v1.YardService.Delete:output_type -> yardmaster.v1.CommandResponse
-	13, // 85: yardmaster.v1.YardService.Retry:output_type -> yardmaster.v1.CommandResponse
-	18, // 86: yardmaster.v1.YardService.ListFleets:output_type -> yardmaster.v1.ListFleetsResponse
-	21, // 87: yardmaster.v1.YardService.ListPools:output_type -> yardmaster.v1.ListPoolsResponse
-	24, // 88: yardmaster.v1.YardService.ListNodes:output_type -> yardmaster.v1.ListNodesResponse
-	27, // 89: yardmaster.v1.YardService.ListJobs:output_type -> yardmaster.v1.ListJobsResponse
-	30, // 90: yardmaster.v1.YardService.ListEvents:output_type -> yardmaster.v1.ListEventsResponse
-	33, // 91: yardmaster.v1.YardService.ListNetworks:output_type -> yardmaster.v1.ListNetworksResponse
-	36, // 92: yardmaster.v1.YardService.ListSites:output_type -> yardmaster.v1.ListSitesResponse
-	39, // 93: yardmaster.v1.YardService.ListFailed:output_type -> yardmaster.v1.ListFailedResponse
-	42, // 94: yardmaster.v1.YardService.DescribeNode:output_type -> yardmaster.v1.DescribeNodeResponse
-	45, // 95: yardmaster.v1.YardService.GetDocument:output_type -> yardmaster.v1.GetDocumentResponse
-	47, // 96: yardmaster.v1.YardService.Watch:output_type -> yardmaster.v1.WatchResponse
-	49, // 97: yardmaster.v1.YardService.Status:output_type -> yardmaster.v1.StatusResponse
-	53, // 98: yardmaster.v1.YardService.Version:output_type -> yardmaster.v1.VersionResponse
-	55, // 99: yardmaster.v1.YardService.VerifyAudit:output_type -> yardmaster.v1.VerifyAuditResponse
-	80, // [80:100] is the sub-list for method output_type
-	60, // [60:80] is the sub-list for method input_type
-	60, // [60:60] is the sub-list for extension type_name
-	60, // [60:60] is the sub-list for extension extendee
-	0,  // [0:60] is the sub-list for field type_name
+	65, // 30: yardmaster.v1.NodeView.heard:type_name -> google.protobuf.Timestamp
+	28, // 31: yardmaster.v1.ListJobsResponse.jobs:type_name -> yardmaster.v1.JobView
+	1,  // 32: yardmaster.v1.ListJobsResponse.read:type_name -> yardmaster.v1.ReadStatus
+	65, // 33: yardmaster.v1.JobView.since:type_name -> google.protobuf.Timestamp
+	65, // 34: yardmaster.v1.JobView.deadline:type_name -> google.protobuf.Timestamp
+	31, // 35: yardmaster.v1.ListEventsResponse.events:type_name -> yardmaster.v1.EventView
+	1,  // 36: yardmaster.v1.ListEventsResponse.read:type_name -> yardmaster.v1.ReadStatus
+	65, // 37: yardmaster.v1.EventView.at:type_name -> google.protobuf.Timestamp
+	66, // 38: yardmaster.v1.EventView.took:type_name -> google.protobuf.Duration
+	34, // 39: yardmaster.v1.ListNetworksResponse.networks:type_name -> yardmaster.v1.NetworkView
+	1,  // 40: yardmaster.v1.ListNetworksResponse.read:type_name -> yardmaster.v1.ReadStatus
+	37, // 41: yardmaster.v1.ListSitesResponse.sites:type_name -> yardmaster.v1.SiteView
+	1,  // 42: yardmaster.v1.ListSitesResponse.read:type_name -> yardmaster.v1.ReadStatus
+	65, // 43: yardmaster.v1.SiteView.seat_until:type_name -> google.protobuf.Timestamp
+	40, // 44: yardmaster.v1.ListFailedResponse.failed:type_name -> yardmaster.v1.FailedView
+	1,  // 45: yardmaster.v1.ListFailedResponse.read:type_name -> yardmaster.v1.ReadStatus
+	65, // 46: yardmaster.v1.FailedView.since:type_name -> google.protobuf.Timestamp
+	25, // 47: yardmaster.v1.DescribeNodeResponse.node:type_name -> yardmaster.v1.NodeView
+	31, // 48: yardmaster.v1.DescribeNodeResponse.events:type_name -> yardmaster.v1.EventView
+	1,  // 49: yardmaster.v1.DescribeNodeResponse.read:type_name -> yardmaster.v1.ReadStatus
+	46, // 50: yardmaster.v1.DescribeNodeResponse.vsphere:type_name -> yardmaster.v1.VSphereView
+	43, // 51: yardmaster.v1.DescribeNodeResponse.guest:type_name -> yardmaster.v1.GuestView
+	65, // 52: yardmaster.v1.GuestView.heard:type_name -> google.protobuf.Timestamp
+	65, // 53: yardmaster.v1.GuestView.booted:type_name -> google.protobuf.Timestamp
+	44, // 54: yardmaster.v1.GuestView.stages:type_name -> yardmaster.v1.GuestStageView
+	45, // 55: yardmaster.v1.GuestView.failed:type_name -> yardmaster.v1.GuestFailedView
+	65, // 56: yardmaster.v1.GuestStageView.at:type_name -> google.protobuf.Timestamp
+	49, // 57: yardmaster.v1.NodeLogResponse.lines:type_name -> yardmaster.v1.LogLine
+	1,  // 58: yardmaster.v1.NodeLogResponse.read:type_name -> yardmaster.v1.ReadStatus
+	65, // 59: yardmaster.v1.LogLine.at:type_name -> google.protobuf.Timestamp
+	1,  // 60: yardmaster.v1.GetDocumentResponse.read:type_name -> yardmaster.v1.ReadStatus
+	25, // 61: yardmaster.v1.WatchResponse.node:type_name -> yardmaster.v1.NodeView
+	31, // 62: yardmaster.v1.WatchResponse.event:type_name -> yardmaster.v1.EventView
+	19, // 63: yardmaster.v1.WatchResponse.fleet:type_name -> yardmaster.v1.FleetView
+	56, // 64: yardmaster.v1.StatusResponse.shards:type_name -> yardmaster.v1.ShardStatus
+	37, // 65: yardmaster.v1.StatusResponse.sites:type_name -> yardmaster.v1.SiteView
+	57, // 66: yardmaster.v1.StatusResponse.services:type_name -> yardmaster.v1.ServiceStatus
+	1,  // 67: yardmaster.v1.StatusResponse.read:type_name -> yardmaster.v1.ReadStatus
+	65, // 68: yardmaster.v1.ServiceStatus.seen:type_name -> google.protobuf.Timestamp
+	66, // 69: yardmaster.v1.ServiceStatus.clock_offset:type_name -> google.protobuf.Duration
+	4,  // 70: yardmaster.v1.YardService.Validate:input_type -> yardmaster.v1.ValidateRequest
+	6,  // 71: yardmaster.v1.YardService.Plan:input_type -> yardmaster.v1.PlanRequest
+	11, // 72: yardmaster.v1.YardService.Apply:input_type -> yardmaster.v1.ApplyRequest
+	14, // 73: yardmaster.v1.YardService.Scale:input_type -> yardmaster.v1.ScaleRequest
+	15, // 74: yardmaster.v1.YardService.Delete:input_type -> yardmaster.v1.DeleteRequest
+	16, // 75: yardmaster.v1.YardService.Retry:input_type -> yardmaster.v1.RetryRequest
+	17, // 76: yardmaster.v1.YardService.ListFleets:input_type -> yardmaster.v1.ListFleetsRequest
+	20, // 77: yardmaster.v1.YardService.ListPools:input_type -> yardmaster.v1.ListPoolsRequest
+	23, // 78: yardmaster.v1.YardService.ListNodes:input_type -> yardmaster.v1.ListNodesRequest
+	26, // 79: yardmaster.v1.YardService.ListJobs:input_type -> yardmaster.v1.ListJobsRequest
+	29, // 80: yardmaster.v1.YardService.ListEvents:input_type -> yardmaster.v1.ListEventsRequest
+	32, // 81: yardmaster.v1.YardService.ListNetworks:input_type -> yardmaster.v1.ListNetworksRequest
+	35, // 82: yardmaster.v1.YardService.ListSites:input_type -> yardmaster.v1.ListSitesRequest
+	38, // 83: yardmaster.v1.YardService.ListFailed:input_type -> yardmaster.v1.ListFailedRequest
+	41, // 84: yardmaster.v1.YardService.DescribeNode:input_type -> yardmaster.v1.DescribeNodeRequest
+	47, // 85: yardmaster.v1.YardService.NodeLog:input_type -> yardmaster.v1.NodeLogRequest
+	50, // 86: yardmaster.v1.YardService.GetDocument:input_type -> yardmaster.v1.GetDocumentRequest
+	52, // 87: yardmaster.v1.YardService.Watch:input_type -> yardmaster.v1.WatchRequest
+	54, // 88: yardmaster.v1.YardService.Status:input_type -> yardmaster.v1.StatusRequest
+	58, // 89: yardmaster.v1.YardService.Version:input_type -> yardmaster.v1.VersionRequest
+	60, // 90: yardmaster.v1.YardService.VerifyAudit:input_type -> yardmaster.v1.VerifyAuditRequest
+	5,  // 91: yardmaster.v1.YardService.Validate:output_type -> yardmaster.v1.ValidateResponse
+	7,  // 92: yardmaster.v1.YardService.Plan:output_type -> yardmaster.v1.PlanResponse
+	12, // 93: yardmaster.v1.YardService.Apply:output_type -> yardmaster.v1.ApplyResponse
+	13, // 94: yardmaster.v1.YardService.Scale:output_type -> yardmaster.v1.CommandResponse
+	13, // 95: yardmaster.v1.YardService.Delete:output_type -> yardmaster.v1.CommandResponse
+	13, // 96: yardmaster.v1.YardService.Retry:output_type -> yardmaster.v1.CommandResponse
+	18, // 97: yardmaster.v1.YardService.ListFleets:output_type -> yardmaster.v1.ListFleetsResponse
+	21, // 98: yardmaster.v1.YardService.ListPools:output_type -> yardmaster.v1.ListPoolsResponse
+	24, // 99: yardmaster.v1.YardService.ListNodes:output_type -> yardmaster.v1.ListNodesResponse
+	27, // 100: yardmaster.v1.YardService.ListJobs:output_type -> yardmaster.v1.ListJobsResponse
+	30, // 101: yardmaster.v1.YardService.ListEvents:output_type -> yardmaster.v1.ListEventsResponse
+	33, // 102: yardmaster.v1.YardService.ListNetworks:output_type -> yardmaster.v1.ListNetworksResponse
+	36, // 103: yardmaster.v1.YardService.ListSites:output_type -> yardmaster.v1.ListSitesResponse
+	39, // 104: yardmaster.v1.YardService.ListFailed:output_type -> yardmaster.v1.ListFailedResponse
+	42, // 105: yardmaster.v1.YardService.DescribeNode:output_type -> yardmaster.v1.DescribeNodeResponse
+	48, // 106: yardmaster.v1.YardService.NodeLog:output_type -> yardmaster.v1.NodeLogResponse
+	51, // 107: yardmaster.v1.YardService.GetDocument:output_type -> yardmaster.v1.GetDocumentResponse
+	53, // 108: yardmaster.v1.YardService.Watch:output_type -> yardmaster.v1.WatchResponse
+	55, // 109: yardmaster.v1.YardService.Status:output_type -> yardmaster.v1.StatusResponse
+	59, // 110: yardmaster.v1.YardService.Version:output_type -> yardmaster.v1.VersionResponse
+	61, // 111: yardmaster.v1.YardService.VerifyAudit:output_type -> yardmaster.v1.VerifyAuditResponse
+	91, // [91:112] is the sub-list for method output_type
+	70, // [70:91] is the sub-list for method input_type
+	70, // [70:70] is the sub-list for extension type_name
+	70, // [70:70] is the sub-list for extension extendee
+	0,  // [0:70] is the sub-list for field type_name
 }
 
 func init() { file_yardmaster_v1_api_proto_init() }
@@ -4751,7 +5250,7 @@ func file_yardmaster_v1_api_proto_init() {
 	file_yardmaster_v1_api_proto_msgTypes[6].OneofWrappers = []any{}
 	file_yardmaster_v1_api_proto_msgTypes[11].OneofWrappers = []any{}
 	file_yardmaster_v1_api_proto_msgTypes[14].OneofWrappers = []any{}
-	file_yardmaster_v1_api_proto_msgTypes[47].OneofWrappers = []any{
+	file_yardmaster_v1_api_proto_msgTypes[53].OneofWrappers = []any{
 		(*WatchResponse_Node)(nil),
 		(*WatchResponse_Event)(nil),
 		(*WatchResponse_Synced)(nil),
@@ -4763,7 +5262,7 @@ func file_yardmaster_v1_api_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_yardmaster_v1_api_proto_rawDesc), len(file_yardmaster_v1_api_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   59,
+			NumMessages:   65,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -2953,6 +2953,233 @@ func (x *Observation) GetDetail() string {
 	return ""
 }
 
+// GuestReport is what a guest said last of itself. The message's own time
+// says when.
+type GuestReport struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Node        string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Incarnation int32                  `protobuf:"varint,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	BootId      string                 `protobuf:"bytes,3,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`
+	MachineId   string                 `protobuf:"bytes,4,opt,name=machine_id,json=machineId,proto3" json:"machine_id,omitempty"`
+	OsVersion   string                 `protobuf:"bytes,5,opt,name=os_version,json=osVersion,proto3" json:"os_version,omitempty"`
+	// systemd's word: starting, running, degraded...
+	State string `protobuf:"bytes,6,opt,name=state,proto3" json:"state,omitempty"`
+	// How long the kernel ran when the guest spoke.
+	Up            *durationpb.Duration `protobuf:"bytes,7,opt,name=up,proto3" json:"up,omitempty"`
+	Stages        []*GuestStage        `protobuf:"bytes,8,rep,name=stages,proto3" json:"stages,omitempty"`
+	Failed        []*GuestFailed       `protobuf:"bytes,9,rep,name=failed,proto3" json:"failed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GuestReport) Reset() {
+	*x = GuestReport{}
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GuestReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GuestReport) ProtoMessage() {}
+
+func (x *GuestReport) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GuestReport.ProtoReflect.Descriptor instead.
+func (*GuestReport) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *GuestReport) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *GuestReport) GetIncarnation() int32 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *GuestReport) GetBootId() string {
+	if x != nil {
+		return x.BootId
+	}
+	return ""
+}
+
+func (x *GuestReport) GetMachineId() string {
+	if x != nil {
+		return x.MachineId
+	}
+	return ""
+}
+
+func (x *GuestReport) GetOsVersion() string {
+	if x != nil {
+		return x.OsVersion
+	}
+	return ""
+}
+
+func (x *GuestReport) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *GuestReport) GetUp() *durationpb.Duration {
+	if x != nil {
+		return x.Up
+	}
+	return nil
+}
+
+func (x *GuestReport) GetStages() []*GuestStage {
+	if x != nil {
+		return x.Stages
+	}
+	return nil
+}
+
+func (x *GuestReport) GetFailed() []*GuestFailed {
+	if x != nil {
+		return x.Failed
+	}
+	return nil
+}
+
+// GuestStage is a part of a guest's boot that is done.
+type GuestStage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// How long the kernel had run then.
+	After         *durationpb.Duration `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GuestStage) Reset() {
+	*x = GuestStage{}
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GuestStage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GuestStage) ProtoMessage() {}
+
+func (x *GuestStage) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GuestStage.ProtoReflect.Descriptor instead.
+func (*GuestStage) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *GuestStage) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *GuestStage) GetAfter() *durationpb.Duration {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+// GuestFailed is a unit that failed and the last that it said.
+type GuestFailed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Unit          string                 `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
+	Result        string                 `protobuf:"bytes,2,opt,name=result,proto3" json:"result,omitempty"`
+	Log           []string               `protobuf:"bytes,3,rep,name=log,proto3" json:"log,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GuestFailed) Reset() {
+	*x = GuestFailed{}
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GuestFailed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GuestFailed) ProtoMessage() {}
+
+func (x *GuestFailed) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GuestFailed.ProtoReflect.Descriptor instead.
+func (*GuestFailed) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *GuestFailed) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *GuestFailed) GetResult() string {
+	if x != nil {
+		return x.Result
+	}
+	return ""
+}
+
+func (x *GuestFailed) GetLog() []string {
+	if x != nil {
+		return x.Log
+	}
+	return nil
+}
+
 // ServiceState is a service's heartbeat.
 type ServiceState struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -2971,7 +3198,7 @@ type ServiceState struct {
 
 func (x *ServiceState) Reset() {
 	*x = ServiceState{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[29]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2983,7 +3210,7 @@ func (x *ServiceState) String() string {
 func (*ServiceState) ProtoMessage() {}
 
 func (x *ServiceState) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[29]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2996,7 +3223,7 @@ func (x *ServiceState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceState.ProtoReflect.Descriptor instead.
 func (*ServiceState) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{29}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ServiceState) GetService() string {
@@ -3063,7 +3290,7 @@ type ServiceScope struct {
 
 func (x *ServiceScope) Reset() {
 	*x = ServiceScope{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[30]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3075,7 +3302,7 @@ func (x *ServiceScope) String() string {
 func (*ServiceScope) ProtoMessage() {}
 
 func (x *ServiceScope) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[30]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3088,7 +3315,7 @@ func (x *ServiceScope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceScope.ProtoReflect.Descriptor instead.
 func (*ServiceScope) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{30}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ServiceScope) GetName() string {
@@ -3406,7 +3633,27 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\vincarnation\x18\x02 \x01(\x05R\vincarnation\x12\x18\n" +
 	"\aaddress\x18\x03 \x01(\tR\aaddress\x12\x12\n" +
 	"\x04lost\x18\x04 \x01(\bR\x04lost\x12\x16\n" +
-	"\x06detail\x18\x05 \x01(\tR\x06detail\"\x97\x02\n" +
+	"\x06detail\x18\x05 \x01(\tR\x06detail\"\xc2\x02\n" +
+	"\vGuestReport\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12 \n" +
+	"\vincarnation\x18\x02 \x01(\x05R\vincarnation\x12\x17\n" +
+	"\aboot_id\x18\x03 \x01(\tR\x06bootId\x12\x1d\n" +
+	"\n" +
+	"machine_id\x18\x04 \x01(\tR\tmachineId\x12\x1d\n" +
+	"\n" +
+	"os_version\x18\x05 \x01(\tR\tosVersion\x12\x14\n" +
+	"\x05state\x18\x06 \x01(\tR\x05state\x12)\n" +
+	"\x02up\x18\a \x01(\v2\x19.google.protobuf.DurationR\x02up\x121\n" +
+	"\x06stages\x18\b \x03(\v2\x19.yardmaster.v1.GuestStageR\x06stages\x122\n" +
+	"\x06failed\x18\t \x03(\v2\x1a.yardmaster.v1.GuestFailedR\x06failed\"Q\n" +
+	"\n" +
+	"GuestStage\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12/\n" +
+	"\x05after\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05after\"K\n" +
+	"\vGuestFailed\x12\x12\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x16\n" +
+	"\x06result\x18\x02 \x01(\tR\x06result\x12\x10\n" +
+	"\x03log\x18\x03 \x03(\tR\x03log\"\x97\x02\n" +
 	"\fServiceState\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x12\x18\n" +
@@ -3440,7 +3687,7 @@ func file_yardmaster_v1_ledger_proto_rawDescGZIP() []byte {
 }
 
 var file_yardmaster_v1_ledger_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_yardmaster_v1_ledger_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_yardmaster_v1_ledger_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_yardmaster_v1_ledger_proto_goTypes = []any{
 	(FaultKind)(0),                // 0: yardmaster.v1.FaultKind
 	(*FleetRecord)(nil),           // 1: yardmaster.v1.FleetRecord
@@ -3472,40 +3719,43 @@ var file_yardmaster_v1_ledger_proto_goTypes = []any{
 	(*Failure)(nil),               // 27: yardmaster.v1.Failure
 	(*Step)(nil),                  // 28: yardmaster.v1.Step
 	(*Observation)(nil),           // 29: yardmaster.v1.Observation
-	(*ServiceState)(nil),          // 30: yardmaster.v1.ServiceState
-	(*ServiceScope)(nil),          // 31: yardmaster.v1.ServiceScope
-	nil,                           // 32: yardmaster.v1.FleetRecord.TargetsEntry
-	nil,                           // 33: yardmaster.v1.FleetRecord.SpecReplicasEntry
-	nil,                           // 34: yardmaster.v1.FleetRecord.DisruptedEntry
-	nil,                           // 35: yardmaster.v1.FleetRecord.SurgedEntry
-	(*timestamppb.Timestamp)(nil), // 36: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 37: google.protobuf.Duration
+	(*GuestReport)(nil),           // 30: yardmaster.v1.GuestReport
+	(*GuestStage)(nil),            // 31: yardmaster.v1.GuestStage
+	(*GuestFailed)(nil),           // 32: yardmaster.v1.GuestFailed
+	(*ServiceState)(nil),          // 33: yardmaster.v1.ServiceState
+	(*ServiceScope)(nil),          // 34: yardmaster.v1.ServiceScope
+	nil,                           // 35: yardmaster.v1.FleetRecord.TargetsEntry
+	nil,                           // 36: yardmaster.v1.FleetRecord.SpecReplicasEntry
+	nil,                           // 37: yardmaster.v1.FleetRecord.DisruptedEntry
+	nil,                           // 38: yardmaster.v1.FleetRecord.SurgedEntry
+	(*timestamppb.Timestamp)(nil), // 39: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 40: google.protobuf.Duration
 }
 var file_yardmaster_v1_ledger_proto_depIdxs = []int32{
-	36, // 0: yardmaster.v1.FleetRecord.created:type_name -> google.protobuf.Timestamp
-	32, // 1: yardmaster.v1.FleetRecord.targets:type_name -> yardmaster.v1.FleetRecord.TargetsEntry
-	33, // 2: yardmaster.v1.FleetRecord.spec_replicas:type_name -> yardmaster.v1.FleetRecord.SpecReplicasEntry
-	34, // 3: yardmaster.v1.FleetRecord.disrupted:type_name -> yardmaster.v1.FleetRecord.DisruptedEntry
-	35, // 4: yardmaster.v1.FleetRecord.surged:type_name -> yardmaster.v1.FleetRecord.SurgedEntry
-	36, // 5: yardmaster.v1.RevisionRecord.at:type_name -> google.protobuf.Timestamp
-	36, // 6: yardmaster.v1.NodeRecord.since:type_name -> google.protobuf.Timestamp
-	36, // 7: yardmaster.v1.NodeRecord.created:type_name -> google.protobuf.Timestamp
-	36, // 8: yardmaster.v1.NodeRecord.ready_at:type_name -> google.protobuf.Timestamp
+	39, // 0: yardmaster.v1.FleetRecord.created:type_name -> google.protobuf.Timestamp
+	35, // 1: yardmaster.v1.FleetRecord.targets:type_name -> yardmaster.v1.FleetRecord.TargetsEntry
+	36, // 2: yardmaster.v1.FleetRecord.spec_replicas:type_name -> yardmaster.v1.FleetRecord.SpecReplicasEntry
+	37, // 3: yardmaster.v1.FleetRecord.disrupted:type_name -> yardmaster.v1.FleetRecord.DisruptedEntry
+	38, // 4: yardmaster.v1.FleetRecord.surged:type_name -> yardmaster.v1.FleetRecord.SurgedEntry
+	39, // 5: yardmaster.v1.RevisionRecord.at:type_name -> google.protobuf.Timestamp
+	39, // 6: yardmaster.v1.NodeRecord.since:type_name -> google.protobuf.Timestamp
+	39, // 7: yardmaster.v1.NodeRecord.created:type_name -> google.protobuf.Timestamp
+	39, // 8: yardmaster.v1.NodeRecord.ready_at:type_name -> google.protobuf.Timestamp
 	4,  // 9: yardmaster.v1.NodeRecord.job:type_name -> yardmaster.v1.OpenJob
-	36, // 10: yardmaster.v1.NodeRecord.due:type_name -> google.protobuf.Timestamp
-	36, // 11: yardmaster.v1.NodeRecord.deadline:type_name -> google.protobuf.Timestamp
+	39, // 10: yardmaster.v1.NodeRecord.due:type_name -> google.protobuf.Timestamp
+	39, // 11: yardmaster.v1.NodeRecord.deadline:type_name -> google.protobuf.Timestamp
 	5,  // 12: yardmaster.v1.NodeRecord.addresses:type_name -> yardmaster.v1.NodeAddress
-	36, // 13: yardmaster.v1.DeadLetterRecord.since:type_name -> google.protobuf.Timestamp
-	36, // 14: yardmaster.v1.ReceiptRecord.at:type_name -> google.protobuf.Timestamp
-	36, // 15: yardmaster.v1.ClaimRecord.since:type_name -> google.protobuf.Timestamp
-	36, // 16: yardmaster.v1.SiteRecord.at:type_name -> google.protobuf.Timestamp
-	36, // 17: yardmaster.v1.NetworkRecord.at:type_name -> google.protobuf.Timestamp
-	36, // 18: yardmaster.v1.Seat.until:type_name -> google.protobuf.Timestamp
-	36, // 19: yardmaster.v1.Event.at:type_name -> google.protobuf.Timestamp
-	37, // 20: yardmaster.v1.Event.took:type_name -> google.protobuf.Duration
-	36, // 21: yardmaster.v1.Job.deadline:type_name -> google.protobuf.Timestamp
+	39, // 13: yardmaster.v1.DeadLetterRecord.since:type_name -> google.protobuf.Timestamp
+	39, // 14: yardmaster.v1.ReceiptRecord.at:type_name -> google.protobuf.Timestamp
+	39, // 15: yardmaster.v1.ClaimRecord.since:type_name -> google.protobuf.Timestamp
+	39, // 16: yardmaster.v1.SiteRecord.at:type_name -> google.protobuf.Timestamp
+	39, // 17: yardmaster.v1.NetworkRecord.at:type_name -> google.protobuf.Timestamp
+	39, // 18: yardmaster.v1.Seat.until:type_name -> google.protobuf.Timestamp
+	39, // 19: yardmaster.v1.Event.at:type_name -> google.protobuf.Timestamp
+	40, // 20: yardmaster.v1.Event.took:type_name -> google.protobuf.Duration
+	39, // 21: yardmaster.v1.Job.deadline:type_name -> google.protobuf.Timestamp
 	16, // 22: yardmaster.v1.Job.networks:type_name -> yardmaster.v1.JobNetwork
-	36, // 23: yardmaster.v1.Command.at:type_name -> google.protobuf.Timestamp
+	39, // 23: yardmaster.v1.Command.at:type_name -> google.protobuf.Timestamp
 	18, // 24: yardmaster.v1.Command.apply_fleet:type_name -> yardmaster.v1.ApplyFleet
 	19, // 25: yardmaster.v1.Command.apply_network:type_name -> yardmaster.v1.ApplyDocument
 	19, // 26: yardmaster.v1.Command.apply_site:type_name -> yardmaster.v1.ApplyDocument
@@ -3515,19 +3765,23 @@ var file_yardmaster_v1_ledger_proto_depIdxs = []int32{
 	23, // 30: yardmaster.v1.Command.scale:type_name -> yardmaster.v1.ScalePool
 	24, // 31: yardmaster.v1.Command.retry:type_name -> yardmaster.v1.RetryNodes
 	25, // 32: yardmaster.v1.Command.phone_home:type_name -> yardmaster.v1.PhoneHome
-	36, // 33: yardmaster.v1.Result.started:type_name -> google.protobuf.Timestamp
-	36, // 34: yardmaster.v1.Result.finished:type_name -> google.protobuf.Timestamp
+	39, // 33: yardmaster.v1.Result.started:type_name -> google.protobuf.Timestamp
+	39, // 34: yardmaster.v1.Result.finished:type_name -> google.protobuf.Timestamp
 	27, // 35: yardmaster.v1.Result.failure:type_name -> yardmaster.v1.Failure
 	0,  // 36: yardmaster.v1.Failure.kind:type_name -> yardmaster.v1.FaultKind
-	37, // 37: yardmaster.v1.Failure.retry_after:type_name -> google.protobuf.Duration
-	36, // 38: yardmaster.v1.ServiceState.at:type_name -> google.protobuf.Timestamp
-	37, // 39: yardmaster.v1.ServiceState.clock_offset:type_name -> google.protobuf.Duration
-	31, // 40: yardmaster.v1.ServiceState.scopes:type_name -> yardmaster.v1.ServiceScope
-	41, // [41:41] is the sub-list for method output_type
-	41, // [41:41] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	40, // 37: yardmaster.v1.Failure.retry_after:type_name -> google.protobuf.Duration
+	40, // 38: yardmaster.v1.GuestReport.up:type_name -> google.protobuf.Duration
+	31, // 39: yardmaster.v1.GuestReport.stages:type_name -> yardmaster.v1.GuestStage
+	32, // 40: yardmaster.v1.GuestReport.failed:type_name -> yardmaster.v1.GuestFailed
+	40, // 41: yardmaster.v1.GuestStage.after:type_name -> google.protobuf.Duration
+	39, // 42: yardmaster.v1.ServiceState.at:type_name -> google.protobuf.Timestamp
+	40, // 43: yardmaster.v1.ServiceState.clock_offset:type_name -> google.protobuf.Duration
+	34, // 44: yardmaster.v1.ServiceState.scopes:type_name -> yardmaster.v1.ServiceScope
+	45, // [45:45] is the sub-list for method output_type
+	45, // [45:45] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_yardmaster_v1_ledger_proto_init() }
@@ -3554,7 +3808,7 @@ func file_yardmaster_v1_ledger_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_yardmaster_v1_ledger_proto_rawDesc), len(file_yardmaster_v1_ledger_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   35,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

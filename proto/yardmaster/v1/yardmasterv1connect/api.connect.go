@@ -69,6 +69,8 @@ const (
 	// YardServiceDescribeNodeProcedure is the fully-qualified name of the YardService's DescribeNode
 	// RPC.
 	YardServiceDescribeNodeProcedure = "/yardmaster.v1.YardService/DescribeNode"
+	// YardServiceNodeLogProcedure is the fully-qualified name of the YardService's NodeLog RPC.
+	YardServiceNodeLogProcedure = "/yardmaster.v1.YardService/NodeLog"
 	// YardServiceGetDocumentProcedure is the fully-qualified name of the YardService's GetDocument RPC.
 	YardServiceGetDocumentProcedure = "/yardmaster.v1.YardService/GetDocument"
 	// YardServiceWatchProcedure is the fully-qualified name of the YardService's Watch RPC.
@@ -107,6 +109,8 @@ type YardServiceClient interface {
 	ListFailed(context.Context, *connect.Request[v1.ListFailedRequest]) (*connect.Response[v1.ListFailedResponse], error)
 	// DescribeNode tells a node's story.
 	DescribeNode(context.Context, *connect.Request[v1.DescribeNodeRequest]) (*connect.Response[v1.DescribeNodeResponse], error)
+	// NodeLog is what a node's guest said on its way, newest last.
+	NodeLog(context.Context, *connect.Request[v1.NodeLogRequest]) (*connect.Response[v1.NodeLogResponse], error)
 	// GetDocument returns a document as YAML that applies.
 	GetDocument(context.Context, *connect.Request[v1.GetDocumentRequest]) (*connect.Response[v1.GetDocumentResponse], error)
 	// Watch sends the present nodes, then a marker, then every change.
@@ -219,6 +223,12 @@ func NewYardServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(yardServiceMethods.ByName("DescribeNode")),
 			connect.WithClientOptions(opts...),
 		),
+		nodeLog: connect.NewClient[v1.NodeLogRequest, v1.NodeLogResponse](
+			httpClient,
+			baseURL+YardServiceNodeLogProcedure,
+			connect.WithSchema(yardServiceMethods.ByName("NodeLog")),
+			connect.WithClientOptions(opts...),
+		),
 		getDocument: connect.NewClient[v1.GetDocumentRequest, v1.GetDocumentResponse](
 			httpClient,
 			baseURL+YardServiceGetDocumentProcedure,
@@ -269,6 +279,7 @@ type yardServiceClient struct {
 	listSites    *connect.Client[v1.ListSitesRequest, v1.ListSitesResponse]
 	listFailed   *connect.Client[v1.ListFailedRequest, v1.ListFailedResponse]
 	describeNode *connect.Client[v1.DescribeNodeRequest, v1.DescribeNodeResponse]
+	nodeLog      *connect.Client[v1.NodeLogRequest, v1.NodeLogResponse]
 	getDocument  *connect.Client[v1.GetDocumentRequest, v1.GetDocumentResponse]
 	watch        *connect.Client[v1.WatchRequest, v1.WatchResponse]
 	status       *connect.Client[v1.StatusRequest, v1.StatusResponse]
@@ -351,6 +362,11 @@ func (c *yardServiceClient) DescribeNode(ctx context.Context, req *connect.Reque
 	return c.describeNode.CallUnary(ctx, req)
 }
 
+// NodeLog calls yardmaster.v1.YardService.NodeLog.
+func (c *yardServiceClient) NodeLog(ctx context.Context, req *connect.Request[v1.NodeLogRequest]) (*connect.Response[v1.NodeLogResponse], error) {
+	return c.nodeLog.CallUnary(ctx, req)
+}
+
 // GetDocument calls yardmaster.v1.YardService.GetDocument.
 func (c *yardServiceClient) GetDocument(ctx context.Context, req *connect.Request[v1.GetDocumentRequest]) (*connect.Response[v1.GetDocumentResponse], error) {
 	return c.getDocument.CallUnary(ctx, req)
@@ -402,6 +418,8 @@ type YardServiceHandler interface {
 	ListFailed(context.Context, *connect.Request[v1.ListFailedRequest]) (*connect.Response[v1.ListFailedResponse], error)
 	// DescribeNode tells a node's story.
 	DescribeNode(context.Context, *connect.Request[v1.DescribeNodeRequest]) (*connect.Response[v1.DescribeNodeResponse], error)
+	// NodeLog is what a node's guest said on its way, newest last.
+	NodeLog(context.Context, *connect.Request[v1.NodeLogRequest]) (*connect.Response[v1.NodeLogResponse], error)
 	// GetDocument returns a document as YAML that applies.
 	GetDocument(context.Context, *connect.Request[v1.GetDocumentRequest]) (*connect.Response[v1.GetDocumentResponse], error)
 	// Watch sends the present nodes, then a marker, then every change.
@@ -510,6 +528,12 @@ func NewYardServiceHandler(svc YardServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(yardServiceMethods.ByName("DescribeNode")),
 		connect.WithHandlerOptions(opts...),
 	)
+	yardServiceNodeLogHandler := connect.NewUnaryHandler(
+		YardServiceNodeLogProcedure,
+		svc.NodeLog,
+		connect.WithSchema(yardServiceMethods.ByName("NodeLog")),
+		connect.WithHandlerOptions(opts...),
+	)
 	yardServiceGetDocumentHandler := connect.NewUnaryHandler(
 		YardServiceGetDocumentProcedure,
 		svc.GetDocument,
@@ -572,6 +596,8 @@ func NewYardServiceHandler(svc YardServiceHandler, opts ...connect.HandlerOption
 			yardServiceListFailedHandler.ServeHTTP(w, r)
 		case YardServiceDescribeNodeProcedure:
 			yardServiceDescribeNodeHandler.ServeHTTP(w, r)
+		case YardServiceNodeLogProcedure:
+			yardServiceNodeLogHandler.ServeHTTP(w, r)
 		case YardServiceGetDocumentProcedure:
 			yardServiceGetDocumentHandler.ServeHTTP(w, r)
 		case YardServiceWatchProcedure:
@@ -649,6 +675,10 @@ func (UnimplementedYardServiceHandler) ListFailed(context.Context, *connect.Requ
 
 func (UnimplementedYardServiceHandler) DescribeNode(context.Context, *connect.Request[v1.DescribeNodeRequest]) (*connect.Response[v1.DescribeNodeResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("yardmaster.v1.YardService.DescribeNode is not implemented"))
+}
+
+func (UnimplementedYardServiceHandler) NodeLog(context.Context, *connect.Request[v1.NodeLogRequest]) (*connect.Response[v1.NodeLogResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("yardmaster.v1.YardService.NodeLog is not implemented"))
 }
 
 func (UnimplementedYardServiceHandler) GetDocument(context.Context, *connect.Request[v1.GetDocumentRequest]) (*connect.Response[v1.GetDocumentResponse], error) {
