@@ -3,6 +3,7 @@ package executor
 import (
 	"context"
 
+	"yardmaster.dev/pkg/guest"
 	"yardmaster.dev/pkg/plan"
 )
 
@@ -66,4 +67,7 @@ type Sighting struct {
 	// Lost means that the machine is gone and that we did not remove it.
 	Lost   bool
 	Detail string
+	// Said, if set, is what the guest left in the backend's own channel to
+	// it; then the sighting is of nothing else.
+	Said *guest.Report
 }

@@ -52,13 +52,7 @@ var errReconnected = errors.New("the bus connection is a new one")
 // tell publishes a sighting; it tries until it works, since an address that
 // does not change is not seen again.
 func (t *turn) tell(ctx context.Context, s Sighting) {
-	aspect := subject.AspectAddress
-	if s.Lost {
-		aspect = subject.AspectLost
-	}
-	m, err := wire.Observation(&plan.Observation{
-		Node: s.Node, Incarnation: s.Incarnation, Address: s.Address, Lost: s.Lost, Detail: s.Detail,
-	})
+	aspect, m, err := encodeSighting(s)
 	if err != nil {
 		t.Log.ErrorContext(ctx, "observation cannot be encoded", "fleet", s.Fleet, "node", s.Node, "err", err.Error())
 		return
@@ -73,4 +67,20 @@ func (t *turn) tell(ctx context.Context, s Sighting) {
 		pause(ctx, wait)
 		wait = min(2*wait, tellAgain)
 	}
+}
+
+// encodeSighting makes the observation of a sighting.
+func encodeSighting(s Sighting) (aspect string, m wire.Message, err error) {
+	if s.Said != nil {
+		m, err = wire.EncodeGuestReport(&wire.GuestReport{Node: s.Node, Incarnation: s.Incarnation, Report: *s.Said})
+		return subject.AspectGuestinfo, m, err
+	}
+	aspect = subject.AspectAddress
+	if s.Lost {
+		aspect = subject.AspectLost
+	}
+	m, err = wire.Observation(&plan.Observation{
+		Node: s.Node, Incarnation: s.Incarnation, Address: s.Address, Lost: s.Lost, Detail: s.Detail,
+	})
+	return aspect, m, err
 }

@@ -18,6 +18,7 @@ import (
 	"yardmaster.dev/pkg/executor"
 	"yardmaster.dev/pkg/fault"
 	"yardmaster.dev/pkg/fleet"
+	"yardmaster.dev/pkg/guest"
 	"yardmaster.dev/pkg/plan"
 	"yardmaster.dev/pkg/render"
 	"yardmaster.dev/pkg/wire"
@@ -325,21 +326,35 @@ func TestObservationsAreTold(t *testing.T) {
 		{subject.Observation(site, "web", "edge-1", subject.AspectAddress), plan.Observation{Node: "edge-1", Incarnation: 2, Address: "10.0.0.7"}},
 		{subject.Observation(site, "web", "edge-2", subject.AspectLost), plan.Observation{Node: "edge-2", Incarnation: 1, Lost: true, Detail: "gone"}},
 	} {
-		var got *plan.Observation
-		for deadline := time.Now().Add(30 * time.Second); got == nil && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-			m, err := y.admin.Last(t.Context(), subject.StreamObservations, want.subject)
-			if errors.Is(err, bus.ErrNotFound) {
-				continue
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got, err = wire.DecodeObservation(m.Type(), m.Version(), m.Data); err != nil {
-				t.Fatal(err)
-			}
+		m := y.observed(want.subject)
+		got, err := wire.DecodeObservation(m.Type(), m.Version(), m.Data)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if got == nil || *got != want.Observation {
+		if *got != want.Observation {
 			t.Errorf("%s holds %+v; want %+v", want.subject, got, want.Observation)
 		}
 	}
+	f.news <- executor.Sighting{Fleet: "web", Node: "edge-3", Incarnation: 4, Said: &guest.Report{State: guest.StateRunning}}
+	m := y.observed(subject.Observation(site, "web", "edge-3", subject.AspectGuestinfo))
+	said, err := wire.DecodeGuestReport(m.Type(), m.Version(), m.Data)
+	if err != nil || said.Node != "edge-3" || said.Incarnation != 4 || said.State != guest.StateRunning {
+		t.Errorf("what a guest said was told as %+v, %v", said, err)
+	}
+}
+
+// observed waits for an observation.
+func (y *yard) observed(at string) *bus.Message {
+	y.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		m, err := y.admin.Last(y.t.Context(), subject.StreamObservations, at)
+		if err == nil {
+			return m
+		}
+		if !errors.Is(err, bus.ErrNotFound) {
+			y.t.Fatal(err)
+		}
+	}
+	y.t.Fatalf("nothing at %s", at)
+	return nil
 }

@@ -15,6 +15,9 @@ const (
 	// silentAfter is how long a guest that speaks every minute may say
 	// nothing.
 	silentAfter = 5 * time.Minute
+	// asideSilentAfter is the same for what comes through guestinfo: of a
+	// large inventory the executor reads that every five minutes only.
+	asideSilentAfter = 15 * time.Minute
 	// keepEvery is how often a report that says nothing new is stored all the
 	// same, so that a gateway that starts knows who lived lately.
 	keepEvery = 10 * time.Minute
@@ -184,7 +187,11 @@ func (g *guests) of(n *plan.Node) (spoken, bool) {
 // silent reports whether a node that should speak has said nothing for too
 // long.
 func (g *guests) silent(n *plan.Node, s spoken, now time.Time) bool {
-	return n.State == plan.Ready && now.Sub(s.heard) > silentAfter && now.Sub(g.since) > silentAfter
+	most := silentAfter
+	if s.via == viaGuestinfo {
+		most = asideSilentAfter
+	}
+	return n.State == plan.Ready && now.Sub(s.heard) > most && now.Sub(g.since) > most
 }
 
 // mark adds to a node's view when its guest spoke.

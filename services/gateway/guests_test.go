@@ -108,6 +108,12 @@ func TestSilent(t *testing.T) {
 	if view().GetSilent() {
 		t.Error("a node that spoke to another gateway is called silent")
 	}
+	aside := newGuests()
+	aside.since = now.Add(-time.Hour)
+	aside.hear(aKey, said(guest.StateRunning, time.Hour, viaGuestinfo, now.Add(-2*silentAfter)))
+	if aside.mark(&v1.NodeView{}, aNode, now).GetSilent() {
+		t.Error("a guest whose word is read now and then is called silent between two looks")
+	}
 	booting := *aNode
 	booting.State = plan.Booting
 	if g.mark(&v1.NodeView{}, &booting, now.Add(time.Hour)).GetSilent() {

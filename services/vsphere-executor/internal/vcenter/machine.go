@@ -23,6 +23,9 @@ const (
 	keyEpoch = "yardmaster.epoch"
 	// keyConfig is the digest of the config that the VM was given.
 	keyConfig = "yardmaster.config"
+	// keyReport is where a guest without a route to the gateway leaves its
+	// report. Every user of the guest can write it.
+	keyReport = "guestinfo.yardmaster.report"
 )
 
 // extraPath is the property path of one extra-config value; the whole list

@@ -2,6 +2,7 @@ package vcenter
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -14,6 +15,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 
 	"yardmaster.dev/pkg/executor"
+	"yardmaster.dev/pkg/guest"
 )
 
 const (
@@ -45,8 +47,10 @@ type sighting struct {
 	fleet   string
 	ref     ref
 	address string
-	since   time.Time
-	missed  int
+	// word is what its guest left in guestinfo, as it stands there.
+	word   string
+	since  time.Time
+	missed int
 }
 
 func newSightings() *sightings {
@@ -64,12 +68,12 @@ func (s *sightings) expect(t *executor.Task, id string) {
 	}
 }
 
-// retell has every address reported anew.
+// retell has every address and word reported anew.
 func (s *sightings) retell() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, k := range s.known {
-		k.address = ""
+		k.address, k.word = "", ""
 	}
 }
 
@@ -118,6 +122,7 @@ type entry struct {
 	name    string
 	owner   string
 	address string
+	word    string
 }
 
 // sweep takes in a look at the whole inventory and returns the changed
@@ -142,10 +147,7 @@ func (s *sightings) sweep(seen map[ref]entry, yard string) (news []executor.Sigh
 			// Inaccessible: vCenter knows it but cannot read it.
 		default:
 			k.missed = 0
-			if e.address != k.address {
-				k.address = e.address
-				news = append(news, k.tell())
-			}
+			news = append(news, k.update(e)...)
 		}
 	}
 	if s.distrusted(len(absent)) {
@@ -159,6 +161,37 @@ func (s *sightings) sweep(seen map[ref]entry, yard string) (news []executor.Sigh
 	return news, missing
 }
 
+// update takes in what a sweep saw of a machine and returns what is new.
+func (k *sighting) update(e entry) (news []executor.Sighting) {
+	if e.address != k.address {
+		k.address = e.address
+		news = append(news, k.tell())
+	}
+	if e.word == k.word {
+		return news
+	}
+	k.word = e.word
+	if said, err := readWord(e.word); err == nil {
+		told := k.tell()
+		told.Said = &said
+		news = append(news, told)
+	}
+	return news
+}
+
+// readWord reads what a guest left in guestinfo. It is anybody's word on that
+// machine, and nothing but a report is read out of it.
+func readWord(word string) (guest.Report, error) {
+	if len(word) > base64.StdEncoding.EncodedLen(guest.MaxBytes) {
+		return guest.Report{}, guest.ErrForm
+	}
+	text, err := base64.StdEncoding.DecodeString(word)
+	if err != nil {
+		return guest.Report{}, fmt.Errorf("%w: %w", guest.ErrForm, err)
+	}
+	return guest.Parse(text)
+}
+
 // follow takes up the new reference of a machine that was made again for the
 // same incarnation, or registered anew.
 func (s *sightings) follow(r ref, e entry, seen map[ref]entry) {
@@ -167,7 +200,7 @@ func (s *sightings) follow(r ref, e entry, seen map[ref]entry) {
 		return
 	}
 	if _, there := seen[k.ref]; !there {
-		k.ref, k.address = r, ""
+		k.ref, k.address, k.word = r, "", ""
 	}
 }
 
@@ -227,11 +260,12 @@ func (c *connection) glance(ctx context.Context, refs []ref) (map[ref]string, er
 
 // sweep reads a few properties of every VM, page by page.
 func (c *connection) sweep(ctx context.Context) (map[ref]entry, error) {
-	objects, err := below(ctx, c.vim, c.vim.ServiceContent.RootFolder, []string{"VirtualMachine"}, "name", pathAddress, extraPath(keyOwner))
+	objects, err := below(ctx, c.vim, c.vim.ServiceContent.RootFolder, []string{"VirtualMachine"}, "name", pathAddress, extraPath(keyOwner), extraPath(keyReport))
 	seen := make(map[ref]entry, len(objects))
 	for _, o := range objects {
-		owner, _ := value[types.OptionValue](o, extraPath(keyOwner)).Value.(string)
-		seen[o.Obj] = entry{name: value[string](o, "name"), owner: owner, address: address(o)}
+		seen[o.Obj] = entry{
+			name: value[string](o, "name"), owner: extraValue(o, keyOwner), address: address(o), word: extraValue(o, keyReport),
+		}
 	}
 	return seen, err
 }

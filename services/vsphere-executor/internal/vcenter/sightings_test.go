@@ -1,10 +1,16 @@
 package vcenter
 
 import (
+	"context"
+	"encoding/base64"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/vmware/govmomi/vim25/types"
+
 	"yardmaster.dev/pkg/executor"
+	"yardmaster.dev/pkg/guest"
 )
 
 func vmRef(id string) ref { return ref{Type: "VirtualMachine", Value: id} }
@@ -103,4 +109,79 @@ func TestWhatWeRemoveIsNotLost(t *testing.T) {
 			t.Errorf("missing %+v; want none", missing)
 		}
 	}
+}
+
+// wordOf is what a guest that has run for up leaves in guestinfo.
+func wordOf(up time.Duration) string {
+	r := guest.Report{State: guest.StateDegraded, Up: up, Failed: []guest.Failed{{Unit: "web.service"}}}
+	return base64.StdEncoding.EncodeToString([]byte(r.String()))
+}
+
+// What a guest leaves in guestinfo is told when it changes, and what is no
+// report is nothing.
+func TestWordsOfGuests(t *testing.T) {
+	t.Parallel()
+	s := newSightings()
+	seen := fleetOf(1)
+	s.sweep(seen, testYard)
+	for name, c := range map[string]struct {
+		word string
+		news int
+	}{
+		"nothing":    {"", 0},
+		"a report":   {wordOf(time.Minute), 1},
+		"no base64":  {"yardmaster", 0},
+		"no report":  {base64.StdEncoding.EncodeToString([]byte("hello")), 0},
+		"too long":   {wordOf(time.Minute) + strings.Repeat("A", 2*guest.MaxBytes), 0},
+		"the next":   {wordOf(time.Hour), 1},
+		"gone again": {"", 0},
+	} {
+		e := seen[vmRef("edge-0")]
+		e.word = c.word
+		seen[vmRef("edge-0")] = e
+		news, _ := s.sweep(seen, testYard)
+		if len(news) != c.news || c.news == 1 && (news[0].Said == nil || news[0].Said.State != guest.StateDegraded || news[0].Node != "edge-0") {
+			t.Errorf("%s: news %+v; want %d", name, news, c.news)
+		}
+		if again, _ := s.sweep(seen, testYard); len(again) != 0 {
+			t.Errorf("%s: the same again was news: %+v", name, again)
+		}
+	}
+}
+
+// The watch reads the one key that guests write, of machines that are ours.
+func TestWatchReadsWhatGuestsLeave(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	b := w.backend(t)
+	if _, err := b.Create(t.Context(), jobOf(0, 1)); err != nil {
+		t.Fatal(err)
+	}
+	vm := w.vm(t, "web-edge-0")
+	done(t)(vm.Reconfigure(t.Context(), types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{
+		&types.OptionValue{Key: keyReport, Value: wordOf(time.Minute)},
+	}}))
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	var said *executor.Sighting
+	err := b.Watch(ctx, testYard, func(s executor.Sighting) {
+		if s.Said != nil {
+			said = &s
+			cancel()
+		}
+	})
+	if err != nil || said == nil || said.Fleet != "web" || said.Node != "edge-0" || said.Said.Failed[0].Unit != "web.service" {
+		t.Errorf("Watch = %v and saw %+v; want what the guest left", err, said)
+	}
+}
+
+func FuzzReadWord(f *testing.F) {
+	f.Add(wordOf(time.Minute))
+	f.Add("eWFyZG1hc3Rlci1yZXBvcnQgMQo=")
+	f.Fuzz(func(t *testing.T, word string) {
+		r, err := readWord(word)
+		if err == nil && len(r.String()) > guest.MaxBytes {
+			t.Errorf("readWord(%q) is larger than a report may be", word)
+		}
+	})
 }
