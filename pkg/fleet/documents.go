@@ -107,6 +107,15 @@ type Pool struct {
 type PoolNetwork struct {
 	Ref  string `json:"ref,omitempty"`
 	DHCP bool   `json:"dhcp,omitempty"`
+	// NIC is the number of the network card that carries the address,
+	// counted from 0; without it the entry has a card of its own.
+	NIC *int `json:"nic,omitempty"`
+	// Portgroup is what that card is connected to in vCenter, instead of the
+	// Network's.
+	Portgroup string `json:"portgroup,omitempty"`
+	// DefaultRoute says whether the node's default route goes this way; if
+	// no entry says so, that is the first that can.
+	DefaultRoute *bool `json:"defaultRoute,omitempty"`
 }
 
 // Ready says what makes a node ready.
@@ -194,10 +203,18 @@ type NetworkSpec struct {
 	Range   string   `json:"range"`
 	Gateway string   `json:"gateway,omitempty"`
 	DNS     []string `json:"dns,omitempty"`
+	// Routes are what else is reached this way, beside the subnet itself.
+	Routes []Route `json:"routes,omitempty"`
 	// Exclude holds addresses of the range that are never given out.
 	Exclude []string `json:"exclude,omitempty"`
 	// Portgroup is the network's name in vCenter.
 	Portgroup string `json:"portgroup,omitempty"`
+}
+
+// Route says through which neighbour a subnet is reached.
+type Route struct {
+	To  string `json:"to"`
+	Via string `json:"via"`
 }
 
 // Site is a place where machines are made.

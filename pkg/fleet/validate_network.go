@@ -32,6 +32,7 @@ func (n *Network) Validate() []Problem {
 		c.gateway(s, n.Spec.Gateway, excluded)
 	}
 	c.dns(s, n.Spec.DNS, excluded)
+	c.routes(s, n.Spec.Routes, excluded)
 	c.exclude(s, n.Spec.Exclude)
 	c.inventoryName("spec.portgroup", n.Spec.Portgroup)
 	return c.problems
@@ -130,6 +131,36 @@ func (c *checker) dns(s network, servers []string, excluded map[netip.Addr]bool)
 		}
 	}
 }
+
+func (c *checker) routes(s network, routes []Route, excluded map[netip.Addr]bool) {
+	if len(routes) > maxRoutes {
+		c.add("spec.routes", fmt.Sprintf("%d routes are too many", len(routes)), strconv.Itoa(maxRoutes)+" are the most")
+	}
+	for i, r := range routes {
+		path := "spec.routes[" + strconv.Itoa(i) + "]"
+		to, err := netip.ParsePrefix(r.To)
+		switch {
+		case err != nil || !to.Addr().Is4():
+			c.add(path+".to", shown(r.To)+" is not an IPv4 subnet", "write a prefix such as 192.168.0.0/16")
+		case to.Bits() == 0:
+			c.add(path+".to", "is the default route", "write it as spec.gateway")
+		case to.Masked() != to:
+			c.add(path+".to", shown(r.To)+" is an address in a subnet, not the subnet", "write "+to.Masked().String())
+		}
+		via, err := netip.ParseAddr(r.Via)
+		switch {
+		case err != nil || !via.Is4():
+			c.add(path+".via", shown(r.Via)+" is not an IPv4 address", "write the router's address in "+s.String())
+		case !s.Contains(via):
+			c.add(path+".via", fmt.Sprintf("%s is not inside %s", via, s.Prefix), "a router must be a neighbour")
+		case s.gives(via, excluded):
+			c.add(path+".via", via.String()+" is in spec.range: a node would get it", "exclude it or move the range")
+		}
+	}
+}
+
+// maxRoutes bounds the routes of one Network.
+const maxRoutes = 32
 
 func (c *checker) exclude(s network, addresses []string) {
 	seen := map[netip.Addr]bool{}

@@ -51,8 +51,10 @@ func (c *checker) pool(path string, f *Fleet, pool *Pool) {
 
 func (c *checker) networks(path string, networks []PoolNetwork) {
 	seen := map[string]bool{}
+	cards := cardChecker{checker: c, fallback: -1}
 	for i, n := range networks {
 		at := path + "[" + strconv.Itoa(i) + "]"
+		cards.entry(at, i, n)
 		switch {
 		case n.Ref != "" && n.DHCP:
 			c.add(at, "has both ref and dhcp", "keep one")
@@ -66,6 +68,44 @@ func (c *checker) networks(path string, networks []PoolNetwork) {
 			c.reference(at+".ref", n.Ref, "Network")
 		}
 	}
+}
+
+// cardChecker checks the entries of a pool's networks against each other.
+type cardChecker struct {
+	*checker
+	next     int
+	fallback int // the entry that has the default route
+	groups   [MaxCards]string
+}
+
+func (c *cardChecker) entry(path string, i int, n PoolNetwork) {
+	card := c.next
+	if n.NIC != nil {
+		card = *n.NIC
+	}
+	switch {
+	case card < 0 || card > c.next:
+		c.add(path+".nic", fmt.Sprintf("there is no card %d before this", card), fmt.Sprintf("from 0 to %d, or leave it out for a card of its own", c.next))
+		return
+	case card >= MaxCards:
+		c.add(path, fmt.Sprintf("a VM has at most %d network cards", MaxCards), "let entries share one with nic: 0")
+		return
+	}
+	c.next = max(c.next, card+1)
+	c.inventoryName(path+".portgroup", n.Portgroup)
+	if n.Portgroup != "" {
+		if other := c.groups[card]; other != "" && other != n.Portgroup {
+			c.add(path+".portgroup", fmt.Sprintf("card %d is connected to %s already", card, shown(other)), "a card has one portgroup")
+		}
+		c.groups[card] = n.Portgroup
+	}
+	if n.DefaultRoute == nil || !*n.DefaultRoute {
+		return
+	}
+	if c.fallback >= 0 {
+		c.add(path+".defaultRoute", fmt.Sprintf("networks[%d] has the default route already", c.fallback), "a node has one")
+	}
+	c.fallback = i
 }
 
 // ready checks the readiness rule by itself; whether a role makes the nodes

@@ -135,7 +135,7 @@ func addressRange(s string) (first, last uint32, ok bool) {
 func jobNetwork(doc *fleet.Network, addr string) JobNetwork {
 	j := JobNetwork{
 		Network: doc.Metadata.Name, Addr: addr, Gateway: doc.Spec.Gateway, DNS: doc.Spec.DNS,
-		Portgroup: doc.Spec.Portgroup,
+		Portgroup: doc.Spec.Portgroup, Routes: doc.Spec.Routes,
 	}
 	if p, err := netip.ParsePrefix(doc.Spec.Subnet); err == nil {
 		j.Prefix = p.Bits()

@@ -60,6 +60,15 @@ func MAC(machineUUID string) string {
 	return fmt.Sprintf("02:%02x:%02x:%02x:%02x:%02x", sum[0], sum[1], sum[2], sum[3], sum[4])
 }
 
+// CardMAC is the address of a machine's network card of that number, from the
+// one of its first card.
+func CardMAC(first string, card int) string {
+	if card == 0 {
+		return first
+	}
+	return MAC(first + "/" + strconv.Itoa(card))
+}
+
 // traceparent is the W3C trace of one incarnation's provisioning.
 func traceparent(machineUUID string) string {
 	sum := sha256.Sum256([]byte("trace/" + machineUUID))

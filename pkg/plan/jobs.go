@@ -89,10 +89,46 @@ func (d *decision) job(n *Node) *Job {
 	}
 	j.Hostname = Hostname(p.Hostname, n)
 	j.VSphere = p.VSphere
-	for _, ref := range p.Networks {
-		j.Networks = append(j.Networks, d.w.jobNetwork(n, ref))
-	}
+	j.Networks = d.w.jobNetworks(n, p)
 	return j
+}
+
+func (w *World) jobNetworks(n *Node, p *fleet.Pool) []JobNetwork {
+	out := make([]JobNetwork, 0, len(p.Networks))
+	for _, ref := range p.Networks {
+		out = append(out, w.jobNetwork(n, ref))
+	}
+	Plug(p.Networks, out, n.MAC)
+	return out
+}
+
+// Plug gives the networks of a node their cards, each with its hardware
+// address, and lets one of them have the default route: two would compete.
+func Plug(entries []fleet.PoolNetwork, networks []JobNetwork, mac string) {
+	cards, way := fleet.Cards(entries), defaultRoute(entries, networks)
+	for i := range networks {
+		n := &networks[i]
+		n.Card, n.MAC, n.Side = cards[i], CardMAC(mac, cards[i]), i != way
+		if entries[i].Portgroup != "" {
+			n.Portgroup = entries[i].Portgroup
+		}
+	}
+}
+
+// defaultRoute is the network that carries the default route: the one that
+// says so, or the first that can; -1 if none does.
+func defaultRoute(entries []fleet.PoolNetwork, networks []JobNetwork) int {
+	first := -1
+	for i, e := range entries {
+		can := networks[i].DHCP || networks[i].Gateway != ""
+		switch {
+		case e.DefaultRoute != nil && *e.DefaultRoute:
+			return i
+		case e.DefaultRoute == nil && can && first < 0:
+			first = i
+		}
+	}
+	return first
 }
 
 func (w *World) jobNetwork(n *Node, ref fleet.PoolNetwork) JobNetwork {

@@ -95,7 +95,7 @@ type Job struct {
 }
 
 // JobNetwork is one address of a node with all that the guest needs to use
-// it. DHCP means that the other fields but Portgroup are empty.
+// it. DHCP means that nothing else is known of the address.
 type JobNetwork struct {
 	Network   string
 	DHCP      bool
@@ -104,4 +104,11 @@ type JobNetwork struct {
 	Gateway   string
 	DNS       []string
 	Portgroup string
+	Routes    []fleet.Route
+	// Card is the number of the network card that carries the address, MAC
+	// its hardware address; empty means the machine's own.
+	Card int
+	MAC  string
+	// Side means that the default route goes another way.
+	Side bool
 }

@@ -103,6 +103,16 @@ func (w *World) Nodes(fleetName string) iter.Seq[*Node] {
 	}
 }
 
+// NodeNetworks returns the networks of a node as its jobs tell them, none if
+// the revision that it is made from is not known.
+func (w *World) NodeNetworks(n *Node) []JobNetwork {
+	p := w.poolOf(n)
+	if p == nil {
+		return nil
+	}
+	return w.jobNetworks(n, p)
+}
+
 // NodeCount is the number of nodes that are not deleted.
 func (w *World) NodeCount() int { return w.nodes }
 

@@ -74,7 +74,7 @@ func (c *Compiled) checkRoles(p *fleet.Pool, path string) []fleet.Problem {
 			Hint: "add role: base, or set ready: {by: guest-address}",
 		})
 	}
-	if c.static && !c.hasRole(roleStaticNet) && !c.uses("node.address") {
+	if c.static && !c.hasRole(roleStaticNet) && !c.usesAddress() {
 		out = append(out, fleet.Problem{
 			Path: path, Message: "the pool's nodes have a static address, but nothing tells them",
 			Hint: "add role: static-net",

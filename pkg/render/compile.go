@@ -21,8 +21,10 @@ type Compiled struct {
 	vars    map[string]string
 	secrets map[string]fleet.Secret
 	release release
-	// static says that the nodes have a static address.
-	static bool
+	// static says that the nodes have a static address, networks of which
+	// Networks.
+	static   bool
+	networks []string
 
 	holes []hole
 	// pieces of the finished JSON; nil means that every node takes the slow
@@ -125,7 +127,11 @@ func newCompiled(f *fleet.Fleet, pool int, layers []layer) *Compiled {
 	c := &Compiled{layers: layers, vars: map[string]string{}, secrets: f.Spec.Secrets, release: releaseOf(f.Spec.OS.Version)}
 	maps.Copy(c.vars, f.Spec.Vars)
 	maps.Copy(c.vars, p.Vars)
-	c.static = slices.ContainsFunc(p.Networks, func(n fleet.PoolNetwork) bool { return !n.DHCP })
+	for _, n := range p.Networks {
+		if !n.DHCP {
+			c.static, c.networks = true, append(c.networks, n.Ref)
+		}
+	}
 	return c
 }
 
@@ -141,9 +147,11 @@ func (c *Compiled) Secrets() []string {
 	return slices.Compact(out)
 }
 
-// uses reports whether a placeholder of that name stands in any layer.
-func (c *Compiled) uses(name string) bool {
-	return slices.ContainsFunc(c.holes, func(h hole) bool { return h.Name == name })
+// usesAddress reports whether any layer is told one of the node's addresses.
+func (c *Compiled) usesAddress() bool {
+	return slices.ContainsFunc(c.holes, func(h hole) bool {
+		return h.Name == "node.address" || strings.HasPrefix(h.Name, namePrefixAddress)
+	})
 }
 
 // Structural reports whether placeholders stand where they change the
@@ -182,10 +190,16 @@ func (c *Compiled) allowed(l *layer, p fleet.Placeholder) error {
 	if p.Name == "node.address" && !c.static {
 		return fmt.Errorf("%s: the pool has no static address; add networks: [{ref: ...}]", p)
 	}
+	if network, ok := strings.CutPrefix(p.Name, namePrefixAddress); ok {
+		if !slices.Contains(c.networks, network) {
+			return fmt.Errorf("%s: the pool's nodes have no static address of Network %q%s", p, network, didYouMean(network, c.networks))
+		}
+		return nil
+	}
 	if slices.Contains(nodeNames, p.Name) {
 		return nil
 	}
-	if l.role && slices.Contains(roleNames, p.Name) {
+	if _, ok := cardOf(p.Name); l.role && (ok || slices.Contains(roleNames, p.Name)) {
 		return nil
 	}
 	return fmt.Errorf("%s: nothing is called that%s", p, didYouMean(p.Name, append(nodeNames, "vars.", "secrets.")))

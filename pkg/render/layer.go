@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/coreos/go-semver/semver"
@@ -66,14 +67,20 @@ func (f finding) problem(path string) fleet.Problem {
 var roleFiles embed.FS
 
 // roles says which files a shipped role is made of.
-var roles = map[string]func(*fleet.Fleet) []string{
-	roleBase: func(f *fleet.Fleet) []string {
+var roles = map[string]func(*fleet.Fleet, *fleet.Pool) []string{
+	roleBase: func(f *fleet.Fleet, _ *fleet.Pool) []string {
 		if f.Spec.OS.Version != "" {
 			return []string{"base", "base-pinned"}
 		}
 		return []string{"base"}
 	},
-	roleStaticNet: func(*fleet.Fleet) []string { return []string{"static-net"} },
+	roleStaticNet: func(_ *fleet.Fleet, p *fleet.Pool) []string {
+		var files []string
+		for card := range max(1, fleet.CardCount(p.Networks)) {
+			files = append(files, "static-net-"+strconv.Itoa(card))
+		}
+		return files
+	},
 }
 
 // The shipped roles.
@@ -100,7 +107,7 @@ func layersOf(f *fleet.Fleet, pool int) ([]layer, []fleet.Problem) {
 	add := func(at string, layers []fleet.Layer) {
 		for i, l := range layers {
 			path := fmt.Sprintf("%s[%d]", at, i)
-			read, wrong := readLayer(f, path, l)
+			read, wrong := readLayer(f, &f.Spec.Pools[pool], path, l)
 			size += len(l.Butane) + len(l.Ignition)
 			out, problems = append(out, read...), append(problems, wrong...)
 		}
@@ -114,10 +121,10 @@ func layersOf(f *fleet.Fleet, pool int) ([]layer, []fleet.Problem) {
 	return out, problems
 }
 
-func readLayer(f *fleet.Fleet, path string, l fleet.Layer) ([]layer, []fleet.Problem) {
+func readLayer(f *fleet.Fleet, p *fleet.Pool, path string, l fleet.Layer) ([]layer, []fleet.Problem) {
 	switch {
 	case l.Role != "":
-		return readRole(f, path, l.Role)
+		return readRole(f, p, path, l.Role)
 	case l.Butane != "":
 		path += ".butane"
 		b, wrong := readButane(l.Butane)
@@ -130,7 +137,7 @@ func readLayer(f *fleet.Fleet, path string, l fleet.Layer) ([]layer, []fleet.Pro
 	return nil, []fleet.Problem{{Path: path, Message: "an empty layer", Hint: "write one of role, butane, ignition"}}
 }
 
-func readRole(f *fleet.Fleet, path, name string) ([]layer, []fleet.Problem) {
+func readRole(f *fleet.Fleet, p *fleet.Pool, path, name string) ([]layer, []fleet.Problem) {
 	files, ok := roles[name]
 	if !ok {
 		hint := "the roles are " + strings.Join(Roles(), ", ")
@@ -140,18 +147,28 @@ func readRole(f *fleet.Fleet, path, name string) ([]layer, []fleet.Problem) {
 		return nil, []fleet.Problem{{Path: path + ".role", Message: fmt.Sprintf("there is no role %q", name), Hint: hint}}
 	}
 	var out []layer
-	for _, file := range files(f) {
-		text, err := roleFiles.ReadFile("roles/" + file + ".bu")
-		if err != nil {
-			panic(err) // the table names a file that is not embedded: the first test shows it
-		}
-		b, wrong := readButane(string(text))
+	for _, file := range files(f, p) {
+		b, wrong := readButane(roleText(file))
 		if len(wrong) > 0 {
 			return nil, place(path+".role", wrong)
 		}
 		out = append(out, layer{path: path + ".role", label: "role " + name, role: true, body: b})
 	}
 	return out, nil
+}
+
+// roleText is the Butane of one part of a role. The parts of static-net differ
+// in the number of their network card alone.
+func roleText(file string) string {
+	name, card := file, ""
+	if number, ok := strings.CutPrefix(file, "static-net-"); ok {
+		name, card = "static-net", number
+	}
+	text, err := roleFiles.ReadFile("roles/" + name + ".bu")
+	if err != nil {
+		panic(err) // the table names a file that is not embedded: the first test shows it
+	}
+	return strings.ReplaceAll(string(text), "CARD", card)
 }
 
 func place(path string, findings []finding) []fleet.Problem {

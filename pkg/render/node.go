@@ -39,13 +39,23 @@ var nodeNames = []string{
 
 // The names that only the shipped roles may use.
 const (
-	nameNetworkFile    = "node.networkFile"
+	nameNetworkFile    = "node.networkFile" // with the card's number: node.networkFile0
 	namePhoneHomeURL   = "node.phoneHomeURL"
 	nameReportURL      = "node.reportURL"
 	namePhoneHomeToken = "node.phoneHomeToken"
 )
 
-var roleNames = []string{nameNetworkFile, namePhoneHomeURL, nameReportURL, namePhoneHomeToken}
+var roleNames = []string{namePhoneHomeURL, nameReportURL, namePhoneHomeToken}
+
+// namePrefixAddress stands before the name of one of the pool's Networks.
+const namePrefixAddress = "node.addresses."
+
+// cardOf is the number of the card whose network file is called that.
+func cardOf(name string) (int, bool) {
+	number, ok := strings.CutPrefix(name, nameNetworkFile)
+	card, err := strconv.Atoi(number)
+	return card, ok && err == nil
+}
 
 // A secret may be a key or a certificate chain, not a file system.
 const maxSecret = 32 << 10
@@ -63,7 +73,6 @@ var nodeValues = map[string]func(*Node) (string, error){
 	"node.mac":         func(n *Node) (string, error) { return formed("node.mac", n.MAC, isMAC) },
 	"node.uuid":        func(n *Node) (string, error) { return formed("node.uuid", n.UUID, isUUID) },
 	"node.address":     (*Node).address,
-	nameNetworkFile:    (*Node).networkFile,
 	namePhoneHomeURL:   func(n *Node) (string, error) { return n.gatewayURL(namePhoneHomeURL, "phone-home") },
 	nameReportURL:      func(n *Node) (string, error) { return n.gatewayURL(nameReportURL, "report") },
 	namePhoneHomeToken: (*Node).phoneHomeToken,
@@ -73,6 +82,12 @@ var nodeValues = map[string]func(*Node) (string, error){
 func (n *Node) value(name string) (string, error) {
 	if secret, ok := strings.CutPrefix(name, "secrets."); ok {
 		return n.secret(secret)
+	}
+	if network, ok := strings.CutPrefix(name, namePrefixAddress); ok {
+		return n.addressOf(network)
+	}
+	if card, ok := cardOf(name); ok {
+		return n.networkFile(card)
 	}
 	value, ok := nodeValues[name]
 	if !ok {
@@ -113,6 +128,15 @@ func (n *Node) address() (string, error) {
 		return net.Addr, nil
 	}
 	return "", fmt.Errorf("node.address: %s has no static address", n.Name)
+}
+
+func (n *Node) addressOf(network string) (string, error) {
+	for _, net := range n.Networks {
+		if net.Network == network && !net.DHCP {
+			return formed(namePrefixAddress+network, net.Addr, isIPv4)
+		}
+	}
+	return "", fmt.Errorf("%s%s: %s has no address of that Network", namePrefixAddress, network, n.Name)
 }
 
 // gatewayURL is where the node sends something to a gateway.

@@ -218,6 +218,45 @@ func TestTwoAddressesAndDHCP(t *testing.T) {
 	}
 }
 
+// A card for each network, one with two addresses; the default route goes by
+// the one that says so.
+func TestSeveralCards(t *testing.T) {
+	t.Parallel()
+	f := withRoles(file("/etc/lan", "      contents: {inline: \"{{ .node.address }} {{ .node.addresses.lan }}\"}"))
+	entries := []fleet.PoolNetwork{
+		{Ref: "dmz"}, {Ref: "lan", DefaultRoute: new(true)}, {Ref: "extra", NIC: new(0), Portgroup: "other"}, {DHCP: true},
+	}
+	f.Spec.Pools[0].Networks = entries
+	n := newNode(1)
+	n.Networks = append(n.Networks,
+		plan.JobNetwork{Network: "lan", Addr: "10.1.0.9", Prefix: 24, Gateway: "10.1.0.1", Routes: []fleet.Route{{To: "10.9.0.0/16", Via: "10.1.0.2"}}},
+		plan.JobNetwork{Network: "extra", Addr: "10.2.0.9", Prefix: 24, Gateway: "10.2.0.1"},
+		plan.JobNetwork{DHCP: true})
+	plan.Plug(entries, n.Networks, n.MAC)
+	cfg := stamp(t, compile(t, f), n)
+	want := map[string]string{
+		"0": "[Match]\nMACAddress=02:0a:0b:0c:0d:01\n\n[Network]\nAddress=10.0.0.2/16\nDNS=10.0.255.2\nDNS=10.0.255.3\nDNS=10.0.255.4\nAddress=10.2.0.9/24\n",
+		"1": "[Match]\nMACAddress=" + plan.CardMAC(n.MAC, 1) + "\n\n[Network]\nAddress=10.1.0.9/24\nGateway=10.1.0.1\n\n[Route]\nDestination=10.9.0.0/16\nGateway=10.1.0.2\n",
+		"2": "[Match]\nMACAddress=" + plan.CardMAC(n.MAC, 2) + "\n\n[Network]\nDHCP=ipv4\n\n[DHCPv4]\nUseGateway=false\n",
+	}
+	got := map[string]string{}
+	for card := range want {
+		got[card] = content(t, cfg, "/etc/systemd/network/0"+card+"-yardmaster.network")
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("network files (-want +got):\n%s", d)
+	}
+	if got, want := cfg.NetworkKargs, "ip=10.1.0.9::10.1.0.1:255.255.255.0:web-edge-1.example::none"; got != want {
+		t.Errorf("NetworkKargs = %q; want %q", got, want)
+	}
+	if got, want := content(t, cfg, "/etc/lan"), "10.0.0.2 10.1.0.9"; got != want {
+		t.Errorf("addresses %q; want %q", got, want)
+	}
+	if n.Networks[2].Portgroup != "other" {
+		t.Errorf("portgroup %q; want other", n.Networks[2].Portgroup)
+	}
+}
+
 // content returns the text of a file in a config.
 func content(t *testing.T, cfg *render.Config, path string) string {
 	t.Helper()

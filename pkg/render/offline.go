@@ -65,6 +65,7 @@ func OfflineKnown(f *fleet.Fleet, networks []*fleet.Network, node string, known 
 		}
 		n.Networks = append(n.Networks, network)
 	}
+	plan.Plug(f.Spec.Pools[pool].Networks, n.Networks, n.MAC)
 	return c.render(n)
 }
 
@@ -114,6 +115,7 @@ func (c *Compiled) sample(f *fleet.Fleet, pool int) (*Config, error) {
 			Network: ref.Ref, DHCP: ref.DHCP, Addr: "192.0.2.10", Prefix: 24, Gateway: "192.0.2.1", DNS: []string{"192.0.2.1"},
 		})
 	}
+	plan.Plug(f.Spec.Pools[pool].Networks, n.Networks, n.MAC)
 	return c.render(n)
 }
 
@@ -195,7 +197,7 @@ func offlineNetwork(ref fleet.PoolNetwork, networks []*fleet.Network, ordinal in
 	if err != nil {
 		return plan.JobNetwork{}, fmt.Errorf("network %s: subnet %q: %w", ref.Ref, spec.Subnet, err)
 	}
-	out := plan.JobNetwork{Network: ref.Ref, Prefix: prefix.Bits(), Gateway: spec.Gateway, DNS: spec.DNS, Portgroup: spec.Portgroup}
+	out := plan.JobNetwork{Network: ref.Ref, Prefix: prefix.Bits(), Gateway: spec.Gateway, DNS: spec.DNS, Portgroup: spec.Portgroup, Routes: spec.Routes}
 	if out.Addr = known.Addresses[ref.Ref]; out.Addr != "" {
 		return out, nil
 	}

@@ -162,9 +162,7 @@ func Job(j *plan.Job) (Message, error) {
 		PhoneHome: j.PhoneHome, Trace: j.Trace,
 	}
 	for _, n := range j.Networks {
-		m.Networks = append(m.Networks, &ymv1.JobNetwork{
-			Network: n.Network, Dhcp: n.DHCP, Addr: n.Addr, Prefix: int32(n.Prefix), Gateway: n.Gateway, Dns: n.DNS, Portgroup: n.Portgroup,
-		})
+		m.Networks = append(m.Networks, jobNetwork(&n))
 	}
 	if j.VSphere != nil {
 		doc, err := document(j.VSphere)
@@ -192,16 +190,36 @@ func DecodeJob(typ, version string, body []byte) (*plan.Job, error) {
 		MachineID: m.GetMachineId(), MAC: m.GetMac(), ConfigDigest: m.GetConfigDigest(), PhoneHome: m.GetPhoneHome(), Trace: m.GetTrace(),
 	}
 	for _, n := range m.GetNetworks() {
-		j.Networks = append(j.Networks, plan.JobNetwork{
-			Network: n.GetNetwork(), DHCP: n.GetDhcp(), Addr: n.GetAddr(), Prefix: int(n.GetPrefix()),
-			Gateway: n.GetGateway(), DNS: n.GetDns(), Portgroup: n.GetPortgroup(),
-		})
+		j.Networks = append(j.Networks, decodeJobNetwork(n))
 	}
 	if len(m.GetVsphere()) > 0 {
 		j.VSphere = &fleet.VSphere{}
 		return j, undocument(m.GetVsphere(), j.VSphere)
 	}
 	return j, nil
+}
+
+func jobNetwork(n *plan.JobNetwork) *ymv1.JobNetwork {
+	m := &ymv1.JobNetwork{
+		Network: n.Network, Dhcp: n.DHCP, Addr: n.Addr, Prefix: int32(n.Prefix), Gateway: n.Gateway, Dns: n.DNS,
+		Portgroup: n.Portgroup, Card: int32(n.Card), Mac: n.MAC, Side: n.Side,
+	}
+	for _, r := range n.Routes {
+		m.Routes = append(m.Routes, &ymv1.Route{To: r.To, Via: r.Via})
+	}
+	return m
+}
+
+func decodeJobNetwork(m *ymv1.JobNetwork) plan.JobNetwork {
+	n := plan.JobNetwork{
+		Network: m.GetNetwork(), DHCP: m.GetDhcp(), Addr: m.GetAddr(), Prefix: int(m.GetPrefix()),
+		Gateway: m.GetGateway(), DNS: m.GetDns(), Portgroup: m.GetPortgroup(),
+		Card: int(m.GetCard()), MAC: m.GetMac(), Side: m.GetSide(),
+	}
+	for _, r := range m.GetRoutes() {
+		n.Routes = append(n.Routes, fleet.Route{To: r.GetTo(), Via: r.GetVia()})
+	}
+	return n
 }
 
 // Observation encodes what an executor saw.

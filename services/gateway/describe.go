@@ -57,4 +57,10 @@ func describeMachine(w *plan.World, n *plan.Node, out *v1.DescribeNodeResponse) 
 			Site: v.Site, Cluster: v.Cluster, Datastore: v.Datastore, Folder: v.Folder, Template: v.Source.Template,
 		}
 	}
+	for _, net := range w.NodeNetworks(n) {
+		out.Networks = append(out.Networks, &v1.NodeNetwork{
+			Card: int32(net.Card), Mac: net.MAC, Network: net.Network, Address: net.Addr, Dhcp: net.DHCP,
+			Portgroup: net.Portgroup, DefaultRoute: !net.Side,
+		})
+	}
 }

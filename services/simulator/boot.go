@@ -63,23 +63,15 @@ func (w *World) boot(s step, g guest) {
 		w.keep(s, g)
 		return
 	}
-	mac := ""
-	if len(vm.NICs) > 0 {
-		mac = vm.NICs[0].MAC
-	}
-	address, err := staticAddress(g.Disk.Networks, mac)
-	if err != nil {
-		console("systemd-networkd: %v; using DHCP", err)
-	}
-	if address == "" {
-		address = lease(s.ref)
+	g.Cards = plugIn(s.ref, g.Disk.Networks, vm.NICs, console)
+	g.Phase, g.Address, g.Hostname = PhaseUp, lease(s.ref, 0), g.Disk.Hostname
+	if len(g.Cards) > 0 {
+		g.Address = g.Cards[0].Addresses[0]
 	}
 	if s.rule.Address != "" {
-		address = s.rule.Address
+		g.Address = s.rule.Address
 	}
-	g.Phase, g.Address, g.Hostname = PhaseUp, address, g.Disk.Hostname
 	g.started(began, w.cfg.BootDelay.Duration, s.rule)
-	console("systemd-networkd: %s: %s", kernelNIC, address)
 	for _, unit := range g.Failed {
 		console("systemd[1]: Failed to start %s (simulated).", unit)
 	}
@@ -87,6 +79,23 @@ func (w *World) boot(s step, g guest) {
 	if w.keep(s, g) {
 		w.guests.work(s, g)
 	}
+}
+
+// plugIn is what networkd makes of a machine's cards.
+func plugIn(ref string, files map[string]string, nics []nic, console func(string, ...any)) []card {
+	var out []card
+	for i, n := range nics {
+		addresses, err := staticAddresses(files, i, n.MAC)
+		if err != nil {
+			console("systemd-networkd: %v; using DHCP", err)
+		}
+		if len(addresses) == 0 {
+			addresses = []string{lease(ref, i)}
+		}
+		console("systemd-networkd: %s: %s", kernelNIC(i), strings.Join(addresses, " "))
+		out = append(out, card{Key: n.Key, Addresses: addresses})
+	}
+	return out
 }
 
 // ignite is the first boot of a disk: it runs Ignition. What it read is

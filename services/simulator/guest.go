@@ -32,9 +32,11 @@ type guest struct {
 	Phase  Phase  `json:"phase"`
 	Reason string `json:"reason,omitempty"`
 	// Source is the template, which names the Flatcar release.
-	Source   string `json:"source,omitempty"`
-	BootID   string `json:"bootId,omitempty"`
+	Source string `json:"source,omitempty"`
+	BootID string `json:"bootId,omitempty"`
+	// Address is the one that the guest tells first, Cards has all.
 	Address  string `json:"address,omitempty"`
+	Cards    []card `json:"cards,omitempty"`
 	Hostname string `json:"hostname,omitempty"`
 	// Booted is when the kernel began, Stages what of the boot is done,
 	// Failed the units that failed.
@@ -42,6 +44,12 @@ type guest struct {
 	Stages []report.Stage `json:"stages,omitempty"`
 	Failed []string       `json:"failed,omitempty"`
 	Disk   onDisk         `json:"disk,omitzero"`
+}
+
+// card is what a network card has while the guest is up.
+type card struct {
+	Key       int32    `json:"key"`
+	Addresses []string `json:"addresses"`
 }
 
 // onDisk is what the first boot wrote; later boots only read it.

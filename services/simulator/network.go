@@ -12,8 +12,9 @@ import (
 // networkDir is where networkd reads a node's own networks.
 const networkDir = "/etc/systemd/network/"
 
-// kernelNIC is what Flatcar usually calls the first vmxnet3 card.
-const kernelNIC = "ens192"
+// kernelNIC is what Flatcar usually calls a machine's vmxnet3 card: ens192,
+// ens224 and so on.
+func kernelNIC(card int) string { return "ens" + strconv.Itoa(192+32*card) }
 
 // checkKargs refuses the network-kargs that abort the boot: afterburn hands
 // them to bootengine, which takes only ip= and few of dracut's methods.
@@ -68,38 +69,38 @@ func checkMask(mask string) error {
 	return nil
 }
 
-// staticAddress finds what networkd would give the card with this MAC: the
-// first file, by name, that matches it. Empty means DHCP.
-func staticAddress(files map[string]string, mac string) (string, error) {
+// staticAddresses finds what networkd would give the card of this number and
+// MAC: the first file, by name, that matches it. None means DHCP.
+func staticAddresses(files map[string]string, card int, mac string) ([]string, error) {
 	for _, name := range sortedKeys(files) {
 		base, ok := strings.CutPrefix(name, networkDir)
 		if !ok || strings.Contains(base, "/") || !strings.HasSuffix(base, ".network") {
 			continue
 		}
 		body := files[name]
-		if !matches(body, mac) {
+		if !matches(body, kernelNIC(card), mac) {
 			continue
 		}
-		addresses := append(section(body, "Network", "Address"), section(body, "Address", "Address")...)
-		if len(addresses) == 0 {
-			return "", nil
+		var out []string
+		for _, a := range append(section(body, "Network", "Address"), section(body, "Address", "Address")...) {
+			prefix, err := netip.ParsePrefix(a)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", base, err)
+			}
+			out = append(out, prefix.Addr().String())
 		}
-		prefix, err := netip.ParsePrefix(addresses[0])
-		if err != nil {
-			return "", fmt.Errorf("%s: %w", base, err)
-		}
-		return prefix.Addr().String(), nil
+		return out, nil
 	}
-	return "", nil
+	return nil, nil
 }
 
-func matches(body, mac string) bool {
+func matches(body, nic, mac string) bool {
 	macs := section(body, "Match", "MACAddress")
 	names := section(body, "Match", "Name")
 	if len(macs) > 0 && !anyField(macs, func(s string) bool { return strings.EqualFold(s, mac) }) {
 		return false
 	}
-	if len(names) > 0 && !anyField(names, func(s string) bool { ok, err := path.Match(s, kernelNIC); return ok && err == nil }) {
+	if len(names) > 0 && !anyField(names, func(s string) bool { ok, err := path.Match(s, nic); return ok && err == nil }) {
 		return false
 	}
 	return len(macs)+len(names) > 0
@@ -116,9 +117,10 @@ func anyField(values []string, ok func(string) bool) bool {
 	return false
 }
 
-// lease is what the simulated DHCP server gives a machine: 10.250.0.0/16, by
-// the number of its moref, so that it holds over restarts.
-func lease(ref string) string {
+// lease is what the simulated DHCP server gives a machine's card: of
+// 10.240.0.0/16 to 10.250.0.0/16, by the number of its moref, so that it holds
+// over restarts.
+func lease(ref string, card int) string {
 	n := serial(ref)
-	return netip.AddrFrom4([4]byte{10, 250, byte(n / 250), byte(1 + n%250)}).String()
+	return netip.AddrFrom4([4]byte{10, byte(250 - card), byte(n / 250), byte(1 + n%250)}).String()
 }

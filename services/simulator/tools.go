@@ -97,8 +97,14 @@ func toolsUp(vm *mo.VirtualMachine, g guest) []types.PropertyChange {
 	}
 	if len(vm.Guest.Net) > 0 {
 		nets := slices.Clone(vm.Guest.Net)
-		nets[0].IpAddress = []string{g.Address}
-		nets[0].Connected = true
+		for i := range nets {
+			nets[i].Connected = true
+			for _, c := range g.Cards {
+				if c.Key == nets[i].DeviceConfigId {
+					nets[i].IpAddress = c.Addresses
+				}
+			}
+		}
 		changes = append(changes, types.PropertyChange{Name: "guest.net", Val: nets})
 	}
 	return changes

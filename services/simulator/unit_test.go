@@ -100,6 +100,8 @@ func TestStaticAddress(t *testing.T) {
 		want  string
 	}{
 		"by MAC":           {map[string]string{"00-a.network": "[Match]\nMACAddress=02:00:00:00:00:0A\n[Network]\nAddress=10.0.0.5/24\n"}, "10.0.0.5"},
+		"two on a card":    {map[string]string{"00-a.network": "[Match]\nName=ens192\n[Network]\nAddress=10.0.0.5/24\nAddress=10.1.0.5/24\n"}, "10.0.0.5 10.1.0.5"},
+		"another card":     {map[string]string{"00-a.network": "[Match]\nName=ens224\n[Network]\nAddress=10.0.0.5/24\n"}, ""},
 		"by name":          {map[string]string{"00-a.network": "[Match]\nName=en*\n[Network]\nAddress=10.0.0.5/24\n"}, "10.0.0.5"},
 		"both must match":  {map[string]string{"00-a.network": "[Match]\nName=eth*\nMACAddress=" + mac + "\n[Network]\nAddress=10.0.0.5/24\n"}, ""},
 		"address section":  {map[string]string{"00-a.network": "[Match]\nName=ens192\n[Address]\nAddress=10.0.0.5/24\n"}, "10.0.0.5"},
@@ -114,13 +116,13 @@ func TestStaticAddress(t *testing.T) {
 		for f, body := range c.files {
 			files[networkDir+f] = body
 		}
-		if got, err := staticAddress(files, mac); got != c.want || err != nil {
-			t.Errorf("%s: staticAddress = %q, %v; want %q", name, got, err, c.want)
+		if got, err := staticAddresses(files, 0, mac); strings.Join(got, " ") != c.want || err != nil {
+			t.Errorf("%s: staticAddresses = %q, %v; want %q", name, got, err, c.want)
 		}
 	}
 	bad := map[string]string{networkDir + "a.network": "[Match]\nName=*\n[Network]\nAddress=10.0.0.5\n"}
-	if got, err := staticAddress(bad, mac); err == nil {
-		t.Errorf("staticAddress without a prefix = %q; want an error", got)
+	if got, err := staticAddresses(bad, 0, mac); err == nil {
+		t.Errorf("staticAddresses without a prefix = %q; want an error", got)
 	}
 }
 

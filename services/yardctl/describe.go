@@ -2,6 +2,7 @@ package yardctl
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,6 +59,11 @@ func (a *app) story(d *yardmasterv1.DescribeNodeResponse) {
 	a.say("  where        %s", where(d))
 	if len(n.GetAddresses()) > 0 || n.GetGuestAddress() != "" {
 		a.say("  address      %s", addresses(n))
+	}
+	if len(d.GetNetworks()) > 1 {
+		for _, net := range d.GetNetworks() {
+			a.say("  card %d       %s", net.GetCard(), network(net))
+		}
 	}
 	a.say("  config       %s", config(d))
 	if n.GetOsVersion() != "" {
@@ -164,13 +170,30 @@ func where(d *yardmasterv1.DescribeNodeResponse) string {
 	return text + fmt.Sprintf("\n               incarnation %d", n.GetIncarnation())
 }
 
+func network(n *yardmasterv1.NodeNetwork) string {
+	text := n.GetMac() + "  " + first(n.GetAddress(), "no address yet")
+	if n.GetDhcp() {
+		text = n.GetMac() + "  by DHCP"
+	}
+	if n.GetNetwork() != "" {
+		text += "  Network " + n.GetNetwork()
+	}
+	if n.GetPortgroup() != "" {
+		text += "  portgroup " + n.GetPortgroup()
+	}
+	if n.GetDefaultRoute() {
+		text += "  default route"
+	}
+	return text
+}
+
 func addresses(n *yardmasterv1.NodeView) string {
 	text := strings.Join(n.GetAddresses(), " ")
 	switch guest := n.GetGuestAddress(); {
 	case guest == "":
 	case text == "":
 		text = guest + " (by DHCP, as the guest reports)"
-	case guest == text:
+	case slices.Contains(n.GetAddresses(), guest):
 		text += " (the guest reports the same)"
 	default:
 		text += " (the guest reports " + guest + ")"

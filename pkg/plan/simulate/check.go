@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"fmt"
+	"slices"
 
 	"yardmaster.dev/pkg/plan"
 )
@@ -256,8 +257,13 @@ func (c *checker) made(m *machine) {
 		if o != m && o.fleet == m.fleet && o.node == m.node {
 			c.fail("two machines for %s-%s: incarnations %d and %d", m.fleet, m.node, o.incarnation, m.incarnation)
 		}
-		if o != m && m.address != "" && o.address == m.address {
-			c.fail("machines of %s-%s and %s-%s both have %s", m.fleet, m.node, o.fleet, o.node, m.address)
+		if o == m {
+			continue
+		}
+		for _, a := range slices.Concat(m.addresses, m.macs) {
+			if slices.Contains(o.addresses, a) || slices.Contains(o.macs, a) {
+				c.fail("machines of %s-%s and %s-%s both have %s", m.fleet, m.node, o.fleet, o.node, a)
+			}
 		}
 	}
 }

@@ -26,7 +26,9 @@ type machine struct {
 	uuid        string
 	incarnation int
 	token       string
-	address     string
+	address     string // the first one
+	addresses   []string
+	macs        []string
 	booted      bool
 	gone        bool
 	blank       bool
@@ -164,6 +166,14 @@ func (s *datacenter) create(j *job, res *plan.Result) {
 		return
 	}
 	m := &machine{fleet: j.Fleet, node: j.Node, uuid: j.MachineUUID, incarnation: j.Incarnation, token: token}
+	for _, n := range j.Networks {
+		if n.Addr != "" {
+			m.addresses = append(m.addresses, n.Addr)
+		}
+		if !slices.Contains(m.macs, n.MAC) {
+			m.macs = append(m.macs, n.MAC)
+		}
+	}
 	if len(j.Networks) > 0 {
 		m.address = j.Networks[0].Addr
 	}

@@ -104,8 +104,8 @@ func destroyReady(out *plan.Outcome) {
 
 func hideSpending(out *plan.Outcome) {
 	out.Records = slices.DeleteFunc(out.Records, func(r plan.Record) bool {
-		_, ok := r.(*plan.Fleet)
-		return ok && len(out.Jobs) > 0 && len(out.Events) > 2
+		f, ok := r.(*plan.Fleet)
+		return ok && f.Event > 1 && len(out.Jobs) > 0 && len(out.Events) > 2
 	})
 }
 

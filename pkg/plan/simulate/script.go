@@ -28,7 +28,11 @@ type script struct {
 	scaled   map[string]bool
 }
 
-const networkName = "lan"
+// The Networks: the first is short of addresses.
+const (
+	networkName = "lan"
+	secondName  = "san"
+)
 
 func newScript(r *run) *script {
 	s := &script{
@@ -42,6 +46,10 @@ func newScript(r *run) *script {
 	r.ledger.write(&plan.Yard{UID: "6ba7b810-9dad-11d1-80b4-00c04fd430c8", Format: 1, Shards: 1})
 	r.ledger.write(&plan.Site{Document: fleet.Site{Metadata: fleet.Metadata{Name: "dc1"}}})
 	r.ledger.write(&plan.Network{Document: s.network()})
+	second := s.network()
+	second.Metadata.Name, second.Spec.Subnet, second.Spec.Range = secondName, "10.1.0.0/24", "10.1.0.10-10.1.0.60"
+	second.Spec.Gateway, second.Spec.Exclude = "", nil
+	r.ledger.write(&plan.Network{Document: second})
 	return s
 }
 
@@ -98,15 +106,19 @@ func (s *script) pool(name string) fleet.Pool {
 		Name: name, Replicas: s.rng.IntN(7), Stable: s.rng.IntN(4) == 0,
 		VSphere: &fleet.VSphere{Site: "dc1", Source: fleet.VSphereSource{Template: "t"}, CPUs: 1},
 	}
-	if s.rng.IntN(3) > 0 {
-		p.Networks = []fleet.PoolNetwork{{Ref: networkName}}
-	} else {
-		p.Networks = []fleet.PoolNetwork{{DHCP: true}}
-	}
+	p.Networks = s.networks()
 	if s.rng.IntN(3) == 0 {
 		p.Ready.By = fleet.ReadyByGuestAddress
 	}
 	return p
+}
+
+// networks are one or two network cards.
+func (s *script) networks() []fleet.PoolNetwork {
+	lan, san, dhcp := fleet.PoolNetwork{Ref: networkName}, fleet.PoolNetwork{Ref: secondName}, fleet.PoolNetwork{DHCP: true}
+	return [][]fleet.PoolNetwork{
+		{lan}, {lan}, {lan}, {lan}, {dhcp}, {dhcp}, {dhcp}, {san, lan}, {dhcp, san}, {lan, {Ref: secondName, NIC: new(0)}},
+	}[s.rng.IntN(10)]
 }
 
 // something is what one person does.
@@ -150,11 +162,7 @@ func (s *script) rebudget(name string) { s.edit(name, s.drawRollout) }
 func (s *script) rewire(name string) {
 	s.edit(name, func(f *fleet.Fleet) {
 		p := s.anyPool(f)
-		if len(p.Networks) > 0 && p.Networks[0].DHCP {
-			p.Networks = []fleet.PoolNetwork{{Ref: networkName}}
-		} else {
-			p.Networks = []fleet.PoolNetwork{{DHCP: true}}
-		}
+		p.Networks = s.networks()
 	})
 }
 

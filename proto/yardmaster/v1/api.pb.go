@@ -3228,7 +3228,9 @@ type DescribeNodeResponse struct {
 	Vsphere *VSphereView `protobuf:"bytes,4,opt,name=vsphere,proto3" json:"vsphere,omitempty"`
 	Layers  int32        `protobuf:"varint,5,opt,name=layers,proto3" json:"layers,omitempty"`
 	// What the guest says of itself; empty when it said nothing.
-	Guest         *GuestView `protobuf:"bytes,60,opt,name=guest,proto3" json:"guest,omitempty"`
+	Guest *GuestView `protobuf:"bytes,60,opt,name=guest,proto3" json:"guest,omitempty"`
+	// What its network cards have, in the order of the pool.
+	Networks      []*NodeNetwork `protobuf:"bytes,70,rep,name=networks,proto3" json:"networks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3301,6 +3303,13 @@ func (x *DescribeNodeResponse) GetLayers() int32 {
 func (x *DescribeNodeResponse) GetGuest() *GuestView {
 	if x != nil {
 		return x.Guest
+	}
+	return nil
+}
+
+func (x *DescribeNodeResponse) GetNetworks() []*NodeNetwork {
+	if x != nil {
+		return x.Networks
 	}
 	return nil
 }
@@ -3537,6 +3546,99 @@ func (x *GuestFailedView) GetLog() []string {
 	return nil
 }
 
+type NodeNetwork struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Card    int32                  `protobuf:"varint,1,opt,name=card,proto3" json:"card,omitempty"`
+	Mac     string                 `protobuf:"bytes,2,opt,name=mac,proto3" json:"mac,omitempty"`
+	Network string                 `protobuf:"bytes,3,opt,name=network,proto3" json:"network,omitempty"`
+	// Empty when it comes by DHCP or is not given yet.
+	Address       string `protobuf:"bytes,4,opt,name=address,proto3" json:"address,omitempty"`
+	Dhcp          bool   `protobuf:"varint,5,opt,name=dhcp,proto3" json:"dhcp,omitempty"`
+	Portgroup     string `protobuf:"bytes,6,opt,name=portgroup,proto3" json:"portgroup,omitempty"`
+	DefaultRoute  bool   `protobuf:"varint,7,opt,name=default_route,json=defaultRoute,proto3" json:"default_route,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeNetwork) Reset() {
+	*x = NodeNetwork{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeNetwork) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeNetwork) ProtoMessage() {}
+
+func (x *NodeNetwork) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeNetwork.ProtoReflect.Descriptor instead.
+func (*NodeNetwork) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *NodeNetwork) GetCard() int32 {
+	if x != nil {
+		return x.Card
+	}
+	return 0
+}
+
+func (x *NodeNetwork) GetMac() string {
+	if x != nil {
+		return x.Mac
+	}
+	return ""
+}
+
+func (x *NodeNetwork) GetNetwork() string {
+	if x != nil {
+		return x.Network
+	}
+	return ""
+}
+
+func (x *NodeNetwork) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *NodeNetwork) GetDhcp() bool {
+	if x != nil {
+		return x.Dhcp
+	}
+	return false
+}
+
+func (x *NodeNetwork) GetPortgroup() string {
+	if x != nil {
+		return x.Portgroup
+	}
+	return ""
+}
+
+func (x *NodeNetwork) GetDefaultRoute() bool {
+	if x != nil {
+		return x.DefaultRoute
+	}
+	return false
+}
+
 type VSphereView struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Site          string                 `protobuf:"bytes,1,opt,name=site,proto3" json:"site,omitempty"`
@@ -3550,7 +3652,7 @@ type VSphereView struct {
 
 func (x *VSphereView) Reset() {
 	*x = VSphereView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[46]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3562,7 +3664,7 @@ func (x *VSphereView) String() string {
 func (*VSphereView) ProtoMessage() {}
 
 func (x *VSphereView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[46]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3575,7 +3677,7 @@ func (x *VSphereView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VSphereView.ProtoReflect.Descriptor instead.
 func (*VSphereView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{46}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *VSphereView) GetSite() string {
@@ -3622,7 +3724,7 @@ type NodeLogRequest struct {
 
 func (x *NodeLogRequest) Reset() {
 	*x = NodeLogRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[47]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3634,7 +3736,7 @@ func (x *NodeLogRequest) String() string {
 func (*NodeLogRequest) ProtoMessage() {}
 
 func (x *NodeLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[47]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3647,7 +3749,7 @@ func (x *NodeLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeLogRequest.ProtoReflect.Descriptor instead.
 func (*NodeLogRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{47}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *NodeLogRequest) GetNode() string {
@@ -3672,7 +3774,7 @@ type NodeLogResponse struct {
 
 func (x *NodeLogResponse) Reset() {
 	*x = NodeLogResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[48]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3684,7 +3786,7 @@ func (x *NodeLogResponse) String() string {
 func (*NodeLogResponse) ProtoMessage() {}
 
 func (x *NodeLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[48]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3697,7 +3799,7 @@ func (x *NodeLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeLogResponse.ProtoReflect.Descriptor instead.
 func (*NodeLogResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{48}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *NodeLogResponse) GetLines() []*LogLine {
@@ -3742,7 +3844,7 @@ type LogLine struct {
 
 func (x *LogLine) Reset() {
 	*x = LogLine{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[49]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3754,7 +3856,7 @@ func (x *LogLine) String() string {
 func (*LogLine) ProtoMessage() {}
 
 func (x *LogLine) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[49]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3767,7 +3869,7 @@ func (x *LogLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
 func (*LogLine) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{49}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *LogLine) GetAt() *timestamppb.Timestamp {
@@ -3808,7 +3910,7 @@ type GetDocumentRequest struct {
 
 func (x *GetDocumentRequest) Reset() {
 	*x = GetDocumentRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[50]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3820,7 +3922,7 @@ func (x *GetDocumentRequest) String() string {
 func (*GetDocumentRequest) ProtoMessage() {}
 
 func (x *GetDocumentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[50]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3833,7 +3935,7 @@ func (x *GetDocumentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDocumentRequest.ProtoReflect.Descriptor instead.
 func (*GetDocumentRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{50}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *GetDocumentRequest) GetKind() string {
@@ -3860,7 +3962,7 @@ type GetDocumentResponse struct {
 
 func (x *GetDocumentResponse) Reset() {
 	*x = GetDocumentResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[51]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3872,7 +3974,7 @@ func (x *GetDocumentResponse) String() string {
 func (*GetDocumentResponse) ProtoMessage() {}
 
 func (x *GetDocumentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[51]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3885,7 +3987,7 @@ func (x *GetDocumentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDocumentResponse.ProtoReflect.Descriptor instead.
 func (*GetDocumentResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{51}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *GetDocumentResponse) GetYaml() string {
@@ -3911,7 +4013,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[52]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3923,7 +4025,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[52]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3936,7 +4038,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{52}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *WatchRequest) GetFleet() string {
@@ -3961,7 +4063,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[53]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3973,7 +4075,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[53]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3986,7 +4088,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{53}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *WatchResponse) GetChange() isWatchResponse_Change {
@@ -4069,7 +4171,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[54]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4081,7 +4183,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[54]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4094,7 +4196,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{54}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{55}
 }
 
 type StatusResponse struct {
@@ -4114,7 +4216,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[55]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4126,7 +4228,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[55]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4139,7 +4241,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{55}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *StatusResponse) GetShards() []*ShardStatus {
@@ -4222,7 +4324,7 @@ type ShardStatus struct {
 
 func (x *ShardStatus) Reset() {
 	*x = ShardStatus{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[56]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4234,7 +4336,7 @@ func (x *ShardStatus) String() string {
 func (*ShardStatus) ProtoMessage() {}
 
 func (x *ShardStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[56]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4247,7 +4349,7 @@ func (x *ShardStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardStatus.ProtoReflect.Descriptor instead.
 func (*ShardStatus) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{56}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ShardStatus) GetShard() uint32 {
@@ -4330,7 +4432,7 @@ type ServiceStatus struct {
 
 func (x *ServiceStatus) Reset() {
 	*x = ServiceStatus{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[57]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4342,7 +4444,7 @@ func (x *ServiceStatus) String() string {
 func (*ServiceStatus) ProtoMessage() {}
 
 func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[57]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4355,7 +4457,7 @@ func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceStatus.ProtoReflect.Descriptor instead.
 func (*ServiceStatus) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{57}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ServiceStatus) GetService() string {
@@ -4422,7 +4524,7 @@ type VersionRequest struct {
 
 func (x *VersionRequest) Reset() {
 	*x = VersionRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[58]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4434,7 +4536,7 @@ func (x *VersionRequest) String() string {
 func (*VersionRequest) ProtoMessage() {}
 
 func (x *VersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[58]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4447,7 +4549,7 @@ func (x *VersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionRequest.ProtoReflect.Descriptor instead.
 func (*VersionRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{58}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{59}
 }
 
 type VersionResponse struct {
@@ -4462,7 +4564,7 @@ type VersionResponse struct {
 
 func (x *VersionResponse) Reset() {
 	*x = VersionResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[59]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4474,7 +4576,7 @@ func (x *VersionResponse) String() string {
 func (*VersionResponse) ProtoMessage() {}
 
 func (x *VersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[59]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4487,7 +4589,7 @@ func (x *VersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionResponse.ProtoReflect.Descriptor instead.
 func (*VersionResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{59}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *VersionResponse) GetVersion() string {
@@ -4527,7 +4629,7 @@ type VerifyAuditRequest struct {
 
 func (x *VerifyAuditRequest) Reset() {
 	*x = VerifyAuditRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[60]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4539,7 +4641,7 @@ func (x *VerifyAuditRequest) String() string {
 func (*VerifyAuditRequest) ProtoMessage() {}
 
 func (x *VerifyAuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[60]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4552,7 +4654,7 @@ func (x *VerifyAuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyAuditRequest.ProtoReflect.Descriptor instead.
 func (*VerifyAuditRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{60}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *VerifyAuditRequest) GetFleet() string {
@@ -4573,7 +4675,7 @@ type VerifyAuditResponse struct {
 
 func (x *VerifyAuditResponse) Reset() {
 	*x = VerifyAuditResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[61]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4585,7 +4687,7 @@ func (x *VerifyAuditResponse) String() string {
 func (*VerifyAuditResponse) ProtoMessage() {}
 
 func (x *VerifyAuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[61]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4598,7 +4700,7 @@ func (x *VerifyAuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyAuditResponse.ProtoReflect.Descriptor instead.
 func (*VerifyAuditResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{61}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *VerifyAuditResponse) GetNodes() int32 {
@@ -4907,14 +5009,15 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\x05since\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x10\n" +
 	"\x03log\x18\t \x03(\tR\x03log\")\n" +
 	"\x13DescribeNodeRequest\x12\x12\n" +
-	"\x04node\x18\x01 \x01(\tR\x04node\"\xa2\x02\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\"\xda\x02\n" +
 	"\x14DescribeNodeResponse\x12+\n" +
 	"\x04node\x18\x01 \x01(\v2\x17.yardmaster.v1.NodeViewR\x04node\x120\n" +
 	"\x06events\x18\x02 \x03(\v2\x18.yardmaster.v1.EventViewR\x06events\x12-\n" +
 	"\x04read\x18\x03 \x01(\v2\x19.yardmaster.v1.ReadStatusR\x04read\x124\n" +
 	"\avsphere\x18\x04 \x01(\v2\x1a.yardmaster.v1.VSphereViewR\avsphere\x12\x16\n" +
 	"\x06layers\x18\x05 \x01(\x05R\x06layers\x12.\n" +
-	"\x05guest\x18< \x01(\v2\x18.yardmaster.v1.GuestViewR\x05guest\"\xf7\x02\n" +
+	"\x05guest\x18< \x01(\v2\x18.yardmaster.v1.GuestViewR\x05guest\x126\n" +
+	"\bnetworks\x18F \x03(\v2\x1a.yardmaster.v1.NodeNetworkR\bnetworks\"\xf7\x02\n" +
 	"\tGuestView\x120\n" +
 	"\x05heard\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05heard\x12\x16\n" +
 	"\x06silent\x18\x02 \x01(\bR\x06silent\x12\x10\n" +
@@ -4935,7 +5038,15 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\x0fGuestFailedView\x12\x12\n" +
 	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x16\n" +
 	"\x06result\x18\x02 \x01(\tR\x06result\x12\x10\n" +
-	"\x03log\x18\x03 \x03(\tR\x03log\"\x8d\x01\n" +
+	"\x03log\x18\x03 \x03(\tR\x03log\"\xbe\x01\n" +
+	"\vNodeNetwork\x12\x12\n" +
+	"\x04card\x18\x01 \x01(\x05R\x04card\x12\x10\n" +
+	"\x03mac\x18\x02 \x01(\tR\x03mac\x12\x18\n" +
+	"\anetwork\x18\x03 \x01(\tR\anetwork\x12\x18\n" +
+	"\aaddress\x18\x04 \x01(\tR\aaddress\x12\x12\n" +
+	"\x04dhcp\x18\x05 \x01(\bR\x04dhcp\x12\x1c\n" +
+	"\tportgroup\x18\x06 \x01(\tR\tportgroup\x12#\n" +
+	"\rdefault_route\x18\a \x01(\bR\fdefaultRoute\"\x8d\x01\n" +
 	"\vVSphereView\x12\x12\n" +
 	"\x04site\x18\x01 \x01(\tR\x04site\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\tR\acluster\x12\x1c\n" +
@@ -5052,7 +5163,7 @@ func file_yardmaster_v1_api_proto_rawDescGZIP() []byte {
 	return file_yardmaster_v1_api_proto_rawDescData
 }
 
-var file_yardmaster_v1_api_proto_msgTypes = make([]protoimpl.MessageInfo, 65)
+var file_yardmaster_v1_api_proto_msgTypes = make([]protoimpl.MessageInfo, 66)
 var file_yardmaster_v1_api_proto_goTypes = []any{
 	(*Stamp)(nil),                 // 0: yardmaster.v1.Stamp
 	(*ReadStatus)(nil),            // 1: yardmaster.v1.ReadStatus
@@ -5100,31 +5211,32 @@ var file_yardmaster_v1_api_proto_goTypes = []any{
 	(*GuestView)(nil),             // 43: yardmaster.v1.GuestView
 	(*GuestStageView)(nil),        // 44: yardmaster.v1.GuestStageView
 	(*GuestFailedView)(nil),       // 45: yardmaster.v1.GuestFailedView
-	(*VSphereView)(nil),           // 46: yardmaster.v1.VSphereView
-	(*NodeLogRequest)(nil),        // 47: yardmaster.v1.NodeLogRequest
-	(*NodeLogResponse)(nil),       // 48: yardmaster.v1.NodeLogResponse
-	(*LogLine)(nil),               // 49: yardmaster.v1.LogLine
-	(*GetDocumentRequest)(nil),    // 50: yardmaster.v1.GetDocumentRequest
-	(*GetDocumentResponse)(nil),   // 51: yardmaster.v1.GetDocumentResponse
-	(*WatchRequest)(nil),          // 52: yardmaster.v1.WatchRequest
-	(*WatchResponse)(nil),         // 53: yardmaster.v1.WatchResponse
-	(*StatusRequest)(nil),         // 54: yardmaster.v1.StatusRequest
-	(*StatusResponse)(nil),        // 55: yardmaster.v1.StatusResponse
-	(*ShardStatus)(nil),           // 56: yardmaster.v1.ShardStatus
-	(*ServiceStatus)(nil),         // 57: yardmaster.v1.ServiceStatus
-	(*VersionRequest)(nil),        // 58: yardmaster.v1.VersionRequest
-	(*VersionResponse)(nil),       // 59: yardmaster.v1.VersionResponse
-	(*VerifyAuditRequest)(nil),    // 60: yardmaster.v1.VerifyAuditRequest
-	(*VerifyAuditResponse)(nil),   // 61: yardmaster.v1.VerifyAuditResponse
-	nil,                           // 62: yardmaster.v1.ApplyRequest.PlanBasisEntry
-	nil,                           // 63: yardmaster.v1.FleetView.LabelsEntry
-	nil,                           // 64: yardmaster.v1.PoolView.StatesEntry
-	(*timestamppb.Timestamp)(nil), // 65: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 66: google.protobuf.Duration
+	(*NodeNetwork)(nil),           // 46: yardmaster.v1.NodeNetwork
+	(*VSphereView)(nil),           // 47: yardmaster.v1.VSphereView
+	(*NodeLogRequest)(nil),        // 48: yardmaster.v1.NodeLogRequest
+	(*NodeLogResponse)(nil),       // 49: yardmaster.v1.NodeLogResponse
+	(*LogLine)(nil),               // 50: yardmaster.v1.LogLine
+	(*GetDocumentRequest)(nil),    // 51: yardmaster.v1.GetDocumentRequest
+	(*GetDocumentResponse)(nil),   // 52: yardmaster.v1.GetDocumentResponse
+	(*WatchRequest)(nil),          // 53: yardmaster.v1.WatchRequest
+	(*WatchResponse)(nil),         // 54: yardmaster.v1.WatchResponse
+	(*StatusRequest)(nil),         // 55: yardmaster.v1.StatusRequest
+	(*StatusResponse)(nil),        // 56: yardmaster.v1.StatusResponse
+	(*ShardStatus)(nil),           // 57: yardmaster.v1.ShardStatus
+	(*ServiceStatus)(nil),         // 58: yardmaster.v1.ServiceStatus
+	(*VersionRequest)(nil),        // 59: yardmaster.v1.VersionRequest
+	(*VersionResponse)(nil),       // 60: yardmaster.v1.VersionResponse
+	(*VerifyAuditRequest)(nil),    // 61: yardmaster.v1.VerifyAuditRequest
+	(*VerifyAuditResponse)(nil),   // 62: yardmaster.v1.VerifyAuditResponse
+	nil,                           // 63: yardmaster.v1.ApplyRequest.PlanBasisEntry
+	nil,                           // 64: yardmaster.v1.FleetView.LabelsEntry
+	nil,                           // 65: yardmaster.v1.PoolView.StatesEntry
+	(*timestamppb.Timestamp)(nil), // 66: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 67: google.protobuf.Duration
 }
 var file_yardmaster_v1_api_proto_depIdxs = []int32{
 	0,  // 0: yardmaster.v1.ReadStatus.stamps:type_name -> yardmaster.v1.Stamp
-	65, // 1: yardmaster.v1.ReadStatus.as_of:type_name -> google.protobuf.Timestamp
+	66, // 1: yardmaster.v1.ReadStatus.as_of:type_name -> google.protobuf.Timestamp
 	3,  // 2: yardmaster.v1.ValidateRequest.sources:type_name -> yardmaster.v1.Source
 	2,  // 3: yardmaster.v1.ValidateResponse.problems:type_name -> yardmaster.v1.Problem
 	3,  // 4: yardmaster.v1.PlanRequest.sources:type_name -> yardmaster.v1.Source
@@ -5134,112 +5246,113 @@ var file_yardmaster_v1_api_proto_depIdxs = []int32{
 	1,  // 8: yardmaster.v1.PlanResponse.read:type_name -> yardmaster.v1.ReadStatus
 	10, // 9: yardmaster.v1.FleetPlan.nodes:type_name -> yardmaster.v1.NodePlan
 	3,  // 10: yardmaster.v1.ApplyRequest.sources:type_name -> yardmaster.v1.Source
-	62, // 11: yardmaster.v1.ApplyRequest.plan_basis:type_name -> yardmaster.v1.ApplyRequest.PlanBasisEntry
+	63, // 11: yardmaster.v1.ApplyRequest.plan_basis:type_name -> yardmaster.v1.ApplyRequest.PlanBasisEntry
 	2,  // 12: yardmaster.v1.ApplyResponse.problems:type_name -> yardmaster.v1.Problem
 	13, // 13: yardmaster.v1.ApplyResponse.results:type_name -> yardmaster.v1.CommandResponse
 	0,  // 14: yardmaster.v1.CommandResponse.stamp:type_name -> yardmaster.v1.Stamp
 	19, // 15: yardmaster.v1.ListFleetsResponse.fleets:type_name -> yardmaster.v1.FleetView
 	1,  // 16: yardmaster.v1.ListFleetsResponse.read:type_name -> yardmaster.v1.ReadStatus
-	65, // 17: yardmaster.v1.FleetView.created:type_name -> google.protobuf.Timestamp
-	63, // 18: yardmaster.v1.FleetView.labels:type_name -> yardmaster.v1.FleetView.LabelsEntry
+	66, // 17: yardmaster.v1.FleetView.created:type_name -> google.protobuf.Timestamp
+	64, // 18: yardmaster.v1.FleetView.labels:type_name -> yardmaster.v1.FleetView.LabelsEntry
 	22, // 19: yardmaster.v1.ListPoolsResponse.pools:type_name -> yardmaster.v1.PoolView
 	1,  // 20: yardmaster.v1.ListPoolsResponse.read:type_name -> yardmaster.v1.ReadStatus
-	64, // 21: yardmaster.v1.PoolView.states:type_name -> yardmaster.v1.PoolView.StatesEntry
+	65, // 21: yardmaster.v1.PoolView.states:type_name -> yardmaster.v1.PoolView.StatesEntry
 	25, // 22: yardmaster.v1.ListNodesResponse.nodes:type_name -> yardmaster.v1.NodeView
 	1,  // 23: yardmaster.v1.ListNodesResponse.read:type_name -> yardmaster.v1.ReadStatus
-	65, // 24: yardmaster.v1.NodeView.since:type_name -> google.protobuf.Timestamp
-	65, // 25: yardmaster.v1.NodeView.created:type_name -> google.protobuf.Timestamp
-	65, // 26: yardmaster.v1.NodeView.ready_at:type_name -> google.protobuf.Timestamp
-	65, // 27: yardmaster.v1.NodeView.due:type_name -> google.protobuf.Timestamp
-	65, // 28: yardmaster.v1.NodeView.deadline:type_name -> google.protobuf.Timestamp
+	66, // 24: yardmaster.v1.NodeView.since:type_name -> google.protobuf.Timestamp
+	66, // 25: yardmaster.v1.NodeView.created:type_name -> google.protobuf.Timestamp
+	66, // 26: yardmaster.v1.NodeView.ready_at:type_name -> google.protobuf.Timestamp
+	66, // 27: yardmaster.v1.NodeView.due:type_name -> google.protobuf.Timestamp
+	66, // 28: yardmaster.v1.NodeView.deadline:type_name -> google.protobuf.Timestamp
 	28, // 29: yardmaster.v1.NodeView.job:type_name -> yardmaster.v1.JobView
-	65, // 30: yardmaster.v1.NodeView.heard:type_name -> google.protobuf.Timestamp
+	66, // 30: yardmaster.v1.NodeView.heard:type_name -> google.protobuf.Timestamp
 	28, // 31: yardmaster.v1.ListJobsResponse.jobs:type_name -> yardmaster.v1.JobView
 	1,  // 32: yardmaster.v1.ListJobsResponse.read:type_name -> yardmaster.v1.ReadStatus
-	65, // 33: yardmaster.v1.JobView.since:type_name -> google.protobuf.Timestamp
-	65, // 34: yardmaster.v1.JobView.deadline:type_name -> google.protobuf.Timestamp
+	66, // 33: yardmaster.v1.JobView.since:type_name -> google.protobuf.Timestamp
+	66, // 34: yardmaster.v1.JobView.deadline:type_name -> google.protobuf.Timestamp
 	31, // 35: yardmaster.v1.ListEventsResponse.events:type_name -> yardmaster.v1.EventView
 	1,  // 36: yardmaster.v1.ListEventsResponse.read:type_name -> yardmaster.v1.ReadStatus
-	65, // 37: yardmaster.v1.EventView.at:type_name -> google.protobuf.Timestamp
-	66, // 38: yardmaster.v1.EventView.took:type_name -> google.protobuf.Duration
+	66, // 37: yardmaster.v1.EventView.at:type_name -> google.protobuf.Timestamp
+	67, // 38: yardmaster.v1.EventView.took:type_name -> google.protobuf.Duration
 	34, // 39: yardmaster.v1.ListNetworksResponse.networks:type_name -> yardmaster.v1.NetworkView
 	1,  // 40: yardmaster.v1.ListNetworksResponse.read:type_name -> yardmaster.v1.ReadStatus
 	37, // 41: yardmaster.v1.ListSitesResponse.sites:type_name -> yardmaster.v1.SiteView
 	1,  // 42: yardmaster.v1.ListSitesResponse.read:type_name -> yardmaster.v1.ReadStatus
-	65, // 43: yardmaster.v1.SiteView.seat_until:type_name -> google.protobuf.Timestamp
+	66, // 43: yardmaster.v1.SiteView.seat_until:type_name -> google.protobuf.Timestamp
 	40, // 44: yardmaster.v1.ListFailedResponse.failed:type_name -> yardmaster.v1.FailedView
 	1,  // 45: yardmaster.v1.ListFailedResponse.read:type_name -> yardmaster.v1.ReadStatus
-	65, // 46: yardmaster.v1.FailedView.since:type_name -> google.protobuf.Timestamp
+	66, // 46: yardmaster.v1.FailedView.since:type_name -> google.protobuf.Timestamp
 	25, // 47: yardmaster.v1.DescribeNodeResponse.node:type_name -> yardmaster.v1.NodeView
 	31, // 48: yardmaster.v1.DescribeNodeResponse.events:type_name -> yardmaster.v1.EventView
 	1,  // 49: yardmaster.v1.DescribeNodeResponse.read:type_name -> yardmaster.v1.ReadStatus
-	46, // 50: yardmaster.v1.DescribeNodeResponse.vsphere:type_name -> yardmaster.v1.VSphereView
+	47, // 50: yardmaster.v1.DescribeNodeResponse.vsphere:type_name -> yardmaster.v1.VSphereView
 	43, // 51: yardmaster.v1.DescribeNodeResponse.guest:type_name -> yardmaster.v1.GuestView
-	65, // 52: yardmaster.v1.GuestView.heard:type_name -> google.protobuf.Timestamp
-	65, // 53: yardmaster.v1.GuestView.booted:type_name -> google.protobuf.Timestamp
-	44, // 54: yardmaster.v1.GuestView.stages:type_name -> yardmaster.v1.GuestStageView
-	45, // 55: yardmaster.v1.GuestView.failed:type_name -> yardmaster.v1.GuestFailedView
-	65, // 56: yardmaster.v1.GuestStageView.at:type_name -> google.protobuf.Timestamp
-	49, // 57: yardmaster.v1.NodeLogResponse.lines:type_name -> yardmaster.v1.LogLine
-	1,  // 58: yardmaster.v1.NodeLogResponse.read:type_name -> yardmaster.v1.ReadStatus
-	65, // 59: yardmaster.v1.LogLine.at:type_name -> google.protobuf.Timestamp
-	1,  // 60: yardmaster.v1.GetDocumentResponse.read:type_name -> yardmaster.v1.ReadStatus
-	25, // 61: yardmaster.v1.WatchResponse.node:type_name -> yardmaster.v1.NodeView
-	31, // 62: yardmaster.v1.WatchResponse.event:type_name -> yardmaster.v1.EventView
-	19, // 63: yardmaster.v1.WatchResponse.fleet:type_name -> yardmaster.v1.FleetView
-	56, // 64: yardmaster.v1.StatusResponse.shards:type_name -> yardmaster.v1.ShardStatus
-	37, // 65: yardmaster.v1.StatusResponse.sites:type_name -> yardmaster.v1.SiteView
-	57, // 66: yardmaster.v1.StatusResponse.services:type_name -> yardmaster.v1.ServiceStatus
-	1,  // 67: yardmaster.v1.StatusResponse.read:type_name -> yardmaster.v1.ReadStatus
-	65, // 68: yardmaster.v1.ServiceStatus.seen:type_name -> google.protobuf.Timestamp
-	66, // 69: yardmaster.v1.ServiceStatus.clock_offset:type_name -> google.protobuf.Duration
-	4,  // 70: yardmaster.v1.YardService.Validate:input_type -> yardmaster.v1.ValidateRequest
-	6,  // 71: yardmaster.v1.YardService.Plan:input_type -> yardmaster.v1.PlanRequest
-	11, // 72: yardmaster.v1.YardService.Apply:input_type -> yardmaster.v1.ApplyRequest
-	14, // 73: yardmaster.v1.YardService.Scale:input_type -> yardmaster.v1.ScaleRequest
-	15, // 74: yardmaster.v1.YardService.Delete:input_type -> yardmaster.v1.DeleteRequest
-	16, // 75: yardmaster.v1.YardService.Retry:input_type -> yardmaster.v1.RetryRequest
-	17, // 76: yardmaster.v1.YardService.ListFleets:input_type -> yardmaster.v1.ListFleetsRequest
-	20, // 77: yardmaster.v1.YardService.ListPools:input_type -> yardmaster.v1.ListPoolsRequest
-	23, // 78: yardmaster.v1.YardService.ListNodes:input_type -> yardmaster.v1.ListNodesRequest
-	26, // 79: yardmaster.v1.YardService.ListJobs:input_type -> yardmaster.v1.ListJobsRequest
-	29, // 80: yardmaster.v1.YardService.ListEvents:input_type -> yardmaster.v1.ListEventsRequest
-	32, // 81: yardmaster.v1.YardService.ListNetworks:input_type -> yardmaster.v1.ListNetworksRequest
-	35, // 82: yardmaster.v1.YardService.ListSites:input_type -> yardmaster.v1.ListSitesRequest
-	38, // 83: yardmaster.v1.YardService.ListFailed:input_type -> yardmaster.v1.ListFailedRequest
-	41, // 84: yardmaster.v1.YardService.DescribeNode:input_type -> yardmaster.v1.DescribeNodeRequest
-	47, // 85: yardmaster.v1.YardService.NodeLog:input_type -> yardmaster.v1.NodeLogRequest
-	50, // 86: yardmaster.v1.YardService.GetDocument:input_type -> yardmaster.v1.GetDocumentRequest
-	52, // 87: yardmaster.v1.YardService.Watch:input_type -> yardmaster.v1.WatchRequest
-	54, // 88: yardmaster.v1.YardService.Status:input_type -> yardmaster.v1.StatusRequest
-	58, // 89: yardmaster.v1.YardService.Version:input_type -> yardmaster.v1.VersionRequest
-	60, // 90: yardmaster.v1.YardService.VerifyAudit:input_type -> yardmaster.v1.VerifyAuditRequest
-	5,  // 91: yardmaster.v1.YardService.Validate:output_type -> yardmaster.v1.ValidateResponse
-	7,  // 92: yardmaster.v1.YardService.Plan:output_type -> yardmaster.v1.PlanResponse
-	12, // 93: yardmaster.v1.YardService.Apply:output_type -> yardmaster.v1.ApplyResponse
-	13, // 94: yardmaster.v1.YardService.Scale:output_type -> yardmaster.v1.CommandResponse
-	13, // 95: yardmaster.v1.YardService.Delete:output_type -> yardmaster.v1.CommandResponse
-	13, // 96: yardmaster.v1.YardService.Retry:output_type -> yardmaster.v1.CommandResponse
-	18, // 97: yardmaster.v1.YardService.ListFleets:output_type -> yardmaster.v1.ListFleetsResponse
-	21, // 98: yardmaster.v1.YardService.ListPools:output_type -> yardmaster.v1.ListPoolsResponse
-	24, // 99: yardmaster.v1.YardService.ListNodes:output_type -> yardmaster.v1.ListNodesResponse
-	27, // 100: yardmaster.v1.YardService.ListJobs:output_type -> yardmaster.v1.ListJobsResponse
-	30, // 101: yardmaster.v1.YardService.ListEvents:output_type -> yardmaster.v1.ListEventsResponse
-	33, // 102: yardmaster.v1.YardService.ListNetworks:output_type -> yardmaster.v1.ListNetworksResponse
-	36, // 103: yardmaster.v1.YardService.ListSites:output_type -> yardmaster.v1.ListSitesResponse
-	39, // 104: yardmaster.v1.YardService.ListFailed:output_type -> yardmaster.v1.ListFailedResponse
-	42, // 105: yardmaster.v1.YardService.DescribeNode:output_type -> yardmaster.v1.DescribeNodeResponse
-	48, // 106: yardmaster.v1.YardService.NodeLog:output_type -> yardmaster.v1.NodeLogResponse
-	51, // 107: yardmaster.v1.YardService.GetDocument:output_type -> yardmaster.v1.GetDocumentResponse
-	53, // 108: yardmaster.v1.YardService.Watch:output_type -> yardmaster.v1.WatchResponse
-	55, // 109: yardmaster.v1.YardService.Status:output_type -> yardmaster.v1.StatusResponse
-	59, // 110: yardmaster.v1.YardService.Version:output_type -> yardmaster.v1.VersionResponse
-	61, // 111: yardmaster.v1.YardService.VerifyAudit:output_type -> yardmaster.v1.VerifyAuditResponse
-	91, // [91:112] is the sub-list for method output_type
-	70, // [70:91] is the sub-list for method input_type
-	70, // [70:70] is the sub-list for extension type_name
-	70, // [70:70] is the sub-list for extension extendee
-	0,  // [0:70] is the sub-list for field type_name
+	46, // 52: yardmaster.v1.DescribeNodeResponse.networks:type_name -> yardmaster.v1.NodeNetwork
+	66, // 53: yardmaster.v1.GuestView.heard:type_name -> google.protobuf.Timestamp
+	66, // 54: yardmaster.v1.GuestView.booted:type_name -> google.protobuf.Timestamp
+	44, // 55: yardmaster.v1.GuestView.stages:type_name -> yardmaster.v1.GuestStageView
+	45, // 56: yardmaster.v1.GuestView.failed:type_name -> yardmaster.v1.GuestFailedView
+	66, // 57: yardmaster.v1.GuestStageView.at:type_name -> google.protobuf.Timestamp
+	50, // 58: yardmaster.v1.NodeLogResponse.lines:type_name -> yardmaster.v1.LogLine
+	1,  // 59: yardmaster.v1.NodeLogResponse.read:type_name -> yardmaster.v1.ReadStatus
+	66, // 60: yardmaster.v1.LogLine.at:type_name -> google.protobuf.Timestamp
+	1,  // 61: yardmaster.v1.GetDocumentResponse.read:type_name -> yardmaster.v1.ReadStatus
+	25, // 62: yardmaster.v1.WatchResponse.node:type_name -> yardmaster.v1.NodeView
+	31, // 63: yardmaster.v1.WatchResponse.event:type_name -> yardmaster.v1.EventView
+	19, // 64: yardmaster.v1.WatchResponse.fleet:type_name -> yardmaster.v1.FleetView
+	57, // 65: yardmaster.v1.StatusResponse.shards:type_name -> yardmaster.v1.ShardStatus
+	37, // 66: yardmaster.v1.StatusResponse.sites:type_name -> yardmaster.v1.SiteView
+	58, // 67: yardmaster.v1.StatusResponse.services:type_name -> yardmaster.v1.ServiceStatus
+	1,  // 68: yardmaster.v1.StatusResponse.read:type_name -> yardmaster.v1.ReadStatus
+	66, // 69: yardmaster.v1.ServiceStatus.seen:type_name -> google.protobuf.Timestamp
+	67, // 70: yardmaster.v1.ServiceStatus.clock_offset:type_name -> google.protobuf.Duration
+	4,  // 71: yardmaster.v1.YardService.Validate:input_type -> yardmaster.v1.ValidateRequest
+	6,  // 72: yardmaster.v1.YardService.Plan:input_type -> yardmaster.v1.PlanRequest
+	11, // 73: yardmaster.v1.YardService.Apply:input_type -> yardmaster.v1.ApplyRequest
+	14, // 74: yardmaster.v1.YardService.Scale:input_type -> yardmaster.v1.ScaleRequest
+	15, // 75: yardmaster.v1.YardService.Delete:input_type -> yardmaster.v1.DeleteRequest
+	16, // 76: yardmaster.v1.YardService.Retry:input_type -> yardmaster.v1.RetryRequest
+	17, // 77: yardmaster.v1.YardService.ListFleets:input_type -> yardmaster.v1.ListFleetsRequest
+	20, // 78: yardmaster.v1.YardService.ListPools:input_type -> yardmaster.v1.ListPoolsRequest
+	23, // 79: yardmaster.v1.YardService.ListNodes:input_type -> yardmaster.v1.ListNodesRequest
+	26, // 80: yardmaster.v1.YardService.ListJobs:input_type -> yardmaster.v1.ListJobsRequest
+	29, // 81: yardmaster.v1.YardService.ListEvents:input_type -> yardmaster.v1.ListEventsRequest
+	32, // 82: yardmaster.v1.YardService.ListNetworks:input_type -> yardmaster.v1.ListNetworksRequest
+	35, // 83: yardmaster.v1.YardService.ListSites:input_type -> yardmaster.v1.ListSitesRequest
+	38, // 84: yardmaster.v1.YardService.ListFailed:input_type -> yardmaster.v1.ListFailedRequest
+	41, // 85: yardmaster.v1.YardService.DescribeNode:input_type -> yardmaster.v1.DescribeNodeRequest
+	48, // 86: yardmaster.v1.YardService.NodeLog:input_type -> yardmaster.v1.NodeLogRequest
+	51, // 87: yardmaster.v1.YardService.GetDocument:input_type -> yardmaster.v1.GetDocumentRequest
+	53, // 88: yardmaster.v1.YardService.Watch:input_type -> yardmaster.v1.WatchRequest
+	55, // 89: yardmaster.v1.YardService.Status:input_type -> yardmaster.v1.StatusRequest
+	59, // 90: yardmaster.v1.YardService.Version:input_type -> yardmaster.v1.VersionRequest
+	61, // 91: yardmaster.v1.YardService.VerifyAudit:input_type -> yardmaster.v1.VerifyAuditRequest
+	5,  // 92: yardmaster.v1.YardService.Validate:output_type -> yardmaster.v1.ValidateResponse
+	7,  // 93: yardmaster.v1.YardService.Plan:output_type -> yardmaster.v1.PlanResponse
+	12, // 94: yardmaster.v1.YardService.Apply:output_type -> yardmaster.v1.ApplyResponse
+	13, // 95: yardmaster.v1.YardService.Scale:output_type -> yardmaster.v1.CommandResponse
+	13, // 96: yardmaster.v1.YardService.Delete:output_type -> yardmaster.v1.CommandResponse
+	13, // 97: yardmaster.v1.YardService.Retry:output_type -> yardmaster.v1.CommandResponse
+	18, // 98: yardmaster.v1.YardService.ListFleets:output_type -> yardmaster.v1.ListFleetsResponse
+	21, // 99: yardmaster.v1.YardService.ListPools:output_type -> yardmaster.v1.ListPoolsResponse
+	24, // 100: yardmaster.v1.YardService.ListNodes:output_type -> yardmaster.v1.ListNodesResponse
+	27, // 101: yardmaster.v1.YardService.ListJobs:output_type -> yardmaster.v1.ListJobsResponse
+	30, // 102: yardmaster.v1.YardService.ListEvents:output_type -> yardmaster.v1.ListEventsResponse
+	33, // 103: yardmaster.v1.YardService.ListNetworks:output_type -> yardmaster.v1.ListNetworksResponse
+	36, // 104: yardmaster.v1.YardService.ListSites:output_type -> yardmaster.v1.ListSitesResponse
+	39, // 105: yardmaster.v1.YardService.ListFailed:output_type -> yardmaster.v1.ListFailedResponse
+	42, // 106: yardmaster.v1.YardService.DescribeNode:output_type -> yardmaster.v1.DescribeNodeResponse
+	49, // 107: yardmaster.v1.YardService.NodeLog:output_type -> yardmaster.v1.NodeLogResponse
+	52, // 108: yardmaster.v1.YardService.GetDocument:output_type -> yardmaster.v1.GetDocumentResponse
+	54, // 109: yardmaster.v1.YardService.Watch:output_type -> yardmaster.v1.WatchResponse
+	56, // 110: yardmaster.v1.YardService.Status:output_type -> yardmaster.v1.StatusResponse
+	60, // 111: yardmaster.v1.YardService.Version:output_type -> yardmaster.v1.VersionResponse
+	62, // 112: yardmaster.v1.YardService.VerifyAudit:output_type -> yardmaster.v1.VerifyAuditResponse
+	92, // [92:113] is the sub-list for method output_type
+	71, // [71:92] is the sub-list for method input_type
+	71, // [71:71] is the sub-list for extension type_name
+	71, // [71:71] is the sub-list for extension extendee
+	0,  // [0:71] is the sub-list for field type_name
 }
 
 func init() { file_yardmaster_v1_api_proto_init() }
@@ -5250,7 +5363,7 @@ func file_yardmaster_v1_api_proto_init() {
 	file_yardmaster_v1_api_proto_msgTypes[6].OneofWrappers = []any{}
 	file_yardmaster_v1_api_proto_msgTypes[11].OneofWrappers = []any{}
 	file_yardmaster_v1_api_proto_msgTypes[14].OneofWrappers = []any{}
-	file_yardmaster_v1_api_proto_msgTypes[53].OneofWrappers = []any{
+	file_yardmaster_v1_api_proto_msgTypes[54].OneofWrappers = []any{
 		(*WatchResponse_Node)(nil),
 		(*WatchResponse_Event)(nil),
 		(*WatchResponse_Synced)(nil),
@@ -5262,7 +5375,7 @@ func file_yardmaster_v1_api_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_yardmaster_v1_api_proto_rawDesc), len(file_yardmaster_v1_api_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   65,
+			NumMessages:   66,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

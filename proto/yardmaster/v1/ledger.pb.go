@@ -1813,14 +1813,21 @@ func (x *Job) GetTrace() string {
 
 // JobNetwork is one address with all that a guest needs to use it.
 type JobNetwork struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Network       string                 `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`
-	Dhcp          bool                   `protobuf:"varint,2,opt,name=dhcp,proto3" json:"dhcp,omitempty"`
-	Addr          string                 `protobuf:"bytes,3,opt,name=addr,proto3" json:"addr,omitempty"`
-	Prefix        int32                  `protobuf:"varint,4,opt,name=prefix,proto3" json:"prefix,omitempty"`
-	Gateway       string                 `protobuf:"bytes,5,opt,name=gateway,proto3" json:"gateway,omitempty"`
-	Dns           []string               `protobuf:"bytes,6,rep,name=dns,proto3" json:"dns,omitempty"`
-	Portgroup     string                 `protobuf:"bytes,7,opt,name=portgroup,proto3" json:"portgroup,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Network   string                 `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`
+	Dhcp      bool                   `protobuf:"varint,2,opt,name=dhcp,proto3" json:"dhcp,omitempty"`
+	Addr      string                 `protobuf:"bytes,3,opt,name=addr,proto3" json:"addr,omitempty"`
+	Prefix    int32                  `protobuf:"varint,4,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	Gateway   string                 `protobuf:"bytes,5,opt,name=gateway,proto3" json:"gateway,omitempty"`
+	Dns       []string               `protobuf:"bytes,6,rep,name=dns,proto3" json:"dns,omitempty"`
+	Portgroup string                 `protobuf:"bytes,7,opt,name=portgroup,proto3" json:"portgroup,omitempty"`
+	Routes    []*Route               `protobuf:"bytes,8,rep,name=routes,proto3" json:"routes,omitempty"`
+	// The number of the network card that carries the address, and its hardware
+	// address; empty means the job's own.
+	Card int32  `protobuf:"varint,9,opt,name=card,proto3" json:"card,omitempty"`
+	Mac  string `protobuf:"bytes,10,opt,name=mac,proto3" json:"mac,omitempty"`
+	// The default route goes another way.
+	Side          bool `protobuf:"varint,11,opt,name=side,proto3" json:"side,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1904,6 +1911,87 @@ func (x *JobNetwork) GetPortgroup() string {
 	return ""
 }
 
+func (x *JobNetwork) GetRoutes() []*Route {
+	if x != nil {
+		return x.Routes
+	}
+	return nil
+}
+
+func (x *JobNetwork) GetCard() int32 {
+	if x != nil {
+		return x.Card
+	}
+	return 0
+}
+
+func (x *JobNetwork) GetMac() string {
+	if x != nil {
+		return x.Mac
+	}
+	return ""
+}
+
+func (x *JobNetwork) GetSide() bool {
+	if x != nil {
+		return x.Side
+	}
+	return false
+}
+
+// Route is a subnet and the router to it.
+type Route struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	To            string                 `protobuf:"bytes,1,opt,name=to,proto3" json:"to,omitempty"`
+	Via           string                 `protobuf:"bytes,2,opt,name=via,proto3" json:"via,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Route) Reset() {
+	*x = Route{}
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Route) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Route) ProtoMessage() {}
+
+func (x *Route) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Route.ProtoReflect.Descriptor instead.
+func (*Route) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Route) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *Route) GetVia() string {
+	if x != nil {
+		return x.Via
+	}
+	return ""
+}
+
 // Command is what a person, an autoscaler or a node asks for.
 type Command struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1928,7 +2016,7 @@ type Command struct {
 
 func (x *Command) Reset() {
 	*x = Command{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[16]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1940,7 +2028,7 @@ func (x *Command) String() string {
 func (*Command) ProtoMessage() {}
 
 func (x *Command) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[16]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1953,7 +2041,7 @@ func (x *Command) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Command.ProtoReflect.Descriptor instead.
 func (*Command) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{16}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Command) GetId() string {
@@ -2136,7 +2224,7 @@ type ApplyFleet struct {
 
 func (x *ApplyFleet) Reset() {
 	*x = ApplyFleet{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[17]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2148,7 +2236,7 @@ func (x *ApplyFleet) String() string {
 func (*ApplyFleet) ProtoMessage() {}
 
 func (x *ApplyFleet) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[17]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2161,7 +2249,7 @@ func (x *ApplyFleet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyFleet.ProtoReflect.Descriptor instead.
 func (*ApplyFleet) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{17}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ApplyFleet) GetDocument() []byte {
@@ -2196,7 +2284,7 @@ type ApplyDocument struct {
 
 func (x *ApplyDocument) Reset() {
 	*x = ApplyDocument{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[18]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2208,7 +2296,7 @@ func (x *ApplyDocument) String() string {
 func (*ApplyDocument) ProtoMessage() {}
 
 func (x *ApplyDocument) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[18]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2221,7 +2309,7 @@ func (x *ApplyDocument) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyDocument.ProtoReflect.Descriptor instead.
 func (*ApplyDocument) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{18}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ApplyDocument) GetDocument() []byte {
@@ -2241,7 +2329,7 @@ type DeleteFleet struct {
 
 func (x *DeleteFleet) Reset() {
 	*x = DeleteFleet{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[19]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2253,7 +2341,7 @@ func (x *DeleteFleet) String() string {
 func (*DeleteFleet) ProtoMessage() {}
 
 func (x *DeleteFleet) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[19]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2266,7 +2354,7 @@ func (x *DeleteFleet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteFleet.ProtoReflect.Descriptor instead.
 func (*DeleteFleet) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{19}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DeleteFleet) GetName() string {
@@ -2287,7 +2375,7 @@ type DeleteDocument struct {
 
 func (x *DeleteDocument) Reset() {
 	*x = DeleteDocument{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[20]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2299,7 +2387,7 @@ func (x *DeleteDocument) String() string {
 func (*DeleteDocument) ProtoMessage() {}
 
 func (x *DeleteDocument) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[20]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2312,7 +2400,7 @@ func (x *DeleteDocument) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDocument.ProtoReflect.Descriptor instead.
 func (*DeleteDocument) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{20}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DeleteDocument) GetKind() string {
@@ -2339,7 +2427,7 @@ type PlaceFleet struct {
 
 func (x *PlaceFleet) Reset() {
 	*x = PlaceFleet{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[21]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2351,7 +2439,7 @@ func (x *PlaceFleet) String() string {
 func (*PlaceFleet) ProtoMessage() {}
 
 func (x *PlaceFleet) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[21]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2364,7 +2452,7 @@ func (x *PlaceFleet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaceFleet.ProtoReflect.Descriptor instead.
 func (*PlaceFleet) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{21}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PlaceFleet) GetName() string {
@@ -2386,7 +2474,7 @@ type ScalePool struct {
 
 func (x *ScalePool) Reset() {
 	*x = ScalePool{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[22]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2398,7 +2486,7 @@ func (x *ScalePool) String() string {
 func (*ScalePool) ProtoMessage() {}
 
 func (x *ScalePool) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[22]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2411,7 +2499,7 @@ func (x *ScalePool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScalePool.ProtoReflect.Descriptor instead.
 func (*ScalePool) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{22}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ScalePool) GetPool() string {
@@ -2446,7 +2534,7 @@ type RetryNodes struct {
 
 func (x *RetryNodes) Reset() {
 	*x = RetryNodes{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[23]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2458,7 +2546,7 @@ func (x *RetryNodes) String() string {
 func (*RetryNodes) ProtoMessage() {}
 
 func (x *RetryNodes) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[23]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2471,7 +2559,7 @@ func (x *RetryNodes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryNodes.ProtoReflect.Descriptor instead.
 func (*RetryNodes) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{23}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RetryNodes) GetNodes() []string {
@@ -2504,7 +2592,7 @@ type PhoneHome struct {
 
 func (x *PhoneHome) Reset() {
 	*x = PhoneHome{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[24]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2516,7 +2604,7 @@ func (x *PhoneHome) String() string {
 func (*PhoneHome) ProtoMessage() {}
 
 func (x *PhoneHome) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[24]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2529,7 +2617,7 @@ func (x *PhoneHome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PhoneHome.ProtoReflect.Descriptor instead.
 func (*PhoneHome) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{24}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PhoneHome) GetNode() string {
@@ -2606,7 +2694,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[25]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2618,7 +2706,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[25]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2631,7 +2719,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{25}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Result) GetNode() string {
@@ -2761,7 +2849,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[26]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2773,7 +2861,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[26]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2786,7 +2874,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{26}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Failure) GetKind() FaultKind {
@@ -2841,7 +2929,7 @@ type Step struct {
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[27]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2853,7 +2941,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[27]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2866,7 +2954,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{27}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Step) GetBy() string {
@@ -2890,7 +2978,7 @@ type Observation struct {
 
 func (x *Observation) Reset() {
 	*x = Observation{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[28]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2902,7 +2990,7 @@ func (x *Observation) String() string {
 func (*Observation) ProtoMessage() {}
 
 func (x *Observation) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[28]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2915,7 +3003,7 @@ func (x *Observation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Observation.ProtoReflect.Descriptor instead.
 func (*Observation) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{28}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Observation) GetNode() string {
@@ -2974,7 +3062,7 @@ type GuestReport struct {
 
 func (x *GuestReport) Reset() {
 	*x = GuestReport{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[29]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2986,7 +3074,7 @@ func (x *GuestReport) String() string {
 func (*GuestReport) ProtoMessage() {}
 
 func (x *GuestReport) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[29]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2999,7 +3087,7 @@ func (x *GuestReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestReport.ProtoReflect.Descriptor instead.
 func (*GuestReport) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{29}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *GuestReport) GetNode() string {
@@ -3077,7 +3165,7 @@ type GuestStage struct {
 
 func (x *GuestStage) Reset() {
 	*x = GuestStage{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[30]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3089,7 +3177,7 @@ func (x *GuestStage) String() string {
 func (*GuestStage) ProtoMessage() {}
 
 func (x *GuestStage) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[30]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3102,7 +3190,7 @@ func (x *GuestStage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestStage.ProtoReflect.Descriptor instead.
 func (*GuestStage) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{30}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *GuestStage) GetName() string {
@@ -3131,7 +3219,7 @@ type GuestFailed struct {
 
 func (x *GuestFailed) Reset() {
 	*x = GuestFailed{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[31]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3143,7 +3231,7 @@ func (x *GuestFailed) String() string {
 func (*GuestFailed) ProtoMessage() {}
 
 func (x *GuestFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[31]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3156,7 +3244,7 @@ func (x *GuestFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestFailed.ProtoReflect.Descriptor instead.
 func (*GuestFailed) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{31}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GuestFailed) GetUnit() string {
@@ -3198,7 +3286,7 @@ type ServiceState struct {
 
 func (x *ServiceState) Reset() {
 	*x = ServiceState{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[32]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3210,7 +3298,7 @@ func (x *ServiceState) String() string {
 func (*ServiceState) ProtoMessage() {}
 
 func (x *ServiceState) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[32]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3223,7 +3311,7 @@ func (x *ServiceState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceState.ProtoReflect.Descriptor instead.
 func (*ServiceState) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{32}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ServiceState) GetService() string {
@@ -3290,7 +3378,7 @@ type ServiceScope struct {
 
 func (x *ServiceScope) Reset() {
 	*x = ServiceScope{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[33]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3302,7 +3390,7 @@ func (x *ServiceScope) String() string {
 func (*ServiceScope) ProtoMessage() {}
 
 func (x *ServiceScope) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[33]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3315,7 +3403,7 @@ func (x *ServiceScope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceScope.ProtoReflect.Descriptor instead.
 func (*ServiceScope) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{33}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ServiceScope) GetName() string {
@@ -3534,7 +3622,7 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\avsphere\x18\x14 \x01(\fR\avsphere\x12\x1d\n" +
 	"\n" +
 	"phone_home\x18\x15 \x01(\tR\tphoneHome\x12\x14\n" +
-	"\x05trace\x18\x16 \x01(\tR\x05trace\"\xb0\x01\n" +
+	"\x05trace\x18\x16 \x01(\tR\x05trace\"\x98\x02\n" +
 	"\n" +
 	"JobNetwork\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x12\n" +
@@ -3543,7 +3631,15 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\x06prefix\x18\x04 \x01(\x05R\x06prefix\x12\x18\n" +
 	"\agateway\x18\x05 \x01(\tR\agateway\x12\x10\n" +
 	"\x03dns\x18\x06 \x03(\tR\x03dns\x12\x1c\n" +
-	"\tportgroup\x18\a \x01(\tR\tportgroup\"\xec\x04\n" +
+	"\tportgroup\x18\a \x01(\tR\tportgroup\x12,\n" +
+	"\x06routes\x18\b \x03(\v2\x14.yardmaster.v1.RouteR\x06routes\x12\x12\n" +
+	"\x04card\x18\t \x01(\x05R\x04card\x12\x10\n" +
+	"\x03mac\x18\n" +
+	" \x01(\tR\x03mac\x12\x12\n" +
+	"\x04side\x18\v \x01(\bR\x04side\")\n" +
+	"\x05Route\x12\x0e\n" +
+	"\x02to\x18\x01 \x01(\tR\x02to\x12\x10\n" +
+	"\x03via\x18\x02 \x01(\tR\x03via\"\xec\x04\n" +
 	"\aCommand\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x0e\n" +
 	"\x02by\x18\x02 \x01(\tR\x02by\x12*\n" +
@@ -3687,7 +3783,7 @@ func file_yardmaster_v1_ledger_proto_rawDescGZIP() []byte {
 }
 
 var file_yardmaster_v1_ledger_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_yardmaster_v1_ledger_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_yardmaster_v1_ledger_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_yardmaster_v1_ledger_proto_goTypes = []any{
 	(FaultKind)(0),                // 0: yardmaster.v1.FaultKind
 	(*FleetRecord)(nil),           // 1: yardmaster.v1.FleetRecord
@@ -3706,82 +3802,84 @@ var file_yardmaster_v1_ledger_proto_goTypes = []any{
 	(*Event)(nil),                 // 14: yardmaster.v1.Event
 	(*Job)(nil),                   // 15: yardmaster.v1.Job
 	(*JobNetwork)(nil),            // 16: yardmaster.v1.JobNetwork
-	(*Command)(nil),               // 17: yardmaster.v1.Command
-	(*ApplyFleet)(nil),            // 18: yardmaster.v1.ApplyFleet
-	(*ApplyDocument)(nil),         // 19: yardmaster.v1.ApplyDocument
-	(*DeleteFleet)(nil),           // 20: yardmaster.v1.DeleteFleet
-	(*DeleteDocument)(nil),        // 21: yardmaster.v1.DeleteDocument
-	(*PlaceFleet)(nil),            // 22: yardmaster.v1.PlaceFleet
-	(*ScalePool)(nil),             // 23: yardmaster.v1.ScalePool
-	(*RetryNodes)(nil),            // 24: yardmaster.v1.RetryNodes
-	(*PhoneHome)(nil),             // 25: yardmaster.v1.PhoneHome
-	(*Result)(nil),                // 26: yardmaster.v1.Result
-	(*Failure)(nil),               // 27: yardmaster.v1.Failure
-	(*Step)(nil),                  // 28: yardmaster.v1.Step
-	(*Observation)(nil),           // 29: yardmaster.v1.Observation
-	(*GuestReport)(nil),           // 30: yardmaster.v1.GuestReport
-	(*GuestStage)(nil),            // 31: yardmaster.v1.GuestStage
-	(*GuestFailed)(nil),           // 32: yardmaster.v1.GuestFailed
-	(*ServiceState)(nil),          // 33: yardmaster.v1.ServiceState
-	(*ServiceScope)(nil),          // 34: yardmaster.v1.ServiceScope
-	nil,                           // 35: yardmaster.v1.FleetRecord.TargetsEntry
-	nil,                           // 36: yardmaster.v1.FleetRecord.SpecReplicasEntry
-	nil,                           // 37: yardmaster.v1.FleetRecord.DisruptedEntry
-	nil,                           // 38: yardmaster.v1.FleetRecord.SurgedEntry
-	(*timestamppb.Timestamp)(nil), // 39: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 40: google.protobuf.Duration
+	(*Route)(nil),                 // 17: yardmaster.v1.Route
+	(*Command)(nil),               // 18: yardmaster.v1.Command
+	(*ApplyFleet)(nil),            // 19: yardmaster.v1.ApplyFleet
+	(*ApplyDocument)(nil),         // 20: yardmaster.v1.ApplyDocument
+	(*DeleteFleet)(nil),           // 21: yardmaster.v1.DeleteFleet
+	(*DeleteDocument)(nil),        // 22: yardmaster.v1.DeleteDocument
+	(*PlaceFleet)(nil),            // 23: yardmaster.v1.PlaceFleet
+	(*ScalePool)(nil),             // 24: yardmaster.v1.ScalePool
+	(*RetryNodes)(nil),            // 25: yardmaster.v1.RetryNodes
+	(*PhoneHome)(nil),             // 26: yardmaster.v1.PhoneHome
+	(*Result)(nil),                // 27: yardmaster.v1.Result
+	(*Failure)(nil),               // 28: yardmaster.v1.Failure
+	(*Step)(nil),                  // 29: yardmaster.v1.Step
+	(*Observation)(nil),           // 30: yardmaster.v1.Observation
+	(*GuestReport)(nil),           // 31: yardmaster.v1.GuestReport
+	(*GuestStage)(nil),            // 32: yardmaster.v1.GuestStage
+	(*GuestFailed)(nil),           // 33: yardmaster.v1.GuestFailed
+	(*ServiceState)(nil),          // 34: yardmaster.v1.ServiceState
+	(*ServiceScope)(nil),          // 35: yardmaster.v1.ServiceScope
+	nil,                           // 36: yardmaster.v1.FleetRecord.TargetsEntry
+	nil,                           // 37: yardmaster.v1.FleetRecord.SpecReplicasEntry
+	nil,                           // 38: yardmaster.v1.FleetRecord.DisruptedEntry
+	nil,                           // 39: yardmaster.v1.FleetRecord.SurgedEntry
+	(*timestamppb.Timestamp)(nil), // 40: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 41: google.protobuf.Duration
 }
 var file_yardmaster_v1_ledger_proto_depIdxs = []int32{
-	39, // 0: yardmaster.v1.FleetRecord.created:type_name -> google.protobuf.Timestamp
-	35, // 1: yardmaster.v1.FleetRecord.targets:type_name -> yardmaster.v1.FleetRecord.TargetsEntry
-	36, // 2: yardmaster.v1.FleetRecord.spec_replicas:type_name -> yardmaster.v1.FleetRecord.SpecReplicasEntry
-	37, // 3: yardmaster.v1.FleetRecord.disrupted:type_name -> yardmaster.v1.FleetRecord.DisruptedEntry
-	38, // 4: yardmaster.v1.FleetRecord.surged:type_name -> yardmaster.v1.FleetRecord.SurgedEntry
-	39, // 5: yardmaster.v1.RevisionRecord.at:type_name -> google.protobuf.Timestamp
-	39, // 6: yardmaster.v1.NodeRecord.since:type_name -> google.protobuf.Timestamp
-	39, // 7: yardmaster.v1.NodeRecord.created:type_name -> google.protobuf.Timestamp
-	39, // 8: yardmaster.v1.NodeRecord.ready_at:type_name -> google.protobuf.Timestamp
+	40, // 0: yardmaster.v1.FleetRecord.created:type_name -> google.protobuf.Timestamp
+	36, // 1: yardmaster.v1.FleetRecord.targets:type_name -> yardmaster.v1.FleetRecord.TargetsEntry
+	37, // 2: yardmaster.v1.FleetRecord.spec_replicas:type_name -> yardmaster.v1.FleetRecord.SpecReplicasEntry
+	38, // 3: yardmaster.v1.FleetRecord.disrupted:type_name -> yardmaster.v1.FleetRecord.DisruptedEntry
+	39, // 4: yardmaster.v1.FleetRecord.surged:type_name -> yardmaster.v1.FleetRecord.SurgedEntry
+	40, // 5: yardmaster.v1.RevisionRecord.at:type_name -> google.protobuf.Timestamp
+	40, // 6: yardmaster.v1.NodeRecord.since:type_name -> google.protobuf.Timestamp
+	40, // 7: yardmaster.v1.NodeRecord.created:type_name -> google.protobuf.Timestamp
+	40, // 8: yardmaster.v1.NodeRecord.ready_at:type_name -> google.protobuf.Timestamp
 	4,  // 9: yardmaster.v1.NodeRecord.job:type_name -> yardmaster.v1.OpenJob
-	39, // 10: yardmaster.v1.NodeRecord.due:type_name -> google.protobuf.Timestamp
-	39, // 11: yardmaster.v1.NodeRecord.deadline:type_name -> google.protobuf.Timestamp
+	40, // 10: yardmaster.v1.NodeRecord.due:type_name -> google.protobuf.Timestamp
+	40, // 11: yardmaster.v1.NodeRecord.deadline:type_name -> google.protobuf.Timestamp
 	5,  // 12: yardmaster.v1.NodeRecord.addresses:type_name -> yardmaster.v1.NodeAddress
-	39, // 13: yardmaster.v1.DeadLetterRecord.since:type_name -> google.protobuf.Timestamp
-	39, // 14: yardmaster.v1.ReceiptRecord.at:type_name -> google.protobuf.Timestamp
-	39, // 15: yardmaster.v1.ClaimRecord.since:type_name -> google.protobuf.Timestamp
-	39, // 16: yardmaster.v1.SiteRecord.at:type_name -> google.protobuf.Timestamp
-	39, // 17: yardmaster.v1.NetworkRecord.at:type_name -> google.protobuf.Timestamp
-	39, // 18: yardmaster.v1.Seat.until:type_name -> google.protobuf.Timestamp
-	39, // 19: yardmaster.v1.Event.at:type_name -> google.protobuf.Timestamp
-	40, // 20: yardmaster.v1.Event.took:type_name -> google.protobuf.Duration
-	39, // 21: yardmaster.v1.Job.deadline:type_name -> google.protobuf.Timestamp
+	40, // 13: yardmaster.v1.DeadLetterRecord.since:type_name -> google.protobuf.Timestamp
+	40, // 14: yardmaster.v1.ReceiptRecord.at:type_name -> google.protobuf.Timestamp
+	40, // 15: yardmaster.v1.ClaimRecord.since:type_name -> google.protobuf.Timestamp
+	40, // 16: yardmaster.v1.SiteRecord.at:type_name -> google.protobuf.Timestamp
+	40, // 17: yardmaster.v1.NetworkRecord.at:type_name -> google.protobuf.Timestamp
+	40, // 18: yardmaster.v1.Seat.until:type_name -> google.protobuf.Timestamp
+	40, // 19: yardmaster.v1.Event.at:type_name -> google.protobuf.Timestamp
+	41, // 20: yardmaster.v1.Event.took:type_name -> google.protobuf.Duration
+	40, // 21: yardmaster.v1.Job.deadline:type_name -> google.protobuf.Timestamp
 	16, // 22: yardmaster.v1.Job.networks:type_name -> yardmaster.v1.JobNetwork
-	39, // 23: yardmaster.v1.Command.at:type_name -> google.protobuf.Timestamp
-	18, // 24: yardmaster.v1.Command.apply_fleet:type_name -> yardmaster.v1.ApplyFleet
-	19, // 25: yardmaster.v1.Command.apply_network:type_name -> yardmaster.v1.ApplyDocument
-	19, // 26: yardmaster.v1.Command.apply_site:type_name -> yardmaster.v1.ApplyDocument
-	20, // 27: yardmaster.v1.Command.delete_fleet:type_name -> yardmaster.v1.DeleteFleet
-	21, // 28: yardmaster.v1.Command.delete:type_name -> yardmaster.v1.DeleteDocument
-	22, // 29: yardmaster.v1.Command.place:type_name -> yardmaster.v1.PlaceFleet
-	23, // 30: yardmaster.v1.Command.scale:type_name -> yardmaster.v1.ScalePool
-	24, // 31: yardmaster.v1.Command.retry:type_name -> yardmaster.v1.RetryNodes
-	25, // 32: yardmaster.v1.Command.phone_home:type_name -> yardmaster.v1.PhoneHome
-	39, // 33: yardmaster.v1.Result.started:type_name -> google.protobuf.Timestamp
-	39, // 34: yardmaster.v1.Result.finished:type_name -> google.protobuf.Timestamp
-	27, // 35: yardmaster.v1.Result.failure:type_name -> yardmaster.v1.Failure
-	0,  // 36: yardmaster.v1.Failure.kind:type_name -> yardmaster.v1.FaultKind
-	40, // 37: yardmaster.v1.Failure.retry_after:type_name -> google.protobuf.Duration
-	40, // 38: yardmaster.v1.GuestReport.up:type_name -> google.protobuf.Duration
-	31, // 39: yardmaster.v1.GuestReport.stages:type_name -> yardmaster.v1.GuestStage
-	32, // 40: yardmaster.v1.GuestReport.failed:type_name -> yardmaster.v1.GuestFailed
-	40, // 41: yardmaster.v1.GuestStage.after:type_name -> google.protobuf.Duration
-	39, // 42: yardmaster.v1.ServiceState.at:type_name -> google.protobuf.Timestamp
-	40, // 43: yardmaster.v1.ServiceState.clock_offset:type_name -> google.protobuf.Duration
-	34, // 44: yardmaster.v1.ServiceState.scopes:type_name -> yardmaster.v1.ServiceScope
-	45, // [45:45] is the sub-list for method output_type
-	45, // [45:45] is the sub-list for method input_type
-	45, // [45:45] is the sub-list for extension type_name
-	45, // [45:45] is the sub-list for extension extendee
-	0,  // [0:45] is the sub-list for field type_name
+	17, // 23: yardmaster.v1.JobNetwork.routes:type_name -> yardmaster.v1.Route
+	40, // 24: yardmaster.v1.Command.at:type_name -> google.protobuf.Timestamp
+	19, // 25: yardmaster.v1.Command.apply_fleet:type_name -> yardmaster.v1.ApplyFleet
+	20, // 26: yardmaster.v1.Command.apply_network:type_name -> yardmaster.v1.ApplyDocument
+	20, // 27: yardmaster.v1.Command.apply_site:type_name -> yardmaster.v1.ApplyDocument
+	21, // 28: yardmaster.v1.Command.delete_fleet:type_name -> yardmaster.v1.DeleteFleet
+	22, // 29: yardmaster.v1.Command.delete:type_name -> yardmaster.v1.DeleteDocument
+	23, // 30: yardmaster.v1.Command.place:type_name -> yardmaster.v1.PlaceFleet
+	24, // 31: yardmaster.v1.Command.scale:type_name -> yardmaster.v1.ScalePool
+	25, // 32: yardmaster.v1.Command.retry:type_name -> yardmaster.v1.RetryNodes
+	26, // 33: yardmaster.v1.Command.phone_home:type_name -> yardmaster.v1.PhoneHome
+	40, // 34: yardmaster.v1.Result.started:type_name -> google.protobuf.Timestamp
+	40, // 35: yardmaster.v1.Result.finished:type_name -> google.protobuf.Timestamp
+	28, // 36: yardmaster.v1.Result.failure:type_name -> yardmaster.v1.Failure
+	0,  // 37: yardmaster.v1.Failure.kind:type_name -> yardmaster.v1.FaultKind
+	41, // 38: yardmaster.v1.Failure.retry_after:type_name -> google.protobuf.Duration
+	41, // 39: yardmaster.v1.GuestReport.up:type_name -> google.protobuf.Duration
+	32, // 40: yardmaster.v1.GuestReport.stages:type_name -> yardmaster.v1.GuestStage
+	33, // 41: yardmaster.v1.GuestReport.failed:type_name -> yardmaster.v1.GuestFailed
+	41, // 42: yardmaster.v1.GuestStage.after:type_name -> google.protobuf.Duration
+	40, // 43: yardmaster.v1.ServiceState.at:type_name -> google.protobuf.Timestamp
+	41, // 44: yardmaster.v1.ServiceState.clock_offset:type_name -> google.protobuf.Duration
+	35, // 45: yardmaster.v1.ServiceState.scopes:type_name -> yardmaster.v1.ServiceScope
+	46, // [46:46] is the sub-list for method output_type
+	46, // [46:46] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_yardmaster_v1_ledger_proto_init() }
@@ -3789,7 +3887,7 @@ func file_yardmaster_v1_ledger_proto_init() {
 	if File_yardmaster_v1_ledger_proto != nil {
 		return
 	}
-	file_yardmaster_v1_ledger_proto_msgTypes[16].OneofWrappers = []any{
+	file_yardmaster_v1_ledger_proto_msgTypes[17].OneofWrappers = []any{
 		(*Command_ApplyFleet)(nil),
 		(*Command_ApplyNetwork)(nil),
 		(*Command_ApplySite)(nil),
@@ -3800,15 +3898,15 @@ func file_yardmaster_v1_ledger_proto_init() {
 		(*Command_Retry)(nil),
 		(*Command_PhoneHome)(nil),
 	}
-	file_yardmaster_v1_ledger_proto_msgTypes[17].OneofWrappers = []any{}
-	file_yardmaster_v1_ledger_proto_msgTypes[22].OneofWrappers = []any{}
+	file_yardmaster_v1_ledger_proto_msgTypes[18].OneofWrappers = []any{}
+	file_yardmaster_v1_ledger_proto_msgTypes[23].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_yardmaster_v1_ledger_proto_rawDesc), len(file_yardmaster_v1_ledger_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   38,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

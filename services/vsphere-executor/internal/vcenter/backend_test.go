@@ -27,16 +27,21 @@ func TestCreateMakesTheMachineAsAsked(t *testing.T) {
 		t.Errorf("machine ID %s; want %s", made.ID, vm.Self.Value)
 	}
 	devices := object.VirtualDeviceList(vm.Config.Hardware.Device)
-	nic := card(devices).GetVirtualEthernetCard()
+	nics := inOrder(cards(devices), []string{"02:00:00:00:00:07", "02:00:00:01:00:07"})
+	if len(nics) != 2 {
+		t.Fatalf("%d network cards; want 2", len(nics))
+	}
+	nic, second := nics[0].GetVirtualEthernetCard(), nics[1].GetVirtualEthernetCard()
 	_, dvs := nic.Backing.(*types.VirtualEthernetCardDistributedVirtualPortBackingInfo)
+	standard, _ := second.Backing.(*types.VirtualEthernetCardNetworkBackingInfo)
 	got := map[string]any{
 		"uuid": vm.Config.InstanceUuid, "cpus": vm.Config.Hardware.NumCPU, "memory": vm.Config.Hardware.MemoryMB,
 		"disk": disk(devices).CapacityInBytes, "diskKB": disk(devices).CapacityInKB,
-		"mac": nic.MacAddress, "portgroup": dvs, "cards": len(devices.SelectByType((*types.VirtualEthernetCard)(nil))),
+		"mac": nic.MacAddress, "portgroup": dvs, "mac 1": second.MacAddress, "network 1": standard != nil && standard.DeviceName == "VM Network",
 	}
 	want := map[string]any{
 		"uuid": "00000000-0000-4000-8000-000001000007", "cpus": int32(3), "memory": int32(2048),
-		"disk": int64(20 << 30), "diskKB": int64(20 << 20), "mac": "02:00:00:00:00:07", "portgroup": true, "cards": 1,
+		"disk": int64(20 << 30), "diskKB": int64(20 << 20), "mac": "02:00:00:00:00:07", "portgroup": true, "mac 1": "02:00:00:01:00:07", "network 1": true,
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error("machine (-want +got):\n" + d)
@@ -49,6 +54,26 @@ func TestCreateMakesTheMachineAsAsked(t *testing.T) {
 	} {
 		if values[key] != value {
 			t.Errorf("extra config %s = %q; want %q", key, values[key], value)
+		}
+	}
+}
+
+// TestNetworksOfEveryKind: the second card's network may be of any kind.
+func TestNetworksOfEveryKind(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	b := w.backend(t)
+	for i, portgroup := range []string{"VM Network", "DC0_DVPG0", "DC0_NSX0"} {
+		job := jobOf(i, 1)
+		job.Job.Networks[1].Portgroup = portgroup
+		if _, err := b.Create(t.Context(), job); err != nil {
+			t.Errorf("Create on %s: %v", portgroup, err)
+			continue
+		}
+		nic := inOrder(cards(w.all(t)[name(job)].Config.Hardware.Device), []string{job.Job.MAC, job.Job.Networks[1].MAC})[1]
+		_, standard := nic.GetVirtualEthernetCard().Backing.(*types.VirtualEthernetCardNetworkBackingInfo)
+		if standard != (portgroup == "VM Network") {
+			t.Errorf("on %s the card has a %T", portgroup, nic.GetVirtualEthernetCard().Backing)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -66,9 +67,14 @@ func whole(t *testing.T, vms map[string]mo.VirtualMachine, i int) {
 		t.Errorf("node %d has no VM", i)
 		return
 	}
-	nic := card(object.VirtualDeviceList(vm.Config.Hardware.Device)).GetVirtualEthernetCard()
-	if !isOn(vm) || nic.MacAddress != jobOf(i, 1).Job.MAC || extra(vm)["guestinfo.ignition.config.data"] != "ZGF0YQ==" {
-		t.Errorf("%s: on %v, MAC %s, config %q", vm.Name, isOn(vm), nic.MacAddress, extra(vm)["guestinfo.ignition.config.data"])
+	var macs []string
+	for _, c := range cards(object.VirtualDeviceList(vm.Config.Hardware.Device)) {
+		macs = append(macs, c.GetVirtualEthernetCard().MacAddress)
+	}
+	slices.Sort(macs)
+	want := []string{jobOf(i, 1).Job.MAC, jobOf(i, 1).Job.Networks[1].MAC}
+	if !isOn(vm) || !slices.Equal(macs, want) || extra(vm)["guestinfo.ignition.config.data"] != "ZGF0YQ==" {
+		t.Errorf("%s: on %v, MACs %s, config %q", vm.Name, isOn(vm), macs, extra(vm)["guestinfo.ignition.config.data"])
 	}
 }
 

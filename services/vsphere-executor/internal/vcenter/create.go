@@ -118,7 +118,7 @@ func (c *connection) settle(ctx context.Context, t *executor.Task, m *machine) e
 	if err != nil {
 		return fmt.Errorf("read the devices of %s: %w", m.name, err)
 	}
-	spec, err := configSpec(t, devices, p.network)
+	spec, err := configSpec(t, devices, p)
 	if err != nil {
 		return err
 	}

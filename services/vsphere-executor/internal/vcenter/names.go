@@ -43,8 +43,10 @@ const rememberFor = 5 * time.Minute
 
 // wish is what a pool says about the place of its VMs.
 type wish struct {
-	datacenter, cluster, datastore, folder, network, template string
-	linked                                                    bool
+	datacenter, cluster, datastore, folder, template string
+	// portgroups of the network cards; empty leaves the template's.
+	portgroups [fleet.MaxCards]string
+	linked     bool
 }
 
 // search is one look-up by name.
@@ -60,8 +62,8 @@ type datastoreName struct{ datacenter, datastore string }
 type place struct {
 	folder   ref
 	pool     ref
-	store    *ref // nil: the template's
-	network  types.BaseVirtualDeviceBackingInfo
+	store    *ref                                               // nil: the template's
+	networks [fleet.MaxCards]types.BaseVirtualDeviceBackingInfo // by card; nil: the template's
 	template *template
 }
 
@@ -94,13 +96,16 @@ func wishOf(j *plan.Job) wish {
 	}
 	w := wish{
 		datacenter: v.Datacenter, cluster: v.Cluster, datastore: v.Datastore,
-		folder: v.Folder, network: v.Network, template: v.Source.Template, linked: linked(v),
+		folder: v.Folder, template: v.Source.Template, linked: linked(v),
 	}
 	if w.folder == "" {
 		w.folder = j.Fleet
 	}
-	if w.network == "" && len(j.Networks) > 0 {
-		w.network = j.Networks[0].Portgroup
+	w.portgroups[0] = v.Network
+	for _, n := range j.Networks {
+		if n.Card < len(w.portgroups) && w.portgroups[n.Card] == "" {
+			w.portgroups[n.Card] = n.Portgroup
+		}
 	}
 	return w
 }
@@ -145,8 +150,11 @@ func (n *names) resolve(ctx context.Context, w wish) (*place, error) {
 		p.store = &store
 		n.datastores[store] = datastoreName{dc.Name, w.datastore}
 	}
-	if w.network != "" {
-		if p.network, err = n.networkOf(ctx, dc, w.network); err != nil {
+	for i, portgroup := range w.portgroups {
+		if portgroup == "" {
+			continue
+		}
+		if p.networks[i], err = n.networkOf(ctx, dc, portgroup); err != nil {
 			return nil, err
 		}
 	}

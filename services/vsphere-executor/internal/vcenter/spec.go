@@ -11,6 +11,7 @@ import (
 	"yardmaster.dev/pkg/executor"
 	"yardmaster.dev/pkg/fault"
 	"yardmaster.dev/pkg/fleet"
+	"yardmaster.dev/pkg/plan"
 )
 
 const (
@@ -23,7 +24,7 @@ const (
 // cloneSpec puts everything into the clone itself, before the first
 // power-on: guestinfo that is set while a VM is on is lost when it goes off.
 func cloneSpec(t *executor.Task, p *place) (types.VirtualMachineCloneSpec, error) {
-	config, err := configSpec(t, p.template.devices, p.network)
+	config, err := configSpec(t, p.template.devices, p)
 	if err != nil {
 		return types.VirtualMachineCloneSpec{}, err
 	}
@@ -45,7 +46,7 @@ func cloneSpec(t *executor.Task, p *place) (types.VirtualMachineCloneSpec, error
 
 // configSpec is what distinguishes the job's VM from devices, those of its
 // template or of the VM itself.
-func configSpec(t *executor.Task, devices object.VirtualDeviceList, network types.BaseVirtualDeviceBackingInfo) (*types.VirtualMachineConfigSpec, error) {
+func configSpec(t *executor.Task, devices object.VirtualDeviceList, p *place) (*types.VirtualMachineConfigSpec, error) {
 	v := t.Job.VSphere
 	memory, err := v.Memory.Bytes()
 	if err != nil {
@@ -66,10 +67,50 @@ func configSpec(t *executor.Task, devices object.VirtualDeviceList, network type
 	if diskEdit != nil {
 		spec.DeviceChange = append(spec.DeviceChange, diskEdit)
 	}
-	if t.Job.MAC != "" || network != nil {
-		spec.DeviceChange = append(spec.DeviceChange, plugCard(t.Job.MAC, devices, network))
-	}
+	spec.DeviceChange = append(spec.DeviceChange, plugCards(t.Job, devices, p)...)
 	return spec, nil
+}
+
+// plugCards returns the changes that give the job's VM its network cards.
+func plugCards(j *plan.Job, devices object.VirtualDeviceList, p *place) []types.BaseVirtualDeviceConfigSpec {
+	macs := []string{j.MAC}
+	for _, n := range j.Networks {
+		for len(macs) <= n.Card && len(macs) < fleet.MaxCards {
+			macs = append(macs, "")
+		}
+		if n.MAC != "" && n.Card < len(macs) {
+			macs[n.Card] = n.MAC
+		}
+	}
+	have := inOrder(cards(devices), macs)
+	var out []types.BaseVirtualDeviceConfigSpec
+	for i, mac := range macs {
+		if mac == "" && p.networks[i] == nil && have[i] != nil {
+			continue
+		}
+		out = append(out, plugCard(mac, have[i], -1-int32(i), p.networks[i]))
+	}
+	return out
+}
+
+// inOrder says which card is to be which: one keeps the address that it has,
+// the others go by vCenter's order. Nil is one that is missing.
+func inOrder(cards []types.BaseVirtualEthernetCard, macs []string) []types.BaseVirtualEthernetCard {
+	out := make([]types.BaseVirtualEthernetCard, len(macs))
+	cards = slices.DeleteFunc(cards, func(c types.BaseVirtualEthernetCard) bool {
+		i := slices.Index(macs, c.GetVirtualEthernetCard().MacAddress)
+		if i < 0 || out[i] != nil {
+			return false
+		}
+		out[i] = c
+		return true
+	})
+	for i := range out {
+		if out[i] == nil && len(cards) > 0 {
+			out[i], cards = cards[0], cards[1:]
+		}
+	}
+	return out
 }
 
 func extraConfig(t *executor.Task) []types.BaseOptionValue {
@@ -114,15 +155,15 @@ func growDisk(v *fleet.VSphere, devices object.VirtualDeviceList) (types.BaseVir
 	return &types.VirtualDeviceConfigSpec{Operation: types.VirtualDeviceConfigSpecOperationEdit, Device: &grown}, nil
 }
 
-// plugCard returns the change that gives the first network card our address
-// and network; a template without a card gets one.
-func plugCard(mac string, devices object.VirtualDeviceList, network types.BaseVirtualDeviceBackingInfo) types.BaseVirtualDeviceConfigSpec {
+// plugCard returns the change that gives a network card our address and
+// network; where there is none (nil), one is added under the key.
+func plugCard(mac string, card types.BaseVirtualEthernetCard, key int32, network types.BaseVirtualDeviceBackingInfo) types.BaseVirtualDeviceConfigSpec {
 	operation := types.VirtualDeviceConfigSpecOperationEdit
-	device, c := copyCard(card(devices))
+	device, c := copyCard(card)
 	if device == nil {
 		operation = types.VirtualDeviceConfigSpecOperationAdd
 		added := &types.VirtualVmxnet3{}
-		added.Key = -1
+		added.Key = key
 		device, c = added, &added.VirtualEthernetCard
 	}
 	if mac != "" {

@@ -95,12 +95,13 @@ func disk(devices object.VirtualDeviceList) *types.VirtualDisk {
 	return nil
 }
 
-// card returns the first network card, nil if there is none.
-func card(devices object.VirtualDeviceList) types.BaseVirtualEthernetCard {
+// cards returns the network cards in vCenter's order.
+func cards(devices object.VirtualDeviceList) []types.BaseVirtualEthernetCard {
+	var out []types.BaseVirtualEthernetCard
 	for _, d := range devices {
 		if c, ok := d.(types.BaseVirtualEthernetCard); ok {
-			return c
+			out = append(out, c)
 		}
 	}
-	return nil
+	return out
 }

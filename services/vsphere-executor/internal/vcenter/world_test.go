@@ -45,7 +45,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{model: simulator.VPX()}
 	w.model.Machine, w.model.Autostart = 1, false
 	w.model.Host, w.model.ClusterHost = 0, 1
-	w.model.Portgroup = 1
+	w.model.Portgroup, w.model.OpaqueNetwork = 1, 1
 	if err := w.model.Create(); err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +160,10 @@ func jobOf(i, incarnation int) *executor.Task {
 			Site: "dc1", Source: fleet.VSphereSource{Template: testTemplate}, Cluster: "DC0_C0", Datastore: "LocalDS_0",
 			CPUs: 3, Memory: "2Gi", Disk: "20Gi",
 		},
-		Networks: []plan.JobNetwork{{Network: "dmz", Addr: "10.0.0.10", Prefix: 24, Portgroup: "DC0_DVPG0"}},
+		Networks: []plan.JobNetwork{
+			{Network: "dmz", Addr: "10.0.0.10", Prefix: 24, Portgroup: "DC0_DVPG0"},
+			{Network: "lan", Addr: "10.1.0.10", Prefix: 24, Portgroup: "VM Network", Card: 1, MAC: fmt.Sprintf("02:00:00:01:%02x:%02x", i/256, i%256)},
+		},
 	}
 	return &executor.Task{
 		Job: job, Owner: executor.OwnerOf(testYard, job), Epoch: 1, Permit: permit,
