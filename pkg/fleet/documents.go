@@ -66,14 +66,57 @@ type FleetSpec struct {
 // OS picks the Flatcar release; the version names the default template,
 // flatcar-<version>.
 type OS struct {
+	// Channel is stable, beta, alpha or lts; informative.
 	Channel string `json:"channel,omitempty"`
+	// Version is the release, such as 4593.2.5: it names the template
+	// flatcar-<version>. Without updates it is also a pin: the nodes do not
+	// update themselves.
 	Version string `json:"version,omitempty"`
+	// Updates says how the nodes update themselves.
+	Updates *Updates `json:"updates,omitempty"`
 }
+
+// Updates is how nodes update themselves, in the terms of update_engine and
+// locksmith. The base role writes it.
+type Updates struct {
+	// Group is the update group, such as stable or lts-2024. The image's own
+	// when empty.
+	Group string `json:"group,omitempty"`
+	// Server is the update server: http://nebraska.example/v1/update/.
+	// Flatcar's own when empty.
+	Server string `json:"server,omitempty"`
+	// Reboot is what a node does with an update that is ready: reboot,
+	// etcd-lock (one node at a time, by a lock in etcd) or off. Default
+	// reboot.
+	Reboot string `json:"reboot,omitempty"`
+	// Window is when nodes may reboot. At any time when empty.
+	Window *Window `json:"window,omitempty"`
+	// Coordinator is who reboots nodes instead of locksmith: kured or fluo.
+	Coordinator string `json:"coordinator,omitempty"`
+}
+
+// Window is a time of each day or week.
+type Window struct {
+	// Start is 04:00, or Thu 04:00.
+	Start string `json:"start"`
+	// Length is how long it is open: 1h.
+	Length Duration `json:"length"`
+}
+
+// The values of Updates.Reboot and Updates.Coordinator.
+const (
+	RebootAtOnce   = "reboot"
+	RebootEtcdLock = "etcd-lock"
+	RebootOff      = "off"
+
+	CoordinatorKured = "kured"
+	CoordinatorFluo  = "fluo"
+)
 
 // Layer is one config layer: exactly one field is set. Layers are merged as
 // Ignition in their order; later wins.
 type Layer struct {
-	// Role is a shipped role: base, static-net.
+	// Role is a shipped role; yardctl roles lists them.
 	Role string `json:"role,omitempty"`
 	// Butane is a Butane document, variant flatcar 1.0.0 or 1.1.0.
 	Butane string `json:"butane,omitempty"`

@@ -24,12 +24,8 @@ const (
 	ordinalDigits = 5
 )
 
-// Channels are Flatcar's release channels.
-var Channels = []string{"stable", "beta", "alpha", "lts"}
-
 var (
 	dnsLabel   = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
-	osVersion  = regexp.MustCompile(`^[0-9]{1,6}\.[0-9]{1,4}\.[0-9]{1,4}$`)
 	identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,62}$`)
 	varName    = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,62}$`)
 	plainField = regexp.MustCompile(`^[A-Za-z0-9_-]{1,63}$`)
@@ -113,15 +109,6 @@ func (c *checker) reference(path, name, what string) {
 		c.add(path, "is missing", "write the name of a "+what)
 	case !dnsLabel.MatchString(name) || len(name) > MaxNameLength:
 		c.add(path, shown(name)+" cannot be the name of a "+what, "a name has at most "+strconv.Itoa(MaxNameLength)+" of a-z, 0-9 and -")
-	}
-}
-
-func (c *checker) os(os OS) {
-	if os.Channel != "" {
-		c.oneOf("spec.os.channel", os.Channel, Channels)
-	}
-	if os.Version != "" && !osVersion.MatchString(os.Version) {
-		c.add("spec.os.version", shown(os.Version)+" is not a Flatcar version", "write a release such as 4593.2.5")
 	}
 }
 

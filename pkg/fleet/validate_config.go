@@ -8,17 +8,6 @@ import (
 	"strings"
 )
 
-// The shipped roles.
-const (
-	// RoleBase names the node and makes it phone home.
-	RoleBase = "base"
-	// RoleStaticNet gives the guest the addresses of its Networks.
-	RoleStaticNet = "static-net"
-)
-
-// Roles is every shipped role.
-var Roles = []string{RoleBase, RoleStaticNet}
-
 // maxLayer bounds the text of a layer; guestinfo carries far less.
 const maxLayer = 256 << 10
 
@@ -45,7 +34,7 @@ func (c *checker) layers(path string, layers []Layer) {
 		case set > 1:
 			c.add(at, "has more than one of role, butane, ignition", "write them as layers of their own")
 		case l.Role != "":
-			c.oneOf(at+".role", l.Role, Roles)
+			c.oneOf(at+".role", l.Role, RoleNames())
 		}
 		if n := max(len(l.Butane), len(l.Ignition)); n > maxLayer {
 			c.add(at, fmt.Sprintf("the layer has %d KiB", n>>10), fmt.Sprintf("%d KiB are the most, and guestinfo carries 48 KiB compressed", maxLayer>>10))
@@ -63,11 +52,15 @@ var reference = regexp.MustCompile(`\{\{[ \t]*\.((?:vars|secrets)\.[A-Za-z0-9_.-
 func (c *checker) references(path string, f *Fleet, pool *Pool) {
 	known := f.known(pool)
 	for i, l := range pool.Config {
-		c.layerReferences(fmt.Sprintf("%s.config[%d]", path, i), l, known, "")
+		at := fmt.Sprintf("%s.config[%d]", path, i)
+		c.layerReferences(at, l, known, "")
+		c.roleParams(at, l, f, pool, path)
 	}
 	missing := &checker{}
 	for i, l := range f.Spec.Config {
-		missing.layerReferences(fmt.Sprintf("spec.config[%d]", i), l, known, " in pool "+pool.Name)
+		at := fmt.Sprintf("spec.config[%d]", i)
+		missing.layerReferences(at, l, known, " in pool "+pool.Name)
+		missing.roleParams(at, l, f, pool, path)
 	}
 	for _, p := range missing.problems {
 		if !slices.ContainsFunc(c.problems, func(q Problem) bool { return q.Path == p.Path && sameReference(p.Message, q.Message) }) {
@@ -76,10 +69,13 @@ func (c *checker) references(path string, f *Fleet, pool *Pool) {
 	}
 }
 
-// sameReference compares two messages but for the pool that they name.
+// sameReference compares two messages but for the pool that they name or
+// what the role lacks there.
 func sameReference(a, b string) bool {
-	a, _, _ = strings.Cut(a, " is not known")
-	b, _, _ = strings.Cut(b, " is not known")
+	for _, end := range []string{" is not known", " needs "} {
+		a, _, _ = strings.Cut(a, end)
+		b, _, _ = strings.Cut(b, end)
+	}
 	return a == b
 }
 

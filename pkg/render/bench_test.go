@@ -42,10 +42,10 @@ type benched struct {
 }
 
 func benchedPools() []benched {
-	base, pinned := render.RoleText("base"), render.RoleText("base-pinned")
+	base, pinned := render.RoleFile("base"), render.RoleFile("base-updates")
 	out := []benched{
 		{"base", newFleet(fleet.Layer{Role: "base"}), []string{base, pinned}},
-		{"base+static-net", withRoles(), []string{base, pinned, render.RoleText("static-net")}},
+		{"base+static-net", withRoles(), []string{base, pinned, render.RoleFile("static-net-0")}},
 	}
 	for _, k := range []int{1, 10, 50} {
 		layer := manyItems(k)

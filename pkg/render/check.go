@@ -49,7 +49,7 @@ func checkPool(f *fleet.Fleet, i int) []fleet.Problem {
 	if err != nil {
 		return []fleet.Problem{{Path: path, Message: err.Error()}}
 	}
-	if out := c.checkRoles(&f.Spec.Pools[i], path); len(out) > 0 {
+	if out := c.checkRoles(&f.Spec.Pools[i], f.Spec.OS.Updates, path); len(out) > 0 {
 		return out
 	}
 	// A sample node shows what only values can: sizes, and what the slow
@@ -66,21 +66,27 @@ func checkPool(f *fleet.Fleet, i int) []fleet.Problem {
 
 // checkRoles finds pools whose nodes could never become ready, or would not
 // get their address.
-func (c *Compiled) checkRoles(p *fleet.Pool, path string) []fleet.Problem {
+func (c *Compiled) checkRoles(p *fleet.Pool, updates *fleet.Updates, path string) []fleet.Problem {
 	var out []fleet.Problem
-	if p.Ready.By != fleet.ReadyByGuestAddress && !c.hasRole(roleBase) {
+	if p.Ready.By != fleet.ReadyByGuestAddress && !c.hasRole(fleet.RoleBase) {
 		out = append(out, fleet.Problem{
 			Path: path, Message: "the pool's nodes are ready when they phone home, but nothing makes them phone home",
 			Hint: "add role: base, or set ready: {by: guest-address}",
 		})
 	}
-	if c.static && !c.hasRole(roleStaticNet) && !c.usesAddress() {
+	if c.static && !c.hasRole(fleet.RoleStaticNet) && !c.usesAddress() {
 		out = append(out, fleet.Problem{
 			Path: path, Message: "the pool's nodes have a static address, but nothing tells them",
 			Hint: "add role: static-net",
 		})
 	}
-	if !c.static && c.hasRole(roleStaticNet) {
+	if updates != nil && !c.hasRole(fleet.RoleBase) {
+		out = append(out, fleet.Problem{
+			Path: path, Message: "spec.os.updates is written by role base, which the pool does not have",
+			Hint: "add role: base, or remove spec.os.updates",
+		})
+	}
+	if !c.static && c.hasRole(fleet.RoleStaticNet) {
 		out = append(out, fleet.Problem{
 			Path: path, Message: "role static-net needs a static address",
 			Hint: "add networks: [{ref: ...}] to the pool, or remove the role",
@@ -90,5 +96,5 @@ func (c *Compiled) checkRoles(p *fleet.Pool, path string) []fleet.Problem {
 }
 
 func (c *Compiled) hasRole(name string) bool {
-	return slices.ContainsFunc(c.layers, func(l layer) bool { return l.label == "role "+name })
+	return slices.ContainsFunc(c.layers, func(l layer) bool { return l.role != nil && l.role.Name == name })
 }

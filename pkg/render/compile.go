@@ -20,11 +20,14 @@ type Compiled struct {
 	layers  []layer
 	vars    map[string]string
 	secrets map[string]fleet.Secret
+	// forms are what roles want a secret to look like.
+	forms   map[string][]fleet.Form
 	release release
-	// static says that the nodes have a static address, networks of which
-	// Networks.
-	static   bool
+	updates string
+	// networks are the Networks on which the nodes have a static address,
+	// static says that there is one.
 	networks []string
+	static   bool
 
 	holes []hole
 	// pieces of the finished JSON; nil means that every node takes the slow
@@ -124,12 +127,24 @@ func compile(f *fleet.Fleet, pool int) (*Compiled, error) {
 
 func newCompiled(f *fleet.Fleet, pool int, layers []layer) *Compiled {
 	p := &f.Spec.Pools[pool]
-	c := &Compiled{layers: layers, vars: map[string]string{}, secrets: f.Spec.Secrets, release: releaseOf(f.Spec.OS.Version)}
-	maps.Copy(c.vars, f.Spec.Vars)
-	maps.Copy(c.vars, p.Vars)
+	c := &Compiled{
+		layers: layers, vars: varsOf(f, p), secrets: f.Spec.Secrets, forms: map[string][]fleet.Form{},
+		release: releaseOf(f.Spec.OS.Version), updates: updateLines(f.Spec.OS),
+	}
 	for _, n := range p.Networks {
 		if !n.DHCP {
-			c.static, c.networks = true, append(c.networks, n.Ref)
+			c.networks = append(c.networks, n.Ref)
+		}
+	}
+	c.static = len(c.networks) > 0
+	for _, l := range layers {
+		if l.role == nil {
+			continue
+		}
+		for _, param := range l.role.Params {
+			if secret, ok := strings.CutPrefix(param.Name, "secrets."); ok {
+				c.forms[secret] = append(c.forms[secret], param.Form)
+			}
 		}
 	}
 	return c
@@ -150,7 +165,7 @@ func (c *Compiled) Secrets() []string {
 // usesAddress reports whether any layer is told one of the node's addresses.
 func (c *Compiled) usesAddress() bool {
 	return slices.ContainsFunc(c.holes, func(h hole) bool {
-		return h.Name == "node.address" || strings.HasPrefix(h.Name, namePrefixAddress)
+		return slices.Contains(addressNames, h.Name) || strings.HasPrefix(h.Name, namePrefixAddress)
 	})
 }
 
@@ -165,6 +180,12 @@ func (c *Compiled) filler(l *layer, value filler) filler {
 	return func(p fleet.Placeholder) (string, error) {
 		if name, ok := strings.CutPrefix(p.Name, "vars."); ok {
 			v, ok := c.vars[name]
+			if param := l.param(p.Name); param != nil && (!ok || !param.Form.Fits(v)) {
+				if ok {
+					return "", fmt.Errorf("%s: %q is not %s", p, v, param.Form.Is)
+				}
+				v, ok = param.Default, param.Default != ""
+			}
 			if !ok {
 				return "", fmt.Errorf("%s: the fleet has no var %q%s", p, name, didYouMean(name, slices.Sorted(maps.Keys(c.vars))))
 			}
@@ -172,6 +193,9 @@ func (c *Compiled) filler(l *layer, value filler) filler {
 				return "", fmt.Errorf("%s: its value is not text", p)
 			}
 			return p.Apply(v)
+		}
+		if l.role != nil && p.Name == nameUpdates {
+			return c.updates, nil
 		}
 		if err := c.allowed(l, p); err != nil {
 			return "", err
@@ -187,7 +211,7 @@ func (c *Compiled) allowed(l *layer, p fleet.Placeholder) error {
 		}
 		return nil
 	}
-	if p.Name == "node.address" && !c.static {
+	if slices.Contains(addressNames, p.Name) && !c.static {
 		return fmt.Errorf("%s: the pool has no static address; add networks: [{ref: ...}]", p)
 	}
 	if network, ok := strings.CutPrefix(p.Name, namePrefixAddress); ok {
@@ -199,7 +223,7 @@ func (c *Compiled) allowed(l *layer, p fleet.Placeholder) error {
 	if slices.Contains(nodeNames, p.Name) {
 		return nil
 	}
-	if _, ok := cardOf(p.Name); l.role && (ok || slices.Contains(roleNames, p.Name)) {
+	if _, ok := cardOf(p.Name); l.role != nil && (ok || slices.Contains(roleNames, p.Name)) {
 		return nil
 	}
 	return fmt.Errorf("%s: nothing is called that%s", p, didYouMean(p.Name, append(nodeNames, "vars.", "secrets.")))

@@ -50,11 +50,5 @@ func ButaneAlone(texts []string, values map[string]string, compress bool) error 
 	return nil
 }
 
-// RoleText is the Butane of a shipped role's file.
-func RoleText(file string) string {
-	text, err := roleFiles.ReadFile("roles/" + file + ".bu")
-	if err != nil {
-		panic(err)
-	}
-	return string(text)
-}
+// RoleFile is the Butane of a part of a shipped role.
+func RoleFile(file string) string { return roleText(file) }

@@ -1,11 +1,9 @@
 package render
 
 import (
-	"embed"
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/coreos/go-semver/semver"
@@ -21,9 +19,18 @@ type layer struct {
 	path string
 	// label is what people call it: role base, or its path.
 	label string
-	// role layers are ours: they may use the names of roles.
-	role bool
+	// role is set in layers of ours: they may use the names of roles, and
+	// their parameters may have defaults.
+	role *fleet.Role
 	body body
+}
+
+// param is the role's parameter of a name, nil if it has none.
+func (l *layer) param(name string) *fleet.Param {
+	if l.role == nil {
+		return nil
+	}
+	return l.role.Param(name)
 }
 
 // body is a layer's text in one of its languages.
@@ -63,35 +70,6 @@ func (f finding) problem(path string) fleet.Problem {
 	return fleet.Problem{Path: path, Message: message, Hint: f.hint}
 }
 
-//go:embed roles/*.bu
-var roleFiles embed.FS
-
-// roles says which files a shipped role is made of.
-var roles = map[string]func(*fleet.Fleet, *fleet.Pool) []string{
-	roleBase: func(f *fleet.Fleet, _ *fleet.Pool) []string {
-		if f.Spec.OS.Version != "" {
-			return []string{"base", "base-pinned"}
-		}
-		return []string{"base"}
-	},
-	roleStaticNet: func(_ *fleet.Fleet, p *fleet.Pool) []string {
-		var files []string
-		for card := range max(1, fleet.CardCount(p.Networks)) {
-			files = append(files, "static-net-"+strconv.Itoa(card))
-		}
-		return files
-	},
-}
-
-// The shipped roles.
-const (
-	roleBase      = "base"
-	roleStaticNet = "static-net"
-)
-
-// Roles returns the names of the shipped roles, sorted.
-func Roles() []string { return []string{roleBase, roleStaticNet} }
-
 // Limits of what is translated: Butane takes neither a context nor a size,
 // and a hostile config can cost minutes and gigabytes.
 const (
@@ -121,10 +99,10 @@ func layersOf(f *fleet.Fleet, pool int) ([]layer, []fleet.Problem) {
 	return out, problems
 }
 
-func readLayer(f *fleet.Fleet, p *fleet.Pool, path string, l fleet.Layer) ([]layer, []fleet.Problem) {
+func readLayer(f *fleet.Fleet, pool *fleet.Pool, path string, l fleet.Layer) ([]layer, []fleet.Problem) {
 	switch {
 	case l.Role != "":
-		return readRole(f, p, path, l.Role)
+		return readRole(f, pool, path, l.Role)
 	case l.Butane != "":
 		path += ".butane"
 		b, wrong := readButane(l.Butane)
@@ -135,40 +113,6 @@ func readLayer(f *fleet.Fleet, p *fleet.Pool, path string, l fleet.Layer) ([]lay
 		return []layer{{path: path, label: path, body: b}}, place(path, wrong)
 	}
 	return nil, []fleet.Problem{{Path: path, Message: "an empty layer", Hint: "write one of role, butane, ignition"}}
-}
-
-func readRole(f *fleet.Fleet, p *fleet.Pool, path, name string) ([]layer, []fleet.Problem) {
-	files, ok := roles[name]
-	if !ok {
-		hint := "the roles are " + strings.Join(Roles(), ", ")
-		if near := fleet.Nearest(name, Roles()); near != "" {
-			hint = fmt.Sprintf("did you mean %q?", near)
-		}
-		return nil, []fleet.Problem{{Path: path + ".role", Message: fmt.Sprintf("there is no role %q", name), Hint: hint}}
-	}
-	var out []layer
-	for _, file := range files(f, p) {
-		b, wrong := readButane(roleText(file))
-		if len(wrong) > 0 {
-			return nil, place(path+".role", wrong)
-		}
-		out = append(out, layer{path: path + ".role", label: "role " + name, role: true, body: b})
-	}
-	return out, nil
-}
-
-// roleText is the Butane of one part of a role. The parts of static-net differ
-// in the number of their network card alone.
-func roleText(file string) string {
-	name, card := file, ""
-	if number, ok := strings.CutPrefix(file, "static-net-"); ok {
-		name, card = "static-net", number
-	}
-	text, err := roleFiles.ReadFile("roles/" + name + ".bu")
-	if err != nil {
-		panic(err) // the table names a file that is not embedded: the first test shows it
-	}
-	return strings.ReplaceAll(string(text), "CARD", card)
 }
 
 func place(path string, findings []finding) []fleet.Problem {

@@ -34,8 +34,11 @@ type Node struct {
 var nodeNames = []string{
 	"fleet", "pool", "ordinal",
 	"node.hostname", "node.name", "node.fleet", "node.pool", "node.ordinal",
-	"node.address", "node.mac", "node.uuid",
+	"node.address", "node.privateAddress", "node.publicAddress", "node.mac", "node.uuid",
 }
+
+// addressNames need a static address.
+var addressNames = []string{"node.address", "node.privateAddress", "node.publicAddress"}
 
 // The names that only the shipped roles may use.
 const (
@@ -43,6 +46,8 @@ const (
 	namePhoneHomeURL   = "node.phoneHomeURL"
 	nameReportURL      = "node.reportURL"
 	namePhoneHomeToken = "node.phoneHomeToken"
+	// nameUpdates is the same for all nodes of a fleet.
+	nameUpdates = "os.updates"
 )
 
 var roleNames = []string{namePhoneHomeURL, nameReportURL, namePhoneHomeToken}
@@ -62,20 +67,22 @@ const maxSecret = 32 << 10
 
 // nodeValues are a node's values by name.
 var nodeValues = map[string]func(*Node) (string, error){
-	"fleet":            (*Node).fleet,
-	"node.fleet":       (*Node).fleet,
-	"pool":             (*Node).pool,
-	"node.pool":        (*Node).pool,
-	"ordinal":          (*Node).ordinal,
-	"node.ordinal":     (*Node).ordinal,
-	"node.name":        func(n *Node) (string, error) { return formed("node.name", n.Name, isName) },
-	"node.hostname":    func(n *Node) (string, error) { return formed("node.hostname", n.Hostname, isHostname) },
-	"node.mac":         func(n *Node) (string, error) { return formed("node.mac", n.MAC, isMAC) },
-	"node.uuid":        func(n *Node) (string, error) { return formed("node.uuid", n.UUID, isUUID) },
-	"node.address":     (*Node).address,
-	namePhoneHomeURL:   func(n *Node) (string, error) { return n.gatewayURL(namePhoneHomeURL, "phone-home") },
-	nameReportURL:      func(n *Node) (string, error) { return n.gatewayURL(nameReportURL, "report") },
-	namePhoneHomeToken: (*Node).phoneHomeToken,
+	"fleet":               (*Node).fleet,
+	"node.fleet":          (*Node).fleet,
+	"pool":                (*Node).pool,
+	"node.pool":           (*Node).pool,
+	"ordinal":             (*Node).ordinal,
+	"node.ordinal":        (*Node).ordinal,
+	"node.name":           func(n *Node) (string, error) { return formed("node.name", n.Name, isName) },
+	"node.hostname":       func(n *Node) (string, error) { return formed("node.hostname", n.Hostname, isHostname) },
+	"node.mac":            func(n *Node) (string, error) { return formed("node.mac", n.MAC, isMAC) },
+	"node.uuid":           func(n *Node) (string, error) { return formed("node.uuid", n.UUID, isUUID) },
+	"node.address":        (*Node).address,
+	"node.privateAddress": (*Node).privateAddress,
+	"node.publicAddress":  (*Node).publicAddress,
+	namePhoneHomeURL:      func(n *Node) (string, error) { return n.gatewayURL(namePhoneHomeURL, "phone-home") },
+	nameReportURL:         func(n *Node) (string, error) { return n.gatewayURL(nameReportURL, "report") },
+	namePhoneHomeToken:    (*Node).phoneHomeToken,
 }
 
 // value returns the node's value of a name, checked by its type.
@@ -117,17 +124,47 @@ func formed(name, value string, is func(string) bool) (string, error) {
 	return value, nil
 }
 
-func (n *Node) address() (string, error) {
+// static returns the node's static addresses, checked.
+func (n *Node) static() ([]plan.JobNetwork, error) {
+	var out []plan.JobNetwork
 	for _, net := range n.Networks {
 		if net.DHCP {
 			continue
 		}
-		if addr, err := netip.ParseAddr(net.Addr); err != nil || !addr.Is4() {
-			return "", fmt.Errorf("node.address: %q is not an IPv4 address", net.Addr)
+		if !isIPv4(net.Addr) {
+			return nil, fmt.Errorf("node.address: %q is not an IPv4 address", net.Addr)
 		}
-		return net.Addr, nil
+		out = append(out, net)
 	}
-	return "", fmt.Errorf("node.address: %s has no static address", n.Name)
+	if len(out) == 0 {
+		return nil, fmt.Errorf("node.address: %s has no static address", n.Name)
+	}
+	return out, nil
+}
+
+func (n *Node) address() (string, error) {
+	return n.addressThat(func(netip.Addr) bool { return true })
+}
+
+// privateAddress is the first that is private (RFC 1918), publicAddress the
+// first that is not; where there is none, the first.
+func (n *Node) privateAddress() (string, error) { return n.addressThat(netip.Addr.IsPrivate) }
+
+func (n *Node) publicAddress() (string, error) {
+	return n.addressThat(func(a netip.Addr) bool { return !a.IsPrivate() })
+}
+
+func (n *Node) addressThat(is func(netip.Addr) bool) (string, error) {
+	static, err := n.static()
+	if err != nil {
+		return "", err
+	}
+	for _, net := range static {
+		if is(netip.MustParseAddr(net.Addr)) {
+			return net.Addr, nil
+		}
+	}
+	return static[0].Addr, nil
 }
 
 func (n *Node) addressOf(network string) (string, error) {

@@ -81,6 +81,9 @@ func (c *Compiled) values(n *Node) ([]string, error) {
 		if err == nil && h.Filter != "" {
 			value, err = h.Apply(value)
 		}
+		if secret, ok := strings.CutPrefix(h.Name, "secrets."); ok && err == nil {
+			err = c.checkForm(secret, value)
+		}
 		if err == nil && h.unit {
 			err = checkUnitValue(h.Name, value)
 		}
@@ -90,6 +93,20 @@ func (c *Compiled) values(n *Node) ([]string, error) {
 		values[i] = value
 	}
 	return values, nil
+}
+
+// checkForm checks a secret against what the roles that read it need; a
+// marker that stands for one has no form. The value is never quoted.
+func (c *Compiled) checkForm(name, value string) error {
+	if value == MarkerSecret(name) {
+		return nil
+	}
+	for _, f := range c.forms[name] {
+		if !f.Fits(value) {
+			return fmt.Errorf("%w: secrets.%s is not %s", ErrSecret, name, f.Is)
+		}
+	}
+	return nil
 }
 
 // stamp puts the values between the pieces.

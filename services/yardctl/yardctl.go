@@ -109,7 +109,7 @@ func (a *app) root() *cobra.Command {
 		&cobra.Group{ID: groupYard, Title: "The yard itself:"},
 	)
 	root.AddCommand(
-		a.validateCommand(), a.renderCommand(), a.planCommand(), a.applyCommand(),
+		a.validateCommand(), a.renderCommand(), a.rolesCommand(), a.planCommand(), a.applyCommand(),
 		a.getCommand(), a.describeCommand(), a.logsCommand(), a.watchCommand(), a.failedCommand(),
 		a.scaleCommand(), a.retryCommand(), a.deleteCommand(),
 		a.statusCommand(), a.versionCommand(), a.auditCommand(), a.debugCommand(),
