@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -218,5 +219,6 @@ func (t *turn) config(ctx context.Context, digest string) (*Config, error) {
 	if kargs := opened.GetNetworkKargs(); kargs != "" {
 		c.GuestInfo[render.GuestInfoNetworkKargs] = kargs
 	}
+	maps.Copy(c.GuestInfo, opened.GetGuestinfoVariables())
 	return c, nil
 }

@@ -191,6 +191,9 @@ type VSphere struct {
 	Disk    Quantity `json:"disk,omitempty"`
 	// Clone is full (default) or linked.
 	Clone string `json:"clone,omitempty"`
+	// UserData is a cloud-config, a script or MIME multipart, given to
+	// coreos-cloudinit as it is, at every boot, in place of config layers.
+	UserData string `json:"userData,omitempty"`
 }
 
 // The values of VSphere.Clone.

@@ -112,6 +112,43 @@ func (c *checker) layerReferences(path string, l Layer, known []string, where st
 	}
 }
 
+// maxUserData bounds user data: guestinfo carries 48 KiB compressed.
+const maxUserData = 256 << 10
+
+// userData checks a pool that is given user data in place of a config.
+func (c *checker) userData(path string, f *Fleet, pool *Pool) {
+	text := pool.VSphere.UserData
+	if text == "" {
+		return
+	}
+	at := path + ".vsphere.userData"
+	if len(f.Spec.Config)+len(pool.Config) > 0 {
+		c.add(at, "the pool has config layers too, and a machine reads one of the two", "move the layers into the pools that have no userData")
+	}
+	if pool.Ready.By != ReadyByGuestAddress {
+		c.add(path+".ready.by", "nothing makes a pool with userData phone home", "write ready: {by: guest-address}")
+	}
+	switch begin := strings.TrimLeft(text, " \t\r\n"); {
+	case len(text) > maxUserData:
+		c.add(at, fmt.Sprintf("has %d KiB", len(text)>>10), fmt.Sprintf("%d KiB are the most, and guestinfo carries 48 KiB compressed", maxUserData>>10))
+	case strings.HasPrefix(begin, "{"), strings.HasPrefix(begin, "variant:"):
+		c.add(at, "this is a config, which Ignition reads", "write it as a layer: config: [{butane: ...}] or [{ignition: ...}]")
+	case begin != text:
+		c.add(at, "begins with white space, so that nobody knows what it is", "begin with #cloud-config or #!/bin/bash")
+	case !isUserData(text):
+		c.add(at, "is neither a cloud-config nor a script", "begin with #cloud-config, #!/bin/bash or MIME-Version: 1.0")
+	}
+}
+
+func isUserData(text string) bool {
+	for _, begin := range []string{"#cloud-config", "#!/", "MIME-Version:", "Content-Type: multipart/"} {
+		if strings.HasPrefix(text, begin) {
+			return true
+		}
+	}
+	return false
+}
+
 // hostname checks that a pool's hostname template gives each of its nodes a
 // hostname of its own that a guest can carry (RFC 1123, section 2.1).
 func (c *checker) hostname(path string, f *Fleet, pool *Pool) {

@@ -47,6 +47,9 @@ func (c *checker) pool(path string, f *Fleet, pool *Pool) {
 	c.references(path, f, pool)
 	c.ready(path+".ready", pool.Ready)
 	c.vsphere(path+".vsphere", f, pool.VSphere)
+	if pool.VSphere != nil {
+		c.userData(path, f, pool)
+	}
 }
 
 func (c *checker) networks(path string, networks []PoolNetwork) {

@@ -127,9 +127,18 @@ func (d *decision) arrived(n *Node, by string) {
 	}
 	d.move(n, FactCheckPassed, func(n *Node) {
 		n.ReadyAt, n.Boots, n.Attempt = d.now, 0, 1
-		n.Chore = ActionBlank
+		n.Chore = firstChore(p)
 		d.begin(n)
 	})
+}
+
+// firstChore is what is done on a node once it is ready: its config is taken
+// away. User data is read at every boot and stays.
+func firstChore(p *fleet.Pool) Action {
+	if p.VSphere != nil && p.VSphere.UserData != "" {
+		return ActionForget
+	}
+	return ActionBlank
 }
 
 // observe takes in what an executor sees.

@@ -66,20 +66,6 @@ func readButane(text string) (*butane, []finding) {
 	return b, nil
 }
 
-// otherLanguage names what people paste by mistake.
-func otherLanguage(text string) string {
-	text = strings.TrimLeft(text, " \t\r\n")
-	switch {
-	case strings.HasPrefix(text, "#cloud-config"):
-		return "cloud-config is not supported; write it as Butane"
-	case strings.HasPrefix(text, "#!"):
-		return "scripts are not supported; write it as a file and a unit in Butane"
-	case strings.HasPrefix(text, "MIME-Version:"), strings.HasPrefix(text, "Content-Type: multipart"):
-		return "MIME multipart user data is not supported; write Butane"
-	}
-	return ""
-}
-
 // check refuses what must not reach Butane: anchors, placeholders outside of
 // values, a wrong variant or version, too many items.
 func (b *butane) check() []finding {
@@ -88,6 +74,9 @@ func (b *butane) check() []finding {
 	}
 	if b.root.Kind != yaml.MappingNode {
 		return []finding{at(b.root, "this is not a Butane document", "it begins with variant: flatcar and version: 1.0.0")}
+	}
+	if out := notButane(b.root); len(out) > 0 {
+		return out
 	}
 	var out []finding
 	if got := lookup(b.root, "variant"); got == nil || got.Value != variant {
@@ -103,6 +92,25 @@ func (b *butane) check() []finding {
 		out = append(out, at(b.root, fmt.Sprintf("%d files, links, directories and units; the most is %d", n, maxItems), "put many files into one archive and unpack it with a unit"))
 	}
 	return out
+}
+
+// clcKeys are the keys that Container Linux Config has and Butane has not.
+var clcKeys = []string{"etcd", "flannel", "docker", "update", "locksmith", "networkd"}
+
+// notButane recognizes the languages that are YAML too and have no variant.
+func notButane(root *yaml.Node) []finding {
+	if lookup(root, "variant") != nil {
+		return nil
+	}
+	if version := lookup(root, "ignition", "version"); version != nil {
+		return []finding{at(root, "this is an Ignition config, not Butane", "write it as a layer of its own: - ignition: |")}
+	}
+	for _, key := range clcKeys {
+		if n := lookup(root, key); n != nil {
+			return []finding{at(n, "this is a Container Linux Config, which Flatcar does not read", "write variant: flatcar and version: 1.0.0, files without filesystem:, units with enabled:, and update settings as spec.os.updates")}
+		}
+	}
+	return nil
 }
 
 func at(n *yaml.Node, message, hint string) finding {

@@ -33,7 +33,11 @@ func Check(f *fleet.Fleet) []fleet.Problem {
 
 // likeness is all of a pool that its config's validity hangs on.
 func likeness(p *fleet.Pool) string {
-	text, err := json.Marshal(fleet.Pool{Hostname: p.Hostname, Networks: p.Networks, Config: p.Config, Vars: p.Vars, Ready: p.Ready})
+	like := fleet.Pool{Hostname: p.Hostname, Networks: p.Networks, Config: p.Config, Vars: p.Vars, Ready: p.Ready}
+	if p.VSphere != nil {
+		like.VSphere = &fleet.VSphere{UserData: p.VSphere.UserData}
+	}
+	text, err := json.Marshal(like)
 	if err != nil {
 		return p.Name
 	}
@@ -49,7 +53,9 @@ func checkPool(f *fleet.Fleet, i int) []fleet.Problem {
 	if err != nil {
 		return []fleet.Problem{{Path: path, Message: err.Error()}}
 	}
-	if out := c.checkRoles(&f.Spec.Pools[i], f.Spec.OS.Updates, path); len(out) > 0 {
+	if c.userData != "" {
+		path = fmt.Sprintf("spec.pools[%d].vsphere.userData", i)
+	} else if out := c.checkRoles(&f.Spec.Pools[i], f.Spec.OS.Updates, path); len(out) > 0 {
 		return out
 	}
 	// A sample node shows what only values can: sizes, and what the slow

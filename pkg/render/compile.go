@@ -24,6 +24,8 @@ type Compiled struct {
 	forms   map[string][]fleet.Form
 	release release
 	updates string
+	// userData is the whole of it in a pool with user data.
+	userData string
 	// networks are the Networks on which the nodes have a static address,
 	// static says that there is one.
 	networks []string
@@ -98,6 +100,9 @@ func Compile(f *fleet.Fleet, pool string) (*Compiled, error) {
 }
 
 func compile(f *fleet.Fleet, pool int) (*Compiled, error) {
+	if v := f.Spec.Pools[pool].VSphere; v != nil && v.UserData != "" {
+		return compileUserData(f, pool)
+	}
 	layers, problems := layersOf(f, pool)
 	if len(problems) > 0 {
 		return nil, refuse(problems)
@@ -171,7 +176,7 @@ func (c *Compiled) usesAddress() bool {
 
 // Structural reports whether placeholders stand where they change the
 // config's structure, so that every node is translated anew.
-func (c *Compiled) Structural() bool { return c.pieces == nil }
+func (c *Compiled) Structural() bool { return c.pieces == nil && c.userData == "" }
 
 // filler says what the layers may use, takes the vars from the fleet and
 // asks value for the rest. Vars are the same for every node of a pool, so

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"sync"
 )
 
@@ -34,6 +35,7 @@ func (c *Config) GuestInfo() map[string]string {
 	if c.NetworkKargs != "" {
 		out[GuestInfoNetworkKargs] = c.NetworkKargs
 	}
+	maps.Copy(out, c.Variables)
 	return out
 }
 

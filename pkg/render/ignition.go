@@ -36,7 +36,11 @@ func readIgnition(text string) (*rawIgnition, []finding) {
 		Systemd         struct{ Units []json.RawMessage }
 	}
 	if err := json.Unmarshal([]byte(text), &head); err != nil {
-		return nil, []finding{jsonFinding(text, err)}
+		f := jsonFinding(text, err)
+		if strings.HasPrefix(text, "variant:") || strings.Contains(text, "\nvariant:") {
+			f.hint = "this is Butane; write it as a layer of its own: - butane: |"
+		}
+		return nil, []finding{f}
 	}
 	if head.IgnitionVersion != nil {
 		return nil, []finding{{message: "this is an Ignition v1 config", hint: "write version 3.3.0; Flatcar no longer promises to read v1 and v2"}}

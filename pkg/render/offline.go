@@ -71,6 +71,9 @@ func OfflineKnown(f *fleet.Fleet, networks []*fleet.Network, node string, known 
 
 // render is Stamp with markers in place of the secrets that n lacks.
 func (c *Compiled) render(n *Node) (*Config, error) {
+	if c.userData != "" {
+		return c.stampUserData(n)
+	}
 	var shown []string
 	secrets := maps.Clone(n.Secrets)
 	if secrets == nil {

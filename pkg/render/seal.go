@@ -1,8 +1,6 @@
 package render
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 
 	"github.com/nats-io/nkeys"
@@ -17,6 +15,7 @@ import (
 func Seal(c *Config, siteKey string) ([]byte, error) {
 	text, err := proto.Marshal(&yardmasterv1.NodeConfig{
 		Ignition: c.Ignition, GuestinfoData: c.Encoded, GuestinfoEncoding: Encoding, NetworkKargs: c.NetworkKargs,
+		GuestinfoVariables: c.Variables,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("seal the config: %w", err)
@@ -52,8 +51,7 @@ func Open(sealed []byte, site nkeys.KeyPair, digest string) (*yardmasterv1.NodeC
 	if err := proto.Unmarshal(text, &cfg); err != nil {
 		return nil, fmt.Errorf("open config %s: %w", digest, err)
 	}
-	sum := sha256.Sum256(cfg.GetIgnition())
-	if got := hex.EncodeToString(sum[:]); got != digest {
+	if got := digestOf(cfg.GetIgnition(), cfg.GetGuestinfoVariables()); got != digest {
 		return nil, fmt.Errorf("open config %s: its content has digest %s", digest, got)
 	}
 	return &cfg, nil

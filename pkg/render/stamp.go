@@ -1,8 +1,6 @@
 package render
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -15,9 +13,13 @@ import (
 
 // Config is the finished config of one node. It may hold secrets.
 type Config struct {
-	// Ignition is the config as JSON, Digest its SHA-256 in hex.
+	// Ignition is the config as JSON, or user data if it is opaque.
 	Ignition []byte
-	Digest   string
+	Opaque   bool
+	// Variables are what coreos-cloudinit is told beside user data.
+	Variables map[string]string
+	// Digest is the SHA-256 of all of it, in hex.
+	Digest string
 	// Encoded is the same as guestinfo takes it, Size its length.
 	Encoded string
 	Size    int
@@ -29,6 +31,9 @@ type Config struct {
 
 // Stamp makes the config of a node.
 func (c *Compiled) Stamp(n Node) (*Config, error) {
+	if c.userData != "" {
+		return c.stampUserData(&n)
+	}
 	values, err := c.values(&n)
 	if err != nil {
 		return nil, err
@@ -47,8 +52,7 @@ func (c *Compiled) Stamp(n Node) (*Config, error) {
 
 // finish adds what stands beside the Ignition config.
 func (c *Compiled) finish(cfg *Config, n *Node) (err error) {
-	sum := sha256.Sum256(cfg.Ignition)
-	cfg.Digest = hex.EncodeToString(sum[:])
+	cfg.Digest = digestOf(cfg.Ignition, nil)
 	if c.static {
 		if cfg.NetworkKargs, err = n.networkKargs(); err != nil {
 			return err

@@ -46,7 +46,7 @@ an empty Network would get, so the file must hold the Network, too.`,
 	flags.StringVar(&f.node, "node", "", "the node: fleet-pool-ordinal")
 	flags.BoolVar(&f.explain, "explain", false, "say which layer gave each part")
 	flags.BoolVar(&f.withSecrets, "with-secrets", false, "fill in the secrets' values")
-	flags.BoolVar(&f.ignition, "ignition", false, "print the Ignition config alone, as the node gets it")
+	flags.BoolVar(&f.ignition, "ignition", false, "print the Ignition config (or user data) alone, as the node gets it")
 	return cmd
 }
 
@@ -146,6 +146,7 @@ type rendered struct {
 	NetworkKargs string            `json:"networkKargs"`
 	GuestInfo    map[string]string `json:"guestInfo"`
 	Ignition     json.RawMessage   `json:"ignition"`
+	UserData     string            `json:"userData,omitempty"`
 	Provenance   []renderedPart    `json:"provenance"`
 }
 
@@ -160,6 +161,9 @@ func (a *app) renderMachine(node string, cfg *render.Config) error {
 		Node: node, Digest: cfg.Digest, Size: cfg.Size, NetworkKargs: cfg.NetworkKargs,
 		GuestInfo: cfg.GuestInfo(), Ignition: cfg.Ignition, Provenance: []renderedPart{},
 	}
+	if cfg.Opaque {
+		out.Ignition, out.UserData = nil, string(cfg.Ignition)
+	}
 	for _, p := range cfg.Provenance {
 		out.Provenance = append(out.Provenance, renderedPart(p))
 	}
@@ -172,7 +176,11 @@ func (a *app) renderMachine(node string, cfg *render.Config) error {
 
 func (a *app) renderScreen(f renderFlags, cfg *render.Config) {
 	const budget = render.MaxGuestInfo
-	a.say("%-14s config of %s, sha256 %s", f.node, show.Bytes(uint64(len(cfg.Ignition))), short(cfg.Digest))
+	what := "config"
+	if cfg.Opaque {
+		what = "user data"
+	}
+	a.say("%-14s %s of %s, sha256 %s", f.node, what, show.Bytes(uint64(len(cfg.Ignition))), short(cfg.Digest))
 	a.say("  guestinfo    %s of %s (%.1f %%)", show.Bytes(uint64(cfg.Size)), show.Bytes(budget), 100*float64(cfg.Size)/budget)
 	keys := cfg.GuestInfo()
 	for _, key := range slices.Sorted(maps.Keys(keys)) {

@@ -109,6 +109,9 @@ func (s *script) pool(name string) fleet.Pool {
 	p.Networks = s.networks()
 	if s.rng.IntN(3) == 0 {
 		p.Ready.By = fleet.ReadyByGuestAddress
+		if name == "b" {
+			p.VSphere.UserData = "#cloud-config\n" // which is not blanked
+		}
 	}
 	return p
 }

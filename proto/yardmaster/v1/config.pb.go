@@ -27,7 +27,8 @@ const (
 // NodeConfig is all that a machine is given at its first boot.
 type NodeConfig struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The Ignition config (JSON); its SHA-256 is the digest in the subject.
+	// The Ignition config (JSON), or opaque user data; its SHA-256 is the digest
+	// in the subject.
 	Ignition []byte `protobuf:"bytes,1,opt,name=ignition,proto3" json:"ignition,omitempty"`
 	// The same, encoded for guestinfo.ignition.config.data.
 	GuestinfoData string `protobuf:"bytes,2,opt,name=guestinfo_data,json=guestinfoData,proto3" json:"guestinfo_data,omitempty"`
@@ -35,9 +36,12 @@ type NodeConfig struct {
 	GuestinfoEncoding string `protobuf:"bytes,3,opt,name=guestinfo_encoding,json=guestinfoEncoding,proto3" json:"guestinfo_encoding,omitempty"`
 	// The value of guestinfo.afterburn.initrd.network-kargs; empty when the
 	// node gets its address by DHCP.
-	NetworkKargs  string `protobuf:"bytes,4,opt,name=network_kargs,json=networkKargs,proto3" json:"network_kargs,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	NetworkKargs string `protobuf:"bytes,4,opt,name=network_kargs,json=networkKargs,proto3" json:"network_kargs,omitempty"`
+	// What coreos-cloudinit is told beside user data, by its guestinfo key:
+	// names and networks. The digest covers it.
+	GuestinfoVariables map[string]string `protobuf:"bytes,5,rep,name=guestinfo_variables,json=guestinfoVariables,proto3" json:"guestinfo_variables,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *NodeConfig) Reset() {
@@ -96,6 +100,13 @@ func (x *NodeConfig) GetNetworkKargs() string {
 		return x.NetworkKargs
 	}
 	return ""
+}
+
+func (x *NodeConfig) GetGuestinfoVariables() map[string]string {
+	if x != nil {
+		return x.GuestinfoVariables
+	}
+	return nil
 }
 
 // SealedConfig is a NodeConfig that only one site can read.
@@ -157,13 +168,17 @@ var File_yardmaster_v1_config_proto protoreflect.FileDescriptor
 
 const file_yardmaster_v1_config_proto_rawDesc = "" +
 	"\n" +
-	"\x1ayardmaster/v1/config.proto\x12\ryardmaster.v1\"\xa3\x01\n" +
+	"\x1ayardmaster/v1/config.proto\x12\ryardmaster.v1\"\xce\x02\n" +
 	"\n" +
 	"NodeConfig\x12\x1a\n" +
 	"\bignition\x18\x01 \x01(\fR\bignition\x12%\n" +
 	"\x0eguestinfo_data\x18\x02 \x01(\tR\rguestinfoData\x12-\n" +
 	"\x12guestinfo_encoding\x18\x03 \x01(\tR\x11guestinfoEncoding\x12#\n" +
-	"\rnetwork_kargs\x18\x04 \x01(\tR\fnetworkKargs\"8\n" +
+	"\rnetwork_kargs\x18\x04 \x01(\tR\fnetworkKargs\x12b\n" +
+	"\x13guestinfo_variables\x18\x05 \x03(\v21.yardmaster.v1.NodeConfig.GuestinfoVariablesEntryR\x12guestinfoVariables\x1aE\n" +
+	"\x17GuestinfoVariablesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"8\n" +
 	"\fSealedConfig\x12\x16\n" +
 	"\x06sender\x18\x01 \x01(\tR\x06sender\x12\x10\n" +
 	"\x03box\x18\x02 \x01(\fR\x03boxB1Z/yardmaster.dev/proto/yardmaster/v1;yardmasterv1b\x06proto3"
@@ -180,17 +195,19 @@ func file_yardmaster_v1_config_proto_rawDescGZIP() []byte {
 	return file_yardmaster_v1_config_proto_rawDescData
 }
 
-var file_yardmaster_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_yardmaster_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_yardmaster_v1_config_proto_goTypes = []any{
 	(*NodeConfig)(nil),   // 0: yardmaster.v1.NodeConfig
 	(*SealedConfig)(nil), // 1: yardmaster.v1.SealedConfig
+	nil,                  // 2: yardmaster.v1.NodeConfig.GuestinfoVariablesEntry
 }
 var file_yardmaster_v1_config_proto_depIdxs = []int32{
-	0, // [0:0] is the sub-list for method output_type
-	0, // [0:0] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	2, // 0: yardmaster.v1.NodeConfig.guestinfo_variables:type_name -> yardmaster.v1.NodeConfig.GuestinfoVariablesEntry
+	1, // [1:1] is the sub-list for method output_type
+	1, // [1:1] is the sub-list for method input_type
+	1, // [1:1] is the sub-list for extension type_name
+	1, // [1:1] is the sub-list for extension extendee
+	0, // [0:1] is the sub-list for field type_name
 }
 
 func init() { file_yardmaster_v1_config_proto_init() }
@@ -204,7 +221,7 @@ func file_yardmaster_v1_config_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_yardmaster_v1_config_proto_rawDesc), len(file_yardmaster_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
