@@ -113,7 +113,7 @@ var Roles = []Role{
 	{
 		Name:  RoleBase,
 		Does:  "its name, its updates, its report of the first boot",
-		Notes: "Writes /etc/hostname, what spec.os says about updates, and the unit that reports the first successful boot with a one-time token.",
+		Notes: "Writes /etc/hostname, what spec.os says about updates, and the units that report the first successful boot and then, about every minute, how the machine is.",
 	},
 	{
 		Name: RoleStaticNet, Does: "addresses, routes and name servers of its Networks",

@@ -211,7 +211,7 @@ func TestRoleSecretsHaveAForm(t *testing.T) {
 // be ignored by systemd with a line in a log that nobody reads.
 var unitKeys = map[string][]string{
 	"Unit":    {"Description", "Wants", "After", "Requires", "ConditionPathExists", "StartLimitIntervalSec"},
-	"Service": {"Type", "EnvironmentFile", "Environment", "ExecStart", "ExecStartPre", "ExecStartPost", "Restart", "RestartSec", "RemainAfterExit"},
+	"Service": {"Type", "EnvironmentFile", "Environment", "ExecStart", "ExecStartPre", "ExecStartPost", "Restart", "RestartSec", "RemainAfterExit", "Nice"},
 	"Install": {"WantedBy"},
 }
 
