@@ -101,7 +101,7 @@ func plugIn(ref string, files map[string]string, nics []nic, console func(string
 // ignite is the first boot of a disk: it runs Ignition. What it read is
 // blanked by keep.
 func (w *World) ignite(g *guest, vm machine, console func(string, ...any)) error {
-	if g.Disk.Ignited {
+	if g.Disk.Ignited && !g.Disk.CloudInit {
 		return nil
 	}
 	extra := map[string]string{}
@@ -114,7 +114,8 @@ func (w *World) ignite(g *guest, vm machine, console func(string, ...any)) error
 	cfg, err := readConfig(extra)
 	if errors.Is(err, errNoConfig) {
 		console("ignition[741]: INFO : %v", err)
-		g.Disk = onDisk{Ignited: true, Hostname: "localhost"}
+		console("coreos-cloudinit[812]: read the variables of guestinfo")
+		g.Disk = cloudInit(extra)
 		return nil
 	}
 	if err != nil {

@@ -55,9 +55,12 @@ type card struct {
 // onDisk is what the first boot wrote; later boots only read it.
 type onDisk struct {
 	// Ignited means that Ignition is done with this disk.
-	Ignited  bool              `json:"ignited,omitempty"`
-	Hostname string            `json:"hostname,omitempty"`
-	Networks map[string]string `json:"networks,omitempty"`
+	Ignited bool `json:"ignited,omitempty"`
+	// CloudInit means that it found no config of its own, and that
+	// coreos-cloudinit runs at every boot.
+	CloudInit bool              `json:"cloudInit,omitempty"`
+	Hostname  string            `json:"hostname,omitempty"`
+	Networks  map[string]string `json:"networks,omitempty"`
 	// PhoneHome is the unit until it succeeded, Reported whether it did.
 	PhoneHome *phoneHome `json:"phoneHome,omitempty"`
 	Reported  bool       `json:"reported,omitempty"`

@@ -44,7 +44,12 @@ func readConfig(extra map[string]string) (*types.Config, error) {
 	// Ignition takes what is no Ignition for no config, so that
 	// coreos-cloudinit can have it.
 	trimmed := bytes.TrimSpace(raw)
-	if len(trimmed) == 0 || bytes.HasPrefix(trimmed, []byte("#cloud-config")) || bytes.HasPrefix(trimmed, []byte("#!")) {
+	for _, begin := range []string{"#cloud-config", "#!", "MIME-Version:", "Content-Type: multipart/"} {
+		if bytes.HasPrefix(trimmed, []byte(begin)) {
+			return nil, errNoConfig
+		}
+	}
+	if len(trimmed) == 0 {
 		return nil, errNoConfig
 	}
 	cfg, report, err := v3_5.ParseCompatibleVersion(raw)

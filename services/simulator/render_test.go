@@ -193,3 +193,46 @@ func TestReportsAfterRestart(t *testing.T) {
 		t.Errorf("the guest says something else after the world began again:\n%s", d)
 	}
 }
+
+// User data stays in the machine, for coreos-cloudinit reads it at every boot,
+// and gives the guest the name and the address of its variables.
+func TestBootsUserData(t *testing.T) {
+	t.Parallel()
+	f := &fleet.Fleet{
+		APIVersion: fleet.APIVersion, Kind: fleet.KindFleet, Metadata: fleet.Metadata{Name: "web"},
+		Spec: fleet.FleetSpec{OS: fleet.OS{Version: "4593.2.5"}, Pools: []fleet.Pool{{
+			Name: "edge", Replicas: 1, Networks: []fleet.PoolNetwork{{Ref: "dmz"}}, Ready: fleet.Ready{By: fleet.ReadyByGuestAddress},
+			VSphere: &fleet.VSphere{Site: "dc1", UserData: "#cloud-config\nhostname: x\n"},
+		}}},
+	}
+	compiled, err := render.Compile(f, "edge")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := compiled.Stamp(render.Node{
+		Name: node, Fleet: "web", Pool: "edge", Hostname: "edge-0.example", MAC: nodeMAC,
+		Networks: []plan.JobNetwork{{Network: "dmz", Addr: nodeAddress, Prefix: 24, Gateway: "10.20.30.1"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := start(t, Config{})
+	vm, err := r.clone(t.Context(), r.template(t, "flatcar-4593.2.5"), cloneSpec{
+		name: node, folder: r.folder(t), mac: nodeMAC, extra: cfg.GuestInfo(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := r.powerOn(t.Context(), vm); err != nil {
+			t.Fatal(err)
+		}
+		m := r.machine(t, node, func(m Machine) bool { return m.Phase == PhaseUp })
+		if m.Address != nodeAddress || m.Hostname != "edge-0.example" {
+			t.Errorf("machine is %s at %s; want edge-0.example at %s", m.Hostname, m.Address, nodeAddress)
+		}
+		if err := r.powerOff(t.Context(), vm); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -30,7 +30,7 @@ func (w *World) keep(s step, now guest) bool {
 			return
 		}
 		kept = true
-		if now.Disk.Ignited && !was.Disk.Ignited {
+		if now.Disk.Ignited && !was.Disk.Ignited && !now.Disk.CloudInit {
 			ctx.Update(vm, deleteConfig(vm))
 		}
 		if now.Phase == PhaseUp && was.Phase != PhaseUp {
