@@ -186,7 +186,7 @@ func NewFleet(name string, nodes, unavailable, surge int) *Fleet {
 				VSphere: &fleet.VSphere{Site: "dc1", Cluster: "c1", Datastore: "ds1"},
 			}},
 			Rollout: fleet.Rollout{MaxUnavailable: &unavailable, MaxSurge: &surge},
-			Protect: fleet.Protect{MaxDestroyPercent: &all},
+			Protect: fleet.Protect{MaxDestroyPercent: &all, MaxCreate: &nodes},
 			Retry:   fleet.Retry{Attempts: 50},
 		},
 	}}

@@ -149,7 +149,7 @@ spec:
       replicas: %[2]d
       networks: [{ref: lan}]
       vsphere: {site: dc1, cluster: c1, datastore: ds1, folder: %[1]s, cpus: 2, memory: 4Gi, clone: linked}
-  protect: {maxDestroyPercent: 100}
+  protect: {maxDestroyPercent: 100, maxCreate: 10000}
 %[3]s`, name, nodes, more)
 }
 

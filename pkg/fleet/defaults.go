@@ -11,6 +11,7 @@ const (
 	DefaultReadyTimeout      = 10 * time.Minute
 	DefaultMaxUnavailable    = 1
 	DefaultMaxDestroyPercent = 30
+	DefaultMaxCreate         = 100
 	DefaultAttempts          = 5
 	DefaultBackoff           = 5 * time.Second
 	DefaultMaxBackoff        = 5 * time.Minute
@@ -29,6 +30,9 @@ func (f *Fleet) WithDefaults() *Fleet {
 	out.Spec.Retry = f.Spec.Retry.withDefaults()
 	if out.Spec.Protect.MaxDestroyPercent == nil {
 		out.Spec.Protect.MaxDestroyPercent = new(DefaultMaxDestroyPercent)
+	}
+	if out.Spec.Protect.MaxCreate == nil {
+		out.Spec.Protect.MaxCreate = new(DefaultMaxCreate)
 	}
 	out.Spec.Pools = slices.Clone(f.Spec.Pools)
 	for i := range out.Spec.Pools {

@@ -218,9 +218,12 @@ type Rollout struct {
 type Protect struct {
 	// Deletion refuses to delete the fleet.
 	Deletion bool `json:"deletion,omitempty"`
-	// MaxDestroyPercent is the most of a fleet's nodes that one apply may
+	// MaxDestroyPercent is the most of a fleet's nodes that one command may
 	// destroy (replacements count), default 30; a command may override it.
 	MaxDestroyPercent *int `json:"maxDestroyPercent,omitempty"`
+	// MaxCreate is the most nodes by which one apply or scale may let the
+	// fleet grow, default 100; a command may override it.
+	MaxCreate *int `json:"maxCreate,omitempty"`
 }
 
 // Retry bounds the attempts of a node.

@@ -17,6 +17,8 @@ const (
 	MaxNameLength = 40
 	// MaxReplicas bounds a pool.
 	MaxReplicas = 10000
+	// maxGrowth bounds spec.protect.maxCreate: more than any yard holds.
+	maxGrowth = 1000000
 	// maxHostname is Linux's HOST_NAME_MAX less one: a DNS label.
 	maxHostname = 63
 	// ordinalDigits are reserved in names: surge takes ordinals beyond
@@ -164,6 +166,7 @@ func (c *checker) rollout(spec *FleetSpec) {
 
 func (c *checker) protect(p Protect) {
 	c.optional("spec.protect.maxDestroyPercent", p.MaxDestroyPercent, 100)
+	c.optional("spec.protect.maxCreate", p.MaxCreate, maxGrowth)
 }
 
 // optional checks a number that may be left out.

@@ -20,7 +20,7 @@ func (d *decision) applyFleet(c *Command) *Receipt {
 	if d.observing() {
 		return refuse(RefusedBrake, observesOnly)
 	}
-	p := preview(d.w, doc, c.ApplyFleet.MaxDestroyPercent, d.now)
+	p := preview(d.w, doc, c.ApplyFleet.Brakes, d.now)
 	if moved := d.moved(&p, c.ApplyFleet.PlanBasis); moved != nil {
 		return moved
 	}

@@ -22,15 +22,23 @@ func (d *differ) causes(n *Node) []string {
 }
 
 func causes(was, now *fleet.Fleet, poolName string) []string {
-	var out []string
 	path := "spec.pools[" + poolName + "]"
 	oldPool, _ := was.Pool(poolName)
 	newPool, ok := now.Pool(poolName)
 	if !ok || oldPool == nil {
 		return []string{path + ": no longer in the spec"}
 	}
-	compare(&out, "spec", shared(was), shared(now))
-	compare(&out, path, own(oldPool), own(newPool))
+	var fields []FieldChange
+	compare(&fields, "spec", shared(was), shared(now))
+	compare(&fields, path, own(oldPool), own(newPool))
+	return lines(fields)
+}
+
+func lines(fields []FieldChange) []string {
+	var out []string
+	for _, f := range fields {
+		out = append(out, f.String())
+	}
 	return out
 }
 
@@ -61,34 +69,78 @@ func plain(v any, without ...string) any {
 	return out
 }
 
-// compare adds a line for every leaf in which two values differ.
-func compare(out *[]string, path string, a, b any) {
+// FieldChange is one field in which two documents differ.
+type FieldChange struct {
+	// Path is the field: spec.pools[edge].vsphere.cpus.
+	Path string
+	// Was and Now are the values; an empty one is not set. They may have
+	// several lines.
+	Was, Now string
+}
+
+// Differences returns the fields in which two documents of one kind differ,
+// in the order of their paths. Elements of lists that have names are compared
+// by name.
+func Differences(was, now fleet.Document) []FieldChange {
+	var out []FieldChange
+	compare(&out, "", plain(was), plain(now))
+	return out
+}
+
+// compare adds every leaf in which two values differ.
+func compare(out *[]FieldChange, path string, a, b any) {
 	am, aok := a.(map[string]any)
 	bm, bok := b.(map[string]any)
 	if aok && bok {
-		keys := slices.Sorted(maps.Keys(am))
-		for k := range bm {
-			if _, ok := am[k]; !ok {
-				keys = append(keys, k)
-			}
-		}
-		slices.Sort(keys)
-		for _, k := range keys {
-			compare(out, path+"."+k, am[k], bm[k])
+		for _, k := range slices.Sorted(maps.Keys(both(am, bm))) {
+			compare(out, strings.TrimPrefix(path+"."+k, "."), am[k], bm[k])
 		}
 		return
 	}
 	al, aok := a.([]any)
 	bl, bok := b.([]any)
 	if aok && bok {
-		for i := range max(len(al), len(bl)) {
-			compare(out, fmt.Sprintf("%s[%d]", path, i), at(al, i), at(bl, i))
-		}
+		compareLists(out, path, al, bl)
 		return
 	}
 	if x, y := show(a), show(b); x != y {
-		*out = append(*out, cause(path, a, b))
+		*out = append(*out, FieldChange{Path: path, Was: x, Now: y})
 	}
+}
+
+func compareLists(out *[]FieldChange, path string, a, b []any) {
+	an, aok := named(a)
+	bn, bok := named(b)
+	if aok && bok {
+		for _, k := range slices.Sorted(maps.Keys(both(an, bn))) {
+			compare(out, path+"["+k+"]", an[k], bn[k])
+		}
+		return
+	}
+	for i := range max(len(a), len(b)) {
+		compare(out, fmt.Sprintf("%s[%d]", path, i), at(a, i), at(b, i))
+	}
+}
+
+// both has the keys of two maps.
+func both(a, b map[string]any) map[string]any {
+	out := maps.Clone(a)
+	maps.Copy(out, b)
+	return out
+}
+
+// named returns the elements of a list by their names, if all have one.
+func named(list []any) (map[string]any, bool) {
+	out := map[string]any{}
+	for _, e := range list {
+		m, _ := e.(map[string]any)
+		name, ok := m["name"].(string)
+		if !ok {
+			return nil, false
+		}
+		out[name] = e
+	}
+	return out, len(out) == len(list)
 }
 
 func at(list []any, i int) any {
@@ -98,23 +150,24 @@ func at(list []any, i int) any {
 	return nil
 }
 
-// cause writes one difference in a line; of long texts it only says that they
-// changed.
-func cause(path string, a, b any) string {
-	if a == nil {
-		return path + " is new"
+// String writes the difference in a line; of long texts it only says that
+// they changed.
+func (c FieldChange) String() string {
+	switch {
+	case c.Was == "":
+		return c.Path + " is new"
+	case c.Now == "":
+		return c.Path + " is gone"
+	case len(c.Was)+len(c.Now) > 80 || strings.Contains(c.Was+c.Now, "\n"):
+		return c.Path + " changes"
 	}
-	if b == nil {
-		return path + " is gone"
-	}
-	x, y := show(a), show(b)
-	if len(x)+len(y) > 80 || strings.Contains(x+y, "\n") {
-		return path + " changes"
-	}
-	return path + " " + x + " -> " + y
+	return c.Path + " " + c.Was + " -> " + c.Now
 }
 
 func show(v any) string {
+	if v == nil {
+		return ""
+	}
 	if s, ok := v.(string); ok {
 		return s
 	}

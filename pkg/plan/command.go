@@ -113,6 +113,9 @@ func (d *decision) scale(c *Scale) *Receipt {
 	if was == c.Target {
 		return accept(f.record.Revision, "target of %s/%s is %d already", f.name, c.Pool, was)
 	}
+	if refusal := f.braked(c.Brakes, f.scaled(c.Pool, c.Target)); refusal != nil {
+		return refusal
+	}
 	r := d.fleet(f)
 	r.Targets[c.Pool] = c.Target
 	d.trim(f)
@@ -192,6 +195,9 @@ func (d *decision) retryNodes(c *RetryNodes) *Receipt {
 	if refusal != nil {
 		return refusal
 	}
+	if refusal := f.braked(Brakes{MaxDestroyPercent: c.MaxDestroyPercent}, deed{destroys: f.remade(keys, c.Altogether)}); refusal != nil {
+		return refusal
+	}
 	for i, key := range keys {
 		if d.left -= 2; d.left < 0 { // a retry writes much
 			return accept(f.record.Revision, "%d of %s tried again; ask again for the rest", i, nodes(len(keys)))
@@ -215,6 +221,22 @@ func (d *decision) retry(n *Node) {
 		d.destroy(n)
 	})
 	d.drained(n)
+}
+
+// remade counts the machines that a retry destroys for the sake of a new one;
+// one that was never seen to exist is none. If these keys are not all that is
+// meant, the others are taken to be like them.
+func (f *fleetState) remade(keys []string, altogether int) int {
+	count := 0
+	for _, key := range keys {
+		if n := f.node(key); n.State == Failed && n.Goal == Present && n.MachineID != "" {
+			count++
+		}
+	}
+	if altogether > len(keys) {
+		count = count * altogether / max(1, len(keys))
+	}
+	return count
 }
 
 // retryable are the keys of the nodes that the command means.

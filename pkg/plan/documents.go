@@ -34,21 +34,32 @@ func (d *decision) applyNetwork(doc *fleet.Network) *Receipt {
 	if old != nil && equal(&old.Document, doc) {
 		return accept(0, "Network %s is so already", name)
 	}
+	if refusal := d.w.outOfSubnet(doc); refusal != nil {
+		return refusal
+	}
+	d.put("network/"+name, &Network{Document: *doc, At: d.now})
+	return accept(0, "Network %s is set", name)
+}
+
+// outOfSubnet refuses a Network whose subnet no longer holds an address that
+// a node has.
+func (w *World) outOfSubnet(doc *fleet.Network) *Receipt {
 	subnet, err := netip.ParsePrefix(doc.Spec.Subnet)
 	if err != nil {
 		return refuse(RefusedInvalid, fmt.Sprintf("spec.subnet: %q is not a prefix; write 10.0.0.0/24", doc.Spec.Subnet))
 	}
-	if n := d.w.networks[name]; n != nil {
-		for a, c := range n.held.all {
-			addr := formatAddress(a)
-			if !subnet.Contains(netip.MustParseAddr(addr)) {
-				return refuse(RefusedInUse, fmt.Sprintf("spec.subnet: %s is held by %s-%s and not in %s",
-					addr, c.Fleet, c.Node, subnet))
-			}
+	n := w.networks[doc.Metadata.Name]
+	if n == nil {
+		return nil
+	}
+	for a, c := range n.held.all {
+		addr := formatAddress(a)
+		if !subnet.Contains(netip.MustParseAddr(addr)) {
+			return refuse(RefusedInUse, fmt.Sprintf("spec.subnet: %s is held by %s-%s and not in %s",
+				addr, c.Fleet, c.Node, subnet))
 		}
 	}
-	d.put("network/"+name, &Network{Document: *doc, At: d.now})
-	return accept(0, "Network %s is set", name)
+	return nil
 }
 
 // flawed refuses a document that is not valid. Whoever sent it should have

@@ -51,8 +51,13 @@ type ApplyFleet struct {
 	// PlanBasis, if not empty, is the World's Basis that the accepted plan
 	// was computed from; the planner refuses if it moved.
 	PlanBasis string
-	// MaxDestroyPercent overrides the fleet's brake for this command.
+	Brakes
+}
+
+// Brakes, as far as they are set, override the fleet's for one command.
+type Brakes struct {
 	MaxDestroyPercent *int
+	MaxCreate         *int
 }
 
 // DeleteFleet removes a fleet with all its nodes.
@@ -73,6 +78,7 @@ type Scale struct {
 	Target int
 	// Basis, if set, is the target that the asker saw; refused if it moved.
 	Basis *int
+	Brakes
 }
 
 // RetryNodes takes failed nodes out of the dead-letter list and tries again.
@@ -81,6 +87,11 @@ type RetryNodes struct {
 	Nodes []string
 	// Reason, if set, picks only nodes that failed for it.
 	Reason fault.Reason
+	// Altogether is how many nodes the asker means, if he names them in
+	// several commands: the brake counts them all.
+	Altogether int
+	// MaxDestroyPercent overrides the fleet's brake for this command.
+	MaxDestroyPercent *int
 }
 
 // PhoneHome is a node's own word that it booted.

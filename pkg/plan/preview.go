@@ -33,9 +33,11 @@ type Plan struct {
 	Deletes  int
 	// Present counts the nodes before; Destroys those of them whose machine
 	// goes, which the brake limits to DestroyLimit per cent.
-	Present        int
-	Destroys       int
-	DestroyLimit   int
+	Present      int
+	Destroys     int
+	DestroyLimit int
+	// CreateLimit is the most nodes that may be made without being confirmed.
+	CreateLimit    int
 	MaxUnavailable int
 	MaxSurge       int
 	// Code and Refusals say why the apply would be refused; empty if it
@@ -47,10 +49,7 @@ type Plan struct {
 
 // DestroyPercent is the share of the present nodes that the plan destroys.
 func (p *Plan) DestroyPercent() float64 {
-	if p.Present == 0 {
-		return 0
-	}
-	return 100 * float64(p.Destroys) / float64(p.Present)
+	return percent(p.Destroys, p.Present)
 }
 
 // Summary counts what the plan does, in a line.
@@ -73,20 +72,18 @@ func (p *Plan) Summary() string {
 // Preview says what applying the document would do now. It reads the World
 // only.
 func Preview(w *World, doc *fleet.Fleet, now time.Time) Plan {
-	return preview(w, doc, nil, now)
+	return preview(w, doc, Brakes{}, now)
 }
 
-// PreviewWith is Preview with the brake overridden, as an apply may.
-func PreviewWith(w *World, doc *fleet.Fleet, maxDestroyPercent int, now time.Time) Plan {
-	return preview(w, doc, &maxDestroyPercent, now)
+// PreviewWith is Preview with the brakes overridden, as an apply may.
+func PreviewWith(w *World, doc *fleet.Fleet, b Brakes, now time.Time) Plan {
+	return preview(w, doc, b, now)
 }
 
-func preview(w *World, doc *fleet.Fleet, limit *int, now time.Time) Plan {
+func preview(w *World, doc *fleet.Fleet, b Brakes, now time.Time) Plan {
 	d := newDiffer(w, doc)
-	p := Plan{Fleet: doc.Metadata.Name, DestroyLimit: *d.next.Spec.Protect.MaxDestroyPercent}
-	if limit != nil {
-		p.DestroyLimit = *limit
-	}
+	limits := b.over(d.next.Spec.Protect)
+	p := Plan{Fleet: doc.Metadata.Name, DestroyLimit: *limits.MaxDestroyPercent, CreateLimit: *limits.MaxCreate}
 	p.MaxUnavailable, p.MaxSurge = *d.next.Spec.Rollout.MaxUnavailable, *d.next.Spec.Rollout.MaxSurge
 	if p.Code, p.Refusals = d.refusals(); p.Code != "" {
 		return p
@@ -102,7 +99,7 @@ func preview(w *World, doc *fleet.Fleet, limit *int, now time.Time) Plan {
 	p.Basis = strconv.FormatInt(now.UnixMilli(), 10) + "-" + digest
 	p.ID = shortHash(digest, string(canonical(doc)))
 	d.notes(&p)
-	d.brake(&p)
+	p.brake()
 	return p
 }
 
@@ -190,16 +187,4 @@ func (d *differ) notes(p *Plan) {
 				name, free, need[name]))
 		}
 	}
-}
-
-// brake refuses a plan that destroys too much at once. One node may always
-// go: in a small fleet every percentage is large.
-func (d *differ) brake(p *Plan) {
-	if p.Destroys <= 1 || p.Destroys*100 <= p.DestroyLimit*p.Present {
-		return
-	}
-	p.Code = RefusedBrake
-	p.Refusals = []string{fmt.Sprintf(
-		"this destroys %d of %d nodes (%.1f %%), the limit is %d %%; raise spec.protect.maxDestroyPercent, or allow it once: --max-destroy-percent %d",
-		p.Destroys, p.Present, p.DestroyPercent(), p.DestroyLimit, (p.Destroys*100+p.Present-1)/p.Present)}
 }

@@ -88,11 +88,11 @@ type story struct {
 
 // verbs are the words of a script.
 var verbs = map[string]func(s *story, args []string){
-	"apply":   (*story).apply,  // FILE [basis] [destroy PERCENT]
+	"apply":   (*story).apply,  // FILE [basis] [destroy PERCENT] [create NODES]
 	"plan":    (*story).plan,   // FILE
-	"scale":   (*story).scale,  // POOL TARGET [BASIS]
+	"scale":   (*story).scale,  // POOL TARGET [BASIS] [destroy PERCENT] [create NODES]
 	"delete":  (*story).delete, // [Site NAME | Network NAME]
-	"retry":   (*story).retry,  // [KEY... | REASON]
+	"retry":   (*story).retry,  // [KEY...] [destroy PERCENT]
 	"run":     func(s *story, _ []string) { s.run() },
 	"work":    func(s *story, _ []string) { s.work() },
 	"wait":    (*story).pass, // DURATION
@@ -189,14 +189,12 @@ func (s *story) apply(args []string) {
 	}
 	f, _ := doc.(*fleet.Fleet)
 	a := &ApplyFleet{Document: *f}
-	for i, word := range args {
+	for _, word := range args {
 		if word == "basis" {
 			a.PlanBasis = s.basis
 		}
-		if word == "destroy" {
-			a.MaxDestroyPercent = new(s.number(args[i+1]))
-		}
 	}
+	a.Brakes = s.brakes(args)
 	s.fleet = f.Metadata.Name
 	s.command(s.fleet, Command{ApplyFleet: a})
 }
@@ -210,7 +208,16 @@ func (s *story) number(word string) int {
 }
 
 func (s *story) plan(args []string) {
-	f, _ := s.document(args[0]).(*fleet.Fleet)
+	doc := s.document(args[0])
+	if n, ok := doc.(*fleet.Network); ok {
+		s.documentPlan(PreviewNetwork(s.w, n))
+		return
+	}
+	if d, ok := doc.(*fleet.Site); ok {
+		s.documentPlan(PreviewSite(s.w, d))
+		return
+	}
+	f, _ := doc.(*fleet.Fleet)
 	p := Preview(s.w, f, s.now)
 	s.basis = p.Basis
 	fmt.Fprintf(&s.out, "  revision %d -> %d, plan %s: %s; destroys %d of %d\n", p.From, p.To, p.ID, p.Summary(), p.Destroys, p.Present)
@@ -226,9 +233,19 @@ func (s *story) plan(args []string) {
 	}
 }
 
+func (s *story) documentPlan(p DocumentPlan) {
+	if p.New {
+		s.out.WriteString("  new\n")
+	}
+	for _, words := range append(append(lines(p.Causes), p.Effects...), p.Refusals...) {
+		fmt.Fprintf(&s.out, "    %s\n", words)
+	}
+}
+
 func (s *story) scale(args []string) {
 	c := &Scale{Pool: args[0], Target: s.number(args[1])}
-	if len(args) > 2 {
+	c.Brakes = s.brakes(args)
+	if len(args) > 2 && c.Brakes == (Brakes{}) {
 		c.Basis = new(s.number(args[2]))
 	}
 	s.command(s.fleet, Command{Scale: c})
@@ -242,7 +259,29 @@ func (s *story) delete(args []string) {
 	s.command(s.fleet, Command{DeleteFleet: &DeleteFleet{Name: s.fleet}})
 }
 
-func (s *story) retry(args []string) { s.command(s.fleet, Command{Retry: &RetryNodes{Nodes: args}}) }
+func (s *story) retry(args []string) {
+	r := &RetryNodes{MaxDestroyPercent: s.brakes(args).MaxDestroyPercent}
+	for _, word := range args {
+		if word == "destroy" {
+			break
+		}
+		r.Nodes = append(r.Nodes, word)
+	}
+	s.command(s.fleet, Command{Retry: r})
+}
+
+// brakes reads what the end of a line overrides.
+func (s *story) brakes(args []string) (b Brakes) {
+	for i, word := range args {
+		switch word {
+		case "destroy":
+			b.MaxDestroyPercent = new(s.number(args[i+1]))
+		case "create":
+			b.MaxCreate = new(s.number(args[i+1]))
+		}
+	}
+	return b
+}
 
 func (s *story) pass(args []string) {
 	d, err := time.ParseDuration(args[0])

@@ -63,6 +63,7 @@ func testFleet(pools ...fleet.Pool) fleet.Fleet {
 	f := fleet.Fleet{APIVersion: fleet.APIVersion, Kind: fleet.KindFleet, Metadata: fleet.Metadata{Name: "web"}}
 	f.Spec.Config = []fleet.Layer{{Role: "base"}}
 	f.Spec.Pools = pools
+	f.Spec.Protect.MaxCreate = new(1000000)
 	return f
 }
 

@@ -20,7 +20,8 @@ func Command(c *plan.Command) (Message, error) {
 			return Message{}, err
 		}
 		m.What = &ymv1.Command_ApplyFleet{ApplyFleet: &ymv1.ApplyFleet{
-			Document: doc, PlanBasis: c.ApplyFleet.PlanBasis, MaxDestroyPercent: optional(c.ApplyFleet.MaxDestroyPercent),
+			Document: doc, PlanBasis: c.ApplyFleet.PlanBasis,
+			MaxDestroyPercent: optional(c.ApplyFleet.MaxDestroyPercent), MaxCreate: optional(c.ApplyFleet.MaxCreate),
 		}}
 	case c.ApplyNetwork != nil:
 		doc, err := document(c.ApplyNetwork)
@@ -54,9 +55,13 @@ func smallCommand(c *plan.Command, m *ymv1.Command) error {
 	case c.Scale != nil:
 		m.What = &ymv1.Command_Scale{Scale: &ymv1.ScalePool{
 			Pool: c.Scale.Pool, Target: int32(c.Scale.Target), Basis: optional(c.Scale.Basis),
+			MaxDestroyPercent: optional(c.Scale.MaxDestroyPercent), MaxCreate: optional(c.Scale.MaxCreate),
 		}}
 	case c.Retry != nil:
-		m.What = &ymv1.Command_Retry{Retry: &ymv1.RetryNodes{Nodes: c.Retry.Nodes, Reason: string(c.Retry.Reason)}}
+		m.What = &ymv1.Command_Retry{Retry: &ymv1.RetryNodes{
+			Nodes: c.Retry.Nodes, Reason: string(c.Retry.Reason),
+			Altogether: int32(c.Retry.Altogether), MaxDestroyPercent: optional(c.Retry.MaxDestroyPercent),
+		}}
 	case c.PhoneHome != nil:
 		p := c.PhoneHome
 		m.What = &ymv1.Command_PhoneHome{PhoneHome: &ymv1.PhoneHome{
@@ -79,7 +84,7 @@ func DecodeCommand(typ, version string, body []byte) (*plan.Command, error) {
 	switch w := m.GetWhat().(type) {
 	case *ymv1.Command_ApplyFleet:
 		c.ApplyFleet = &plan.ApplyFleet{
-			PlanBasis: w.ApplyFleet.GetPlanBasis(), MaxDestroyPercent: optionalInt(w.ApplyFleet.MaxDestroyPercent),
+			PlanBasis: w.ApplyFleet.GetPlanBasis(), Brakes: brakes(w.ApplyFleet.MaxDestroyPercent, w.ApplyFleet.MaxCreate),
 		}
 		return c, undocument(w.ApplyFleet.GetDocument(), &c.ApplyFleet.Document)
 	case *ymv1.Command_ApplyNetwork:
@@ -95,9 +100,15 @@ func DecodeCommand(typ, version string, body []byte) (*plan.Command, error) {
 	case *ymv1.Command_Place:
 		c.Place = &plan.PlaceFleet{Name: w.Place.GetName()}
 	case *ymv1.Command_Scale:
-		c.Scale = &plan.Scale{Pool: w.Scale.GetPool(), Target: int(w.Scale.GetTarget()), Basis: optionalInt(w.Scale.Basis)}
+		c.Scale = &plan.Scale{
+			Pool: w.Scale.GetPool(), Target: int(w.Scale.GetTarget()), Basis: optionalInt(w.Scale.Basis),
+			Brakes: brakes(w.Scale.MaxDestroyPercent, w.Scale.MaxCreate),
+		}
 	case *ymv1.Command_Retry:
-		c.Retry = &plan.RetryNodes{Nodes: w.Retry.GetNodes(), Reason: reason(w.Retry.GetReason())}
+		c.Retry = &plan.RetryNodes{
+			Nodes: w.Retry.GetNodes(), Reason: reason(w.Retry.GetReason()),
+			Altogether: int(w.Retry.GetAltogether()), MaxDestroyPercent: optionalInt(w.Retry.MaxDestroyPercent),
+		}
 	case *ymv1.Command_PhoneHome:
 		p := w.PhoneHome
 		c.PhoneHome = &plan.PhoneHome{
@@ -108,6 +119,10 @@ func DecodeCommand(typ, version string, body []byte) (*plan.Command, error) {
 		return nil, fmt.Errorf("command %s asks for something that this release does not know", c.ID)
 	}
 	return c, nil
+}
+
+func brakes(destroy, create *int32) plan.Brakes {
+	return plan.Brakes{MaxDestroyPercent: optionalInt(destroy), MaxCreate: optionalInt(create)}
 }
 
 // Result encodes a worker's answer.

@@ -19,7 +19,7 @@ func (g *Gateway) Scale(ctx context.Context, req *connect.Request[v1.ScaleReques
 	if m.GetTarget() < 0 {
 		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("target %d: write 0 or more", m.GetTarget()))
 	}
-	scale := &plan.Scale{Pool: m.GetPool(), Target: int(m.GetTarget())}
+	scale := &plan.Scale{Pool: m.GetPool(), Target: int(m.GetTarget()), Brakes: brakes(m.MaxDestroyPercent, m.MaxCreate)}
 	if m.Basis != nil {
 		scale.Basis = new(int(m.GetBasis()))
 	}
@@ -29,7 +29,9 @@ func (g *Gateway) Scale(ctx context.Context, req *connect.Request[v1.ScaleReques
 // Retry takes failed nodes out of the dead-letter list.
 func (g *Gateway) Retry(ctx context.Context, req *connect.Request[v1.RetryRequest]) (*connect.Response[v1.CommandResponse], error) {
 	m := req.Msg
-	retry := &plan.RetryNodes{Reason: fault.Reason(m.GetReason())}
+	retry := &plan.RetryNodes{
+		Reason: fault.Reason(m.GetReason()), Altogether: int(m.GetAltogether()), MaxDestroyPercent: brakes(m.MaxDestroyPercent, nil).MaxDestroyPercent,
+	}
 	for _, name := range m.GetNodes() {
 		key, ok := keyOf(m.GetFleet(), name)
 		if !ok {

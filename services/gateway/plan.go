@@ -48,23 +48,41 @@ func (g *Gateway) Plan(_ context.Context, req *connect.Request[v1.PlanRequest]) 
 }
 
 func preview(w *plan.World, f *fleet.Fleet, req *v1.PlanRequest, now time.Time) plan.Plan {
-	if req.MaxDestroyPercent != nil {
-		return plan.PreviewWith(w, f, int(req.GetMaxDestroyPercent()), now)
+	return plan.PreviewWith(w, f, brakes(req.MaxDestroyPercent, req.MaxCreate), now)
+}
+
+// brakes are those that a request overrides.
+func brakes(destroyPercent, create *int32) plan.Brakes {
+	var b plan.Brakes
+	if destroyPercent != nil {
+		b.MaxDestroyPercent = new(int(*destroyPercent))
 	}
-	return plan.Preview(w, f, now)
+	if create != nil {
+		b.MaxCreate = new(int(*create))
+	}
+	return b
 }
 
 // planDocument says what happens to a Site or Network.
 func planDocument(w *plan.World, d fleet.Document) *v1.DocumentPlan {
-	out := &v1.DocumentPlan{Kind: string(d.DocumentKind()), Name: d.DocumentName(), Action: actionCreate}
-	old, err := findDocument(w, out.GetKind(), out.GetName())
-	if err != nil {
-		return out
+	out := &v1.DocumentPlan{Kind: string(d.DocumentKind()), Name: d.DocumentName(), Action: actionChange}
+	var p plan.DocumentPlan
+	switch d := d.(type) {
+	case *fleet.Site:
+		p = plan.PreviewSite(w, d)
+	case *fleet.Network:
+		p = plan.PreviewNetwork(w, d)
 	}
-	out.Causes = differences(old, d)
-	if out.Action = actionChange; len(out.GetCauses()) == 0 {
+	switch {
+	case p.New:
+		out.Action = actionCreate
+	case len(p.Causes) == 0:
 		out.Action = actionKeep
 	}
+	for _, c := range p.Causes {
+		out.Causes = append(out.Causes, c.String())
+	}
+	out.Effects, out.Code, out.Refusals = p.Effects, p.Code, p.Refusals
 	return out
 }
 
@@ -76,6 +94,7 @@ func viewPlan(p plan.Plan) *v1.FleetPlan {
 		Destroys: int32(p.Destroys), DestroyPercent: p.DestroyPercent(), DestroyLimitPercent: int32(p.DestroyLimit),
 		Code: p.Code, Refusals: p.Refusals, Notes: p.Notes,
 		Keep: int32(p.Keep), Present: int32(p.Present), Summary: p.Summary(),
+		Creates: int32(p.Creates), CreateLimit: int32(p.CreateLimit),
 	}
 	for i := range p.Changes {
 		c := &p.Changes[i]

@@ -69,7 +69,7 @@ func TestPlanOfNetwork(t *testing.T) {
 	f.apply(t, "", network)
 	for range 2 {
 		got := f.plan(t, strings.ReplaceAll(network, "10.0.0.200", "10.0.0.100")).GetDocuments()[0].GetCauses()
-		want := []string{`spec.range "10.0.0.10-10.0.0.200" -> "10.0.0.10-10.0.0.100"`}
+		want := []string{"spec.range 10.0.0.10-10.0.0.200 -> 10.0.0.10-10.0.0.100"}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("causes (-want +got):\n%s", diff)
 		}

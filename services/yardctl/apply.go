@@ -2,6 +2,7 @@ package yardctl
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -36,7 +37,7 @@ type applyFlags struct {
 	files []string
 	plan  string
 	yes   bool
-	brake *int32
+	brakes
 }
 
 func (a *app) applyCommand() *cobra.Command {
@@ -48,19 +49,20 @@ plan that was shown: when something moved in between, the planner refuses.`,
 		Example: `  yardctl apply -f web.yaml
   yardctl apply -f web.yaml --yes --wait --timeout 10m
   yardctl apply --plan 7f3c
-  yardctl apply -f web.yaml --max-destroy-percent 60`,
+  yardctl apply -f web.yaml --max-destroy-percent 60
+  yardctl apply -f web.yaml --max-create 500`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			f.brake = brakeOf(cmd)
+			f.read(cmd)
 			return a.apply(cmd.Context(), f)
 		},
 	}
 	filesFlag(cmd, &f.files)
-	f.add(cmd)
+	f.waitFlags.add(cmd)
 	flags := cmd.Flags()
 	flags.BoolVarP(&f.yes, "yes", "y", false, "do not ask")
 	flags.StringVar(&f.plan, "plan", "", "apply the plan with this number, which was shown before")
-	brakeFlag(cmd)
+	f.brakes.add(cmd)
 	cmd.MarkFlagsMutuallyExclusive("filename", "plan")
 	return cmd
 }
@@ -70,8 +72,8 @@ func (a *app) apply(ctx context.Context, f applyFlags) error {
 	if err != nil || req == nil {
 		return err
 	}
-	if f.plan != "" && f.brake != nil {
-		req.MaxDestroyPercent = f.brake
+	if f.plan != "" {
+		req.MaxDestroyPercent, req.MaxCreate = cmp.Or(f.destroy, req.MaxDestroyPercent), cmp.Or(f.create, req.MaxCreate)
 	}
 	// Drawn here, so that sending it again is harmless.
 	req.CommandId = rand.Text()
@@ -105,7 +107,7 @@ func (a *app) applyRequest(ctx context.Context, f applyFlags) (*yardmasterv1.App
 	if f.plan != "" {
 		return a.kept(f.plan)
 	}
-	p, err := a.plan(ctx, f.files, f.brake)
+	p, err := a.plan(ctx, f.files, f.brakes)
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +131,7 @@ func (a *app) applyRequest(ctx context.Context, f applyFlags) (*yardmasterv1.App
 			return nil, err
 		}
 	}
-	return &yardmasterv1.ApplyRequest{Sources: p.sources, PlanBasis: p.basis(), MaxDestroyPercent: p.brake}, nil
+	return p.request(), nil
 }
 
 var (

@@ -19,11 +19,14 @@ import (
 
 func (a *app) scaleCommand() *cobra.Command {
 	var w waitFlags
+	var b brakes
 	cmd := &cobra.Command{
 		Use: "scale FLEET/POOL N", GroupID: groupChange, Short: "Set how many nodes a pool has",
 		Long: `scale sets a pool's live target. It is kept apart from the spec: applying the
-same spec again does not undo it; changing replicas in the spec does.`,
+same spec again does not undo it; changing replicas in the spec does. The brakes
+of the fleet's spec.protect hold here too.`,
 		Example: `  yardctl scale web/edge 5
+  yardctl scale web/edge 500 --max-create 495
   yardctl scale web/edge 5 --wait`,
 		Args: arguments(cobra.ExactArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -36,8 +39,10 @@ same spec again does not undo it; changing replicas in the spec does.`,
 			if err != nil {
 				return err
 			}
+			b.read(cmd)
 			answer, err := client.Scale(cmd.Context(), connect.NewRequest(&yardmasterv1.ScaleRequest{
 				Fleet: fleet, Pool: pool, Target: int32(target), CommandId: rand.Text(),
+				MaxDestroyPercent: b.destroy, MaxCreate: b.create,
 			}))
 			if err != nil {
 				return err
@@ -46,6 +51,7 @@ same spec again does not undo it; changing replicas in the spec does.`,
 		},
 	}
 	w.add(cmd)
+	b.add(cmd)
 	return a.complete(cmd, poolNames)
 }
 
@@ -129,6 +135,7 @@ type retryFlags struct {
 	fleet string
 	cause string
 	all   bool
+	brakes
 }
 
 func (a *app) retryCommand() *cobra.Command {
@@ -136,12 +143,17 @@ func (a *app) retryCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "retry NODE... | retry --all", GroupID: groupChange, Short: "Try failed nodes again",
 		Long: `retry takes failed nodes out of the list that yardctl failed shows and starts
-them anew, with all attempts before them.`,
+them anew, with all attempts before them. A machine that was made and failed is
+destroyed for the sake of a new one, so spec.protect.maxDestroyPercent holds.`,
 		Example: `  yardctl retry web-edge-7
   yardctl retry --all --cause no_space
   yardctl retry --all --fleet web`,
-		RunE: func(cmd *cobra.Command, args []string) error { return a.retry(cmd.Context(), f, args) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f.read(cmd)
+			return a.retry(cmd.Context(), f, args)
+		},
 	}
+	f.addDestroy(cmd)
 	cmd.Flags().StringVar(&f.fleet, "fleet", "", "only nodes of this fleet")
 	cmd.Flags().StringVar(&f.cause, "cause", "", "only nodes that failed for this cause")
 	cmd.Flags().BoolVar(&f.all, "all", false, "every failed node")
@@ -178,6 +190,7 @@ func (a *app) retry(ctx context.Context, f retryFlags, nodes []string) error {
 		for some := range slices.Chunk(byFleet[name], retryMost) {
 			result, err := client.Retry(ctx, connect.NewRequest(&yardmasterv1.RetryRequest{
 				Fleet: name, Nodes: some, Reason: f.cause, CommandId: rand.Text(),
+				Altogether: int32(len(byFleet[name])), MaxDestroyPercent: f.destroy,
 			}))
 			if err != nil {
 				return err

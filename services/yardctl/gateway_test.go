@@ -286,6 +286,9 @@ func (*gateway) Scale(_ context.Context, req *connect.Request[v1.ScaleRequest]) 
 	if m.GetPool() != "edge" {
 		return connect.NewResponse(&v1.CommandResponse{Kind: "Fleet", Name: m.GetFleet(), Code: "not_found", Refusal: []string{"fleet web has no pool " + m.GetPool()}}), nil
 	}
+	if m.GetTarget() == 500 && m.GetMaxCreate() < 497 {
+		return connect.NewResponse(&v1.CommandResponse{Kind: "Fleet", Name: "web", Code: "brake", Refusal: []string{"this makes 497 more nodes, the limit is 100"}}), nil
+	}
 	if m.GetTarget() > 1000 {
 		return nil, connect.NewError(connect.CodeUnavailable, errors.New("the bus does not answer: nothing was sent"))
 	}
@@ -301,6 +304,10 @@ func (*gateway) Delete(_ context.Context, req *connect.Request[v1.DeleteRequest]
 }
 
 func (*gateway) Retry(_ context.Context, req *connect.Request[v1.RetryRequest]) (*connect.Response[v1.CommandResponse], error) {
+	if req.Msg.GetReason() == "braked" && req.Msg.GetMaxDestroyPercent() < 100 {
+		refusal := fmt.Sprintf("this destroys %d of 80 nodes", req.Msg.GetAltogether())
+		return connect.NewResponse(&v1.CommandResponse{Kind: "Fleet", Name: req.Msg.GetFleet(), Code: "brake", Refusal: []string{refusal}}), nil
+	}
 	summary := "tries again: " + strings.Join(req.Msg.GetNodes(), " ")
 	if n := len(req.Msg.GetNodes()); n > 5 {
 		summary = fmt.Sprintf("%d nodes tried again", n)

@@ -16,6 +16,7 @@ import (
 func (a *app) planCommand() *cobra.Command {
 	var files []string
 	var exitCode bool
+	var b brakes
 	cmd := &cobra.Command{
 		Use: "plan -f FILE", GroupID: groupSpec, Short: "Show what apply would do, node by node, and why",
 		Long: `plan asks the yard what applying the files would do now: which nodes are
@@ -27,7 +28,7 @@ plan, or refuses when something moved since.`,
   yardctl apply --plan 7f3c`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			p, err := a.plan(cmd.Context(), files, brakeOf(cmd))
+			p, err := a.plan(cmd.Context(), files, b.read(cmd))
 			if err != nil {
 				return err
 			}
@@ -53,36 +54,27 @@ plan, or refuses when something moved since.`,
 	}
 	filesFlag(cmd, &files)
 	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "end with 6 when something would change")
-	brakeFlag(cmd)
+	b.add(cmd)
 	return cmd
-}
-
-const brakeName = "max-destroy-percent"
-
-// brakeFlag adds the flag that loosens the brake for once.
-func brakeFlag(cmd *cobra.Command) {
-	cmd.Flags().Int32(brakeName, 0, "for this once, let the plan destroy this many per cent of the nodes")
-}
-
-// brakeOf is the flag's value, nil if it was not given.
-func brakeOf(cmd *cobra.Command) *int32 {
-	percent, err := cmd.Flags().GetInt32(brakeName)
-	if err != nil || !cmd.Flags().Changed(brakeName) {
-		return nil
-	}
-	return &percent
 }
 
 // shownPlan is a plan and what it was made from.
 type shownPlan struct {
 	id      string
 	sources []*yardmasterv1.Source
-	brake   *int32
+	brakes  brakes
 	answer  *yardmasterv1.PlanResponse
 }
 
+// request is what applies the plan.
+func (p *shownPlan) request() *yardmasterv1.ApplyRequest {
+	return &yardmasterv1.ApplyRequest{
+		Sources: p.sources, PlanBasis: p.basis(), MaxDestroyPercent: p.brakes.destroy, MaxCreate: p.brakes.create,
+	}
+}
+
 // plan checks files on the spot, then asks the gateway.
-func (a *app) plan(ctx context.Context, files []string, brake *int32) (*shownPlan, error) {
+func (a *app) plan(ctx context.Context, files []string, b brakes) (*shownPlan, error) {
 	sources, err := a.read(files)
 	if err != nil {
 		return nil, err
@@ -94,14 +86,16 @@ func (a *app) plan(ctx context.Context, files []string, brake *int32) (*shownPla
 	if err != nil {
 		return nil, err
 	}
-	answer, err := client.Plan(ctx, connect.NewRequest(&yardmasterv1.PlanRequest{Sources: sources, MaxDestroyPercent: brake}))
+	answer, err := client.Plan(ctx, connect.NewRequest(&yardmasterv1.PlanRequest{
+		Sources: sources, MaxDestroyPercent: b.destroy, MaxCreate: b.create,
+	}))
 	if err != nil {
 		return nil, err
 	}
 	if err := a.complainOf(answered(answer.Msg.GetProblems())); err != nil {
 		return nil, err
 	}
-	p := &shownPlan{sources: sources, brake: brake, answer: answer.Msg}
+	p := &shownPlan{sources: sources, brakes: b, answer: answer.Msg}
 	p.id = planID(p)
 	return p, a.keep(p)
 }
@@ -119,6 +113,9 @@ func (p *shownPlan) changes() bool {
 // refusals are the reasons why an apply would be refused.
 func (p *shownPlan) refusals() []string {
 	var out []string
+	for _, d := range p.answer.GetDocuments() {
+		out = append(out, d.GetRefusals()...)
+	}
 	for _, f := range p.answer.GetFleets() {
 		out = append(out, f.GetRefusals()...)
 	}
@@ -169,6 +166,12 @@ func (a *app) documentPlan(d *yardmasterv1.DocumentPlan) {
 	for _, c := range d.GetCauses() {
 		a.say("                 %s", c)
 	}
+	for _, e := range d.GetEffects() {
+		a.say("    effect       %s", e)
+	}
+	for _, r := range d.GetRefusals() {
+		a.say("    %s      %s", a.palette.Paint(show.Red, "refused"), r)
+	}
 }
 
 func (a *app) actionSign(action string) string {
@@ -201,6 +204,9 @@ func (a *app) fleetPlan(p *shownPlan, f *yardmasterv1.FleetPlan) {
 		a.say("  order       at most %d unavailable, at most %d extra", f.GetMaxUnavailable(), f.GetMaxSurge())
 		a.say("  brake       destroys %d of %s (%.1f %%), limit %d %%", f.GetDestroys(), show.Count(int(f.GetPresent()), "node"),
 			f.GetDestroyPercent(), f.GetDestroyLimitPercent())
+		if f.GetCreates() > 0 {
+			a.say("              makes %s, limit %d", show.Count(int(f.GetCreates()), "node"), f.GetCreateLimit())
+		}
 	}
 	for _, r := range f.GetRefusals() {
 		a.say("  %s     %s", a.palette.Paint(show.Red, "refused"), r)

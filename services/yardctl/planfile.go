@@ -43,7 +43,7 @@ func (a *app) plansDir() string {
 // keep remembers a plan as the request that applies it. A cache that cannot
 // be written is no reason to show no plan.
 func (a *app) keep(p *shownPlan) error {
-	body, err := protojson.Marshal(&yardmasterv1.ApplyRequest{Sources: p.sources, PlanBasis: p.basis(), MaxDestroyPercent: p.brake})
+	body, err := protojson.Marshal(p.request())
 	if err != nil {
 		return fmt.Errorf("remember the plan: %w", err)
 	}

@@ -86,6 +86,8 @@ func (s *script) draw(name string) *fleet.Fleet {
 	s.drawRollout(f)
 	if s.rng.IntN(4) > 0 {
 		f.Spec.Protect.MaxDestroyPercent = new(100)
+	} else if s.rng.IntN(2) == 0 {
+		f.Spec.Protect.MaxCreate = new(s.rng.IntN(8))
 	}
 	f.Spec.Pools = []fleet.Pool{s.pool("a")}
 	if s.rng.IntN(2) == 0 {
@@ -186,11 +188,15 @@ func (s *script) command(scope string, c plan.Command) {
 }
 
 func (s *script) apply(name string) {
-	a := &plan.ApplyFleet{Document: *s.wanted[name]}
+	s.command(name, plan.Command{ApplyFleet: &plan.ApplyFleet{Document: *s.wanted[name], Brakes: s.loosened()}})
+}
+
+// loosened are brakes that some commands take off.
+func (s *script) loosened() (b plan.Brakes) {
 	if s.rng.IntN(4) == 0 {
-		a.MaxDestroyPercent = new(100)
+		b = plan.Brakes{MaxDestroyPercent: new(100), MaxCreate: new(100)}
 	}
-	s.command(name, plan.Command{ApplyFleet: a})
+	return b
 }
 
 // planned applies a change with the plan that was shown for it.
@@ -205,7 +211,7 @@ func (s *script) planned(name string) {
 
 func (s *script) scale(name string) {
 	pool := s.anyPool(s.wanted[name]).Name
-	s.command(name, plan.Command{Scale: &plan.Scale{Pool: pool, Target: s.rng.IntN(8)}})
+	s.command(name, plan.Command{Scale: &plan.Scale{Pool: pool, Target: s.rng.IntN(8), Brakes: s.loosened()}})
 }
 
 // remove deletes a fleet; some make it again.
@@ -216,7 +222,13 @@ func (s *script) remove(name string) {
 	}
 }
 
-func (s *script) retry(name string) { s.command(name, plan.Command{Retry: &plan.RetryNodes{}}) }
+func (s *script) retry(name string) {
+	r := &plan.RetryNodes{}
+	if s.rng.IntN(2) == 0 || s.now.Sub(s.begun) > quiet {
+		r.MaxDestroyPercent = new(100)
+	}
+	s.command(name, plan.Command{Retry: r})
+}
 
 func (s *script) widen(string) {
 	s.last = min(s.last+s.rng.IntN(6), 250)
@@ -261,10 +273,7 @@ func (s *script) foresee(in plan.Input) {
 		return
 	}
 	a := in.Command.ApplyFleet
-	p := plan.Preview(s.world, &a.Document, s.now)
-	if a.MaxDestroyPercent != nil {
-		p = plan.PreviewWith(s.world, &a.Document, *a.MaxDestroyPercent, s.now)
-	}
+	p := plan.PreviewWith(s.world, &a.Document, a.Brakes, s.now)
 	s.foreseen = &p
 	s.present[in.Fleet] = map[string]int{}
 	for n := range s.ledger.nodes {

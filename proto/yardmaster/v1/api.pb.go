@@ -387,6 +387,7 @@ type PlanRequest struct {
 	Sources []*Source              `protobuf:"bytes,1,rep,name=sources,proto3" json:"sources,omitempty"`
 	// As ApplyRequest's.
 	MaxDestroyPercent *int32 `protobuf:"varint,2,opt,name=max_destroy_percent,json=maxDestroyPercent,proto3,oneof" json:"max_destroy_percent,omitempty"`
+	MaxCreate         *int32 `protobuf:"varint,3,opt,name=max_create,json=maxCreate,proto3,oneof" json:"max_create,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -431,6 +432,13 @@ func (x *PlanRequest) GetSources() []*Source {
 func (x *PlanRequest) GetMaxDestroyPercent() int32 {
 	if x != nil && x.MaxDestroyPercent != nil {
 		return *x.MaxDestroyPercent
+	}
+	return 0
+}
+
+func (x *PlanRequest) GetMaxCreate() int32 {
+	if x != nil && x.MaxCreate != nil {
+		return *x.MaxCreate
 	}
 	return 0
 }
@@ -509,8 +517,13 @@ type DocumentPlan struct {
 	Kind  string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	Name  string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	// create, change or keep
-	Action        string   `protobuf:"bytes,3,opt,name=action,proto3" json:"action,omitempty"`
-	Causes        []string `protobuf:"bytes,4,rep,name=causes,proto3" json:"causes,omitempty"`
+	Action string   `protobuf:"bytes,3,opt,name=action,proto3" json:"action,omitempty"`
+	Causes []string `protobuf:"bytes,4,rep,name=causes,proto3" json:"causes,omitempty"`
+	// What it means for the nodes that exist, in words.
+	Effects []string `protobuf:"bytes,5,rep,name=effects,proto3" json:"effects,omitempty"`
+	// Why Apply would refuse; empty when it would not.
+	Refusals      []string `protobuf:"bytes,6,rep,name=refusals,proto3" json:"refusals,omitempty"`
+	Code          string   `protobuf:"bytes,7,opt,name=code,proto3" json:"code,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -573,6 +586,27 @@ func (x *DocumentPlan) GetCauses() []string {
 	return nil
 }
 
+func (x *DocumentPlan) GetEffects() []string {
+	if x != nil {
+		return x.Effects
+	}
+	return nil
+}
+
+func (x *DocumentPlan) GetRefusals() []string {
+	if x != nil {
+		return x.Refusals
+	}
+	return nil
+}
+
+func (x *DocumentPlan) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
 type FleetPlan struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Fleet string                 `protobuf:"bytes,1,opt,name=fleet,proto3" json:"fleet,omitempty"`
@@ -600,7 +634,10 @@ type FleetPlan struct {
 	// Refusal code, empty when Apply would not refuse.
 	Code string `protobuf:"bytes,16,opt,name=code,proto3" json:"code,omitempty"`
 	// Counts what the plan does, in a line.
-	Summary       string `protobuf:"bytes,17,opt,name=summary,proto3" json:"summary,omitempty"`
+	Summary string `protobuf:"bytes,17,opt,name=summary,proto3" json:"summary,omitempty"`
+	// How many nodes it makes, and how many it may without being confirmed.
+	Creates       int32 `protobuf:"varint,18,opt,name=creates,proto3" json:"creates,omitempty"`
+	CreateLimit   int32 `protobuf:"varint,19,opt,name=create_limit,json=createLimit,proto3" json:"create_limit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -754,6 +791,20 @@ func (x *FleetPlan) GetSummary() string {
 	return ""
 }
 
+func (x *FleetPlan) GetCreates() int32 {
+	if x != nil {
+		return x.Creates
+	}
+	return 0
+}
+
+func (x *FleetPlan) GetCreateLimit() int32 {
+	if x != nil {
+		return x.CreateLimit
+	}
+	return 0
+}
+
 type NodePlan struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Node  string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
@@ -834,8 +885,10 @@ type ApplyRequest struct {
 	PlanBasis map[string]string `protobuf:"bytes,3,rep,name=plan_basis,json=planBasis,proto3" json:"plan_basis,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Overrides spec.protect.maxDestroyPercent for this command.
 	MaxDestroyPercent *int32 `protobuf:"varint,4,opt,name=max_destroy_percent,json=maxDestroyPercent,proto3,oneof" json:"max_destroy_percent,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Overrides spec.protect.maxCreate for this command.
+	MaxCreate     *int32 `protobuf:"varint,5,opt,name=max_create,json=maxCreate,proto3,oneof" json:"max_create,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ApplyRequest) Reset() {
@@ -892,6 +945,13 @@ func (x *ApplyRequest) GetPlanBasis() map[string]string {
 func (x *ApplyRequest) GetMaxDestroyPercent() int32 {
 	if x != nil && x.MaxDestroyPercent != nil {
 		return *x.MaxDestroyPercent
+	}
+	return 0
+}
+
+func (x *ApplyRequest) GetMaxCreate() int32 {
+	if x != nil && x.MaxCreate != nil {
+		return *x.MaxCreate
 	}
 	return 0
 }
@@ -1068,14 +1128,17 @@ func (x *CommandResponse) GetCommandId() string {
 }
 
 type ScaleRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Fleet         string                 `protobuf:"bytes,1,opt,name=fleet,proto3" json:"fleet,omitempty"`
-	Pool          string                 `protobuf:"bytes,2,opt,name=pool,proto3" json:"pool,omitempty"`
-	Target        int32                  `protobuf:"varint,3,opt,name=target,proto3" json:"target,omitempty"`
-	Basis         *int32                 `protobuf:"varint,4,opt,name=basis,proto3,oneof" json:"basis,omitempty"`
-	CommandId     string                 `protobuf:"bytes,5,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Fleet     string                 `protobuf:"bytes,1,opt,name=fleet,proto3" json:"fleet,omitempty"`
+	Pool      string                 `protobuf:"bytes,2,opt,name=pool,proto3" json:"pool,omitempty"`
+	Target    int32                  `protobuf:"varint,3,opt,name=target,proto3" json:"target,omitempty"`
+	Basis     *int32                 `protobuf:"varint,4,opt,name=basis,proto3,oneof" json:"basis,omitempty"`
+	CommandId string                 `protobuf:"bytes,5,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
+	// As ApplyRequest's.
+	MaxDestroyPercent *int32 `protobuf:"varint,6,opt,name=max_destroy_percent,json=maxDestroyPercent,proto3,oneof" json:"max_destroy_percent,omitempty"`
+	MaxCreate         *int32 `protobuf:"varint,7,opt,name=max_create,json=maxCreate,proto3,oneof" json:"max_create,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *ScaleRequest) Reset() {
@@ -1143,6 +1206,20 @@ func (x *ScaleRequest) GetCommandId() string {
 	return ""
 }
 
+func (x *ScaleRequest) GetMaxDestroyPercent() int32 {
+	if x != nil && x.MaxDestroyPercent != nil {
+		return *x.MaxDestroyPercent
+	}
+	return 0
+}
+
+func (x *ScaleRequest) GetMaxCreate() int32 {
+	if x != nil && x.MaxCreate != nil {
+		return *x.MaxCreate
+	}
+	return 0
+}
+
 type DeleteRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
@@ -1207,11 +1284,16 @@ type RetryRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Fleet string                 `protobuf:"bytes,1,opt,name=fleet,proto3" json:"fleet,omitempty"`
 	// Node names; empty means all failed nodes of the fleet.
-	Nodes         []string `protobuf:"bytes,2,rep,name=nodes,proto3" json:"nodes,omitempty"`
-	Reason        string   `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
-	CommandId     string   `protobuf:"bytes,4,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Nodes     []string `protobuf:"bytes,2,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	Reason    string   `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	CommandId string   `protobuf:"bytes,4,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
+	// How many nodes are meant, when they are named in several requests: the
+	// brake counts them all.
+	Altogether int32 `protobuf:"varint,5,opt,name=altogether,proto3" json:"altogether,omitempty"`
+	// As ApplyRequest's.
+	MaxDestroyPercent *int32 `protobuf:"varint,6,opt,name=max_destroy_percent,json=maxDestroyPercent,proto3,oneof" json:"max_destroy_percent,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *RetryRequest) Reset() {
@@ -1270,6 +1352,20 @@ func (x *RetryRequest) GetCommandId() string {
 		return x.CommandId
 	}
 	return ""
+}
+
+func (x *RetryRequest) GetAltogether() int32 {
+	if x != nil {
+		return x.Altogether
+	}
+	return 0
+}
+
+func (x *RetryRequest) GetMaxDestroyPercent() int32 {
+	if x != nil && x.MaxDestroyPercent != nil {
+		return *x.MaxDestroyPercent
+	}
+	return 0
 }
 
 type ListFleetsRequest struct {
@@ -4751,21 +4847,27 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\x0fValidateRequest\x12/\n" +
 	"\asources\x18\x01 \x03(\v2\x15.yardmaster.v1.SourceR\asources\"F\n" +
 	"\x10ValidateResponse\x122\n" +
-	"\bproblems\x18\x01 \x03(\v2\x16.yardmaster.v1.ProblemR\bproblems\"\x8b\x01\n" +
+	"\bproblems\x18\x01 \x03(\v2\x16.yardmaster.v1.ProblemR\bproblems\"\xbe\x01\n" +
 	"\vPlanRequest\x12/\n" +
 	"\asources\x18\x01 \x03(\v2\x15.yardmaster.v1.SourceR\asources\x123\n" +
-	"\x13max_destroy_percent\x18\x02 \x01(\x05H\x00R\x11maxDestroyPercent\x88\x01\x01B\x16\n" +
-	"\x14_max_destroy_percent\"\xde\x01\n" +
+	"\x13max_destroy_percent\x18\x02 \x01(\x05H\x00R\x11maxDestroyPercent\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"max_create\x18\x03 \x01(\x05H\x01R\tmaxCreate\x88\x01\x01B\x16\n" +
+	"\x14_max_destroy_percentB\r\n" +
+	"\v_max_create\"\xde\x01\n" +
 	"\fPlanResponse\x122\n" +
 	"\bproblems\x18\x01 \x03(\v2\x16.yardmaster.v1.ProblemR\bproblems\x120\n" +
 	"\x06fleets\x18\x02 \x03(\v2\x18.yardmaster.v1.FleetPlanR\x06fleets\x129\n" +
 	"\tdocuments\x18\x03 \x03(\v2\x1b.yardmaster.v1.DocumentPlanR\tdocuments\x12-\n" +
-	"\x04read\x18\x04 \x01(\v2\x19.yardmaster.v1.ReadStatusR\x04read\"f\n" +
+	"\x04read\x18\x04 \x01(\v2\x19.yardmaster.v1.ReadStatusR\x04read\"\xb0\x01\n" +
 	"\fDocumentPlan\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
 	"\x06action\x18\x03 \x01(\tR\x06action\x12\x16\n" +
-	"\x06causes\x18\x04 \x03(\tR\x06causes\"\x89\x04\n" +
+	"\x06causes\x18\x04 \x03(\tR\x06causes\x12\x18\n" +
+	"\aeffects\x18\x05 \x03(\tR\aeffects\x12\x1a\n" +
+	"\brefusals\x18\x06 \x03(\tR\brefusals\x12\x12\n" +
+	"\x04code\x18\a \x01(\tR\x04code\"\xc6\x04\n" +
 	"\tFleetPlan\x12\x14\n" +
 	"\x05fleet\x18\x01 \x01(\tR\x05fleet\x12#\n" +
 	"\rrevision_from\x18\x02 \x01(\x05R\frevisionFrom\x12\x1f\n" +
@@ -4785,23 +4887,28 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\x04keep\x18\x0e \x01(\x05R\x04keep\x12\x18\n" +
 	"\apresent\x18\x0f \x01(\x05R\apresent\x12\x12\n" +
 	"\x04code\x18\x10 \x01(\tR\x04code\x12\x18\n" +
-	"\asummary\x18\x11 \x01(\tR\asummary\"l\n" +
+	"\asummary\x18\x11 \x01(\tR\asummary\x12\x18\n" +
+	"\acreates\x18\x12 \x01(\x05R\acreates\x12!\n" +
+	"\fcreate_limit\x18\x13 \x01(\x05R\vcreateLimit\"l\n" +
 	"\bNodePlan\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\tR\x06action\x12\x16\n" +
 	"\x06causes\x18\x03 \x03(\tR\x06causes\x12\x1c\n" +
-	"\taddresses\x18\x04 \x03(\tR\taddresses\"\xb4\x02\n" +
+	"\taddresses\x18\x04 \x03(\tR\taddresses\"\xe7\x02\n" +
 	"\fApplyRequest\x12/\n" +
 	"\asources\x18\x01 \x03(\v2\x15.yardmaster.v1.SourceR\asources\x12\x1d\n" +
 	"\n" +
 	"command_id\x18\x02 \x01(\tR\tcommandId\x12I\n" +
 	"\n" +
 	"plan_basis\x18\x03 \x03(\v2*.yardmaster.v1.ApplyRequest.PlanBasisEntryR\tplanBasis\x123\n" +
-	"\x13max_destroy_percent\x18\x04 \x01(\x05H\x00R\x11maxDestroyPercent\x88\x01\x01\x1a<\n" +
+	"\x13max_destroy_percent\x18\x04 \x01(\x05H\x00R\x11maxDestroyPercent\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"max_create\x18\x05 \x01(\x05H\x01R\tmaxCreate\x88\x01\x01\x1a<\n" +
 	"\x0ePlanBasisEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x16\n" +
-	"\x14_max_destroy_percent\"}\n" +
+	"\x14_max_destroy_percentB\r\n" +
+	"\v_max_create\"}\n" +
 	"\rApplyResponse\x122\n" +
 	"\bproblems\x18\x01 \x03(\v2\x16.yardmaster.v1.ProblemR\bproblems\x128\n" +
 	"\aresults\x18\x02 \x03(\v2\x1e.yardmaster.v1.CommandResponseR\aresults\"\x9e\x02\n" +
@@ -4817,26 +4924,36 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\x05stamp\x18\t \x01(\v2\x14.yardmaster.v1.StampR\x05stamp\x12\x1d\n" +
 	"\n" +
 	"command_id\x18\n" +
-	" \x01(\tR\tcommandId\"\x94\x01\n" +
+	" \x01(\tR\tcommandId\"\x94\x02\n" +
 	"\fScaleRequest\x12\x14\n" +
 	"\x05fleet\x18\x01 \x01(\tR\x05fleet\x12\x12\n" +
 	"\x04pool\x18\x02 \x01(\tR\x04pool\x12\x16\n" +
 	"\x06target\x18\x03 \x01(\x05R\x06target\x12\x19\n" +
 	"\x05basis\x18\x04 \x01(\x05H\x00R\x05basis\x88\x01\x01\x12\x1d\n" +
 	"\n" +
-	"command_id\x18\x05 \x01(\tR\tcommandIdB\b\n" +
-	"\x06_basis\"V\n" +
+	"command_id\x18\x05 \x01(\tR\tcommandId\x123\n" +
+	"\x13max_destroy_percent\x18\x06 \x01(\x05H\x01R\x11maxDestroyPercent\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"max_create\x18\a \x01(\x05H\x02R\tmaxCreate\x88\x01\x01B\b\n" +
+	"\x06_basisB\x16\n" +
+	"\x14_max_destroy_percentB\r\n" +
+	"\v_max_create\"V\n" +
 	"\rDeleteRequest\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
-	"command_id\x18\x03 \x01(\tR\tcommandId\"q\n" +
+	"command_id\x18\x03 \x01(\tR\tcommandId\"\xde\x01\n" +
 	"\fRetryRequest\x12\x14\n" +
 	"\x05fleet\x18\x01 \x01(\tR\x05fleet\x12\x14\n" +
 	"\x05nodes\x18\x02 \x03(\tR\x05nodes\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x1d\n" +
 	"\n" +
-	"command_id\x18\x04 \x01(\tR\tcommandId\"\x13\n" +
+	"command_id\x18\x04 \x01(\tR\tcommandId\x12\x1e\n" +
+	"\n" +
+	"altogether\x18\x05 \x01(\x05R\n" +
+	"altogether\x123\n" +
+	"\x13max_destroy_percent\x18\x06 \x01(\x05H\x00R\x11maxDestroyPercent\x88\x01\x01B\x16\n" +
+	"\x14_max_destroy_percent\"\x13\n" +
 	"\x11ListFleetsRequest\"u\n" +
 	"\x12ListFleetsResponse\x120\n" +
 	"\x06fleets\x18\x01 \x03(\v2\x18.yardmaster.v1.FleetViewR\x06fleets\x12-\n" +
@@ -5363,6 +5480,7 @@ func file_yardmaster_v1_api_proto_init() {
 	file_yardmaster_v1_api_proto_msgTypes[6].OneofWrappers = []any{}
 	file_yardmaster_v1_api_proto_msgTypes[11].OneofWrappers = []any{}
 	file_yardmaster_v1_api_proto_msgTypes[14].OneofWrappers = []any{}
+	file_yardmaster_v1_api_proto_msgTypes[16].OneofWrappers = []any{}
 	file_yardmaster_v1_api_proto_msgTypes[54].OneofWrappers = []any{
 		(*WatchResponse_Node)(nil),
 		(*WatchResponse_Event)(nil),

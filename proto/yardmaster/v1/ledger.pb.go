@@ -2218,6 +2218,7 @@ type ApplyFleet struct {
 	Document          []byte `protobuf:"bytes,1,opt,name=document,proto3" json:"document,omitempty"`
 	PlanBasis         string `protobuf:"bytes,2,opt,name=plan_basis,json=planBasis,proto3" json:"plan_basis,omitempty"`
 	MaxDestroyPercent *int32 `protobuf:"varint,3,opt,name=max_destroy_percent,json=maxDestroyPercent,proto3,oneof" json:"max_destroy_percent,omitempty"`
+	MaxCreate         *int32 `protobuf:"varint,4,opt,name=max_create,json=maxCreate,proto3,oneof" json:"max_create,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -2269,6 +2270,13 @@ func (x *ApplyFleet) GetPlanBasis() string {
 func (x *ApplyFleet) GetMaxDestroyPercent() int32 {
 	if x != nil && x.MaxDestroyPercent != nil {
 		return *x.MaxDestroyPercent
+	}
+	return 0
+}
+
+func (x *ApplyFleet) GetMaxCreate() int32 {
+	if x != nil && x.MaxCreate != nil {
+		return *x.MaxCreate
 	}
 	return 0
 }
@@ -2464,12 +2472,14 @@ func (x *PlaceFleet) GetName() string {
 
 // ScalePool sets a pool's live target.
 type ScalePool struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
-	Target        int32                  `protobuf:"varint,2,opt,name=target,proto3" json:"target,omitempty"`
-	Basis         *int32                 `protobuf:"varint,3,opt,name=basis,proto3,oneof" json:"basis,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	Pool              string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
+	Target            int32                  `protobuf:"varint,2,opt,name=target,proto3" json:"target,omitempty"`
+	Basis             *int32                 `protobuf:"varint,3,opt,name=basis,proto3,oneof" json:"basis,omitempty"`
+	MaxDestroyPercent *int32                 `protobuf:"varint,4,opt,name=max_destroy_percent,json=maxDestroyPercent,proto3,oneof" json:"max_destroy_percent,omitempty"`
+	MaxCreate         *int32                 `protobuf:"varint,5,opt,name=max_create,json=maxCreate,proto3,oneof" json:"max_create,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *ScalePool) Reset() {
@@ -2523,13 +2533,30 @@ func (x *ScalePool) GetBasis() int32 {
 	return 0
 }
 
+func (x *ScalePool) GetMaxDestroyPercent() int32 {
+	if x != nil && x.MaxDestroyPercent != nil {
+		return *x.MaxDestroyPercent
+	}
+	return 0
+}
+
+func (x *ScalePool) GetMaxCreate() int32 {
+	if x != nil && x.MaxCreate != nil {
+		return *x.MaxCreate
+	}
+	return 0
+}
+
 // RetryNodes takes failed nodes out of the dead-letter list.
 type RetryNodes struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Nodes         []string               `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
-	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Nodes  []string               `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	Reason string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// How many nodes are meant, when they are named in several commands.
+	Altogether        int32  `protobuf:"varint,3,opt,name=altogether,proto3" json:"altogether,omitempty"`
+	MaxDestroyPercent *int32 `protobuf:"varint,4,opt,name=max_destroy_percent,json=maxDestroyPercent,proto3,oneof" json:"max_destroy_percent,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *RetryNodes) Reset() {
@@ -2574,6 +2601,20 @@ func (x *RetryNodes) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *RetryNodes) GetAltogether() int32 {
+	if x != nil {
+		return x.Altogether
+	}
+	return 0
+}
+
+func (x *RetryNodes) GetMaxDestroyPercent() int32 {
+	if x != nil && x.MaxDestroyPercent != nil {
+		return *x.MaxDestroyPercent
+	}
+	return 0
 }
 
 // PhoneHome is a node's own word that it booted.
@@ -3657,14 +3698,17 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\x05retry\x18\v \x01(\v2\x19.yardmaster.v1.RetryNodesH\x00R\x05retry\x129\n" +
 	"\n" +
 	"phone_home\x18\f \x01(\v2\x18.yardmaster.v1.PhoneHomeH\x00R\tphoneHomeB\x06\n" +
-	"\x04what\"\x94\x01\n" +
+	"\x04what\"\xc7\x01\n" +
 	"\n" +
 	"ApplyFleet\x12\x1a\n" +
 	"\bdocument\x18\x01 \x01(\fR\bdocument\x12\x1d\n" +
 	"\n" +
 	"plan_basis\x18\x02 \x01(\tR\tplanBasis\x123\n" +
-	"\x13max_destroy_percent\x18\x03 \x01(\x05H\x00R\x11maxDestroyPercent\x88\x01\x01B\x16\n" +
-	"\x14_max_destroy_percent\"+\n" +
+	"\x13max_destroy_percent\x18\x03 \x01(\x05H\x00R\x11maxDestroyPercent\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"max_create\x18\x04 \x01(\x05H\x01R\tmaxCreate\x88\x01\x01B\x16\n" +
+	"\x14_max_destroy_percentB\r\n" +
+	"\v_max_create\"+\n" +
 	"\rApplyDocument\x12\x1a\n" +
 	"\bdocument\x18\x01 \x01(\fR\bdocument\"!\n" +
 	"\vDeleteFleet\x12\x12\n" +
@@ -3674,16 +3718,26 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tR\x04name\" \n" +
 	"\n" +
 	"PlaceFleet\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"\\\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\xdc\x01\n" +
 	"\tScalePool\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\x05R\x06target\x12\x19\n" +
-	"\x05basis\x18\x03 \x01(\x05H\x00R\x05basis\x88\x01\x01B\b\n" +
-	"\x06_basis\":\n" +
+	"\x05basis\x18\x03 \x01(\x05H\x00R\x05basis\x88\x01\x01\x123\n" +
+	"\x13max_destroy_percent\x18\x04 \x01(\x05H\x01R\x11maxDestroyPercent\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"max_create\x18\x05 \x01(\x05H\x02R\tmaxCreate\x88\x01\x01B\b\n" +
+	"\x06_basisB\x16\n" +
+	"\x14_max_destroy_percentB\r\n" +
+	"\v_max_create\"\xa7\x01\n" +
 	"\n" +
 	"RetryNodes\x12\x14\n" +
 	"\x05nodes\x18\x01 \x03(\tR\x05nodes\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xd5\x01\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x1e\n" +
+	"\n" +
+	"altogether\x18\x03 \x01(\x05R\n" +
+	"altogether\x123\n" +
+	"\x13max_destroy_percent\x18\x04 \x01(\x05H\x00R\x11maxDestroyPercent\x88\x01\x01B\x16\n" +
+	"\x14_max_destroy_percent\"\xd5\x01\n" +
 	"\tPhoneHome\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x05R\vincarnation\x12!\n" +
@@ -3900,6 +3954,7 @@ func file_yardmaster_v1_ledger_proto_init() {
 	}
 	file_yardmaster_v1_ledger_proto_msgTypes[18].OneofWrappers = []any{}
 	file_yardmaster_v1_ledger_proto_msgTypes[23].OneofWrappers = []any{}
+	file_yardmaster_v1_ledger_proto_msgTypes[24].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
