@@ -168,6 +168,7 @@ const (
 const (
 	codeInvalid  = "invalid"
 	codeNotFound = "not_found"
+	codeBrake    = "brake"
 )
 
 // results prints what became of each document and returns the verdict.

@@ -196,6 +196,9 @@ func (a *app) retry(ctx context.Context, f retryFlags, nodes []string) error {
 				return err
 			}
 			out.Results = append(out.Results, result.Msg)
+			if result.Msg.GetCode() == codeBrake {
+				break // the rest would hear the same
+			}
 		}
 	}
 	if len(out.GetResults()) == 0 {

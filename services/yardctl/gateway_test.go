@@ -304,8 +304,8 @@ func (*gateway) Delete(_ context.Context, req *connect.Request[v1.DeleteRequest]
 }
 
 func (*gateway) Retry(_ context.Context, req *connect.Request[v1.RetryRequest]) (*connect.Response[v1.CommandResponse], error) {
-	if req.Msg.GetReason() == "braked" && req.Msg.GetMaxDestroyPercent() < 100 {
-		refusal := fmt.Sprintf("this destroys %d of 80 nodes", req.Msg.GetAltogether())
+	if req.Msg.GetReason() == "boot_timeout" && req.Msg.GetMaxDestroyPercent() < 100 {
+		refusal := fmt.Sprintf("this destroys %d of 200 nodes", req.Msg.GetAltogether())
 		return connect.NewResponse(&v1.CommandResponse{Kind: "Fleet", Name: req.Msg.GetFleet(), Code: "brake", Refusal: []string{refusal}}), nil
 	}
 	summary := "tries again: " + strings.Join(req.Msg.GetNodes(), " ")
