@@ -20,7 +20,7 @@ func (d *decision) applyFleet(c *Command) *Receipt {
 	if d.observing() {
 		return refuse(RefusedBrake, observesOnly)
 	}
-	p := preview(d.w, doc, c.ApplyFleet.Brakes, d.now)
+	p := preview(d.w, doc, c.ApplyFleet.terms(), d.now)
 	if moved := d.moved(&p, c.ApplyFleet.PlanBasis); moved != nil {
 		return moved
 	}
@@ -65,7 +65,7 @@ func (d *decision) accept(f *fleetState, p *Plan, c *Command) {
 	d.put("revision/"+strconv.Itoa(p.To), &Revision{
 		Fleet: f.name, FleetUID: r.UID, Number: p.To, At: d.now, By: d.by, Document: *doc,
 	})
-	r.Targets, r.SpecReplicas = nextTargets(r, doc)
+	r.Targets, r.SpecReplicas = nextTargets(r, doc, c.ApplyFleet.KeepTargets)
 	d.trim(f)
 	d.fleetEvent(r, FactRevisionChanged, p.Summary())
 }

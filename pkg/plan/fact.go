@@ -31,6 +31,7 @@ const (
 	FactGracePassed     Fact = "grace_passed"     // a withdrawn job gave no result
 	FactRevisionChanged Fact = "revision_changed" // fleet: a new spec was accepted
 	FactScaled          Fact = "scaled"           // fleet: a live target was set
+	FactSettled         Fact = "settled"          // fleet: every node has reached the newest revision
 	FactFleetDeleted    Fact = "fleet_deleted"    // fleet: deletion was asked for
 	FactFleetGone       Fact = "fleet_gone"       // fleet: its last node is deleted
 )

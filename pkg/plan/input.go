@@ -51,6 +51,9 @@ type ApplyFleet struct {
 	// PlanBasis, if not empty, is the World's Basis that the accepted plan
 	// was computed from; the planner refuses if it moved.
 	PlanBasis string
+	// KeepTargets leaves the live targets of pools that exist as they are,
+	// whatever replicas says: a rollback.
+	KeepTargets bool
 	Brakes
 }
 

@@ -72,17 +72,25 @@ func (p *Plan) Summary() string {
 // Preview says what applying the document would do now. It reads the World
 // only.
 func Preview(w *World, doc *fleet.Fleet, now time.Time) Plan {
-	return preview(w, doc, Brakes{}, now)
+	return preview(w, doc, Terms{}, now)
 }
 
-// PreviewWith is Preview with the brakes overridden, as an apply may.
-func PreviewWith(w *World, doc *fleet.Fleet, b Brakes, now time.Time) Plan {
-	return preview(w, doc, b, now)
+// Terms are what an apply says besides its document.
+type Terms struct {
+	Brakes
+	KeepTargets bool
 }
 
-func preview(w *World, doc *fleet.Fleet, b Brakes, now time.Time) Plan {
-	d := newDiffer(w, doc)
-	limits := b.over(d.next.Spec.Protect)
+func (a *ApplyFleet) terms() Terms { return Terms{Brakes: a.Brakes, KeepTargets: a.KeepTargets} }
+
+// PreviewWith is Preview on an apply's terms.
+func PreviewWith(w *World, doc *fleet.Fleet, t Terms, now time.Time) Plan {
+	return preview(w, doc, t, now)
+}
+
+func preview(w *World, doc *fleet.Fleet, t Terms, now time.Time) Plan {
+	d := newDiffer(w, doc, t.KeepTargets)
+	limits := t.over(d.next.Spec.Protect)
 	p := Plan{Fleet: doc.Metadata.Name, DestroyLimit: *limits.MaxDestroyPercent, CreateLimit: *limits.MaxCreate}
 	p.MaxUnavailable, p.MaxSurge = *d.next.Spec.Rollout.MaxUnavailable, *d.next.Spec.Rollout.MaxSurge
 	if p.Code, p.Refusals = d.refusals(); p.Code != "" {

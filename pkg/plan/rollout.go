@@ -190,6 +190,8 @@ func (d *decision) settle(f *fleetState) {
 		return
 	}
 	if settled && f.record.Settled != f.record.Revision {
-		d.fleet(f).Settled = f.record.Revision
+		r := d.fleet(f)
+		r.Settled = r.Revision
+		d.fleetEvent(r, FactSettled, "")
 	}
 }

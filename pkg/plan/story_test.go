@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -88,7 +89,7 @@ type story struct {
 
 // verbs are the words of a script.
 var verbs = map[string]func(s *story, args []string){
-	"apply":   (*story).apply,  // FILE [basis] [destroy PERCENT] [create NODES]
+	"apply":   (*story).apply,  // FILE [basis] [keep] [destroy PERCENT] [create NODES]
 	"plan":    (*story).plan,   // FILE
 	"scale":   (*story).scale,  // POOL TARGET [BASIS] [destroy PERCENT] [create NODES]
 	"delete":  (*story).delete, // [Site NAME | Network NAME]
@@ -194,7 +195,7 @@ func (s *story) apply(args []string) {
 			a.PlanBasis = s.basis
 		}
 	}
-	a.Brakes = s.brakes(args)
+	a.Brakes, a.KeepTargets = s.brakes(args), slices.Contains(args, "keep")
 	s.fleet = f.Metadata.Name
 	s.command(s.fleet, Command{ApplyFleet: a})
 }
@@ -218,7 +219,7 @@ func (s *story) plan(args []string) {
 		return
 	}
 	f, _ := doc.(*fleet.Fleet)
-	p := Preview(s.w, f, s.now)
+	p := PreviewWith(s.w, f, Terms{Brakes: s.brakes(args), KeepTargets: slices.Contains(args, "keep")}, s.now)
 	s.basis = p.Basis
 	fmt.Fprintf(&s.out, "  revision %d -> %d, plan %s: %s; destroys %d of %d\n", p.From, p.To, p.ID, p.Summary(), p.Destroys, p.Present)
 	for _, c := range p.Changes {

@@ -22,6 +22,7 @@ func Command(c *plan.Command) (Message, error) {
 		m.What = &ymv1.Command_ApplyFleet{ApplyFleet: &ymv1.ApplyFleet{
 			Document: doc, PlanBasis: c.ApplyFleet.PlanBasis,
 			MaxDestroyPercent: optional(c.ApplyFleet.MaxDestroyPercent), MaxCreate: optional(c.ApplyFleet.MaxCreate),
+			KeepTargets: c.ApplyFleet.KeepTargets,
 		}}
 	case c.ApplyNetwork != nil:
 		doc, err := document(c.ApplyNetwork)
@@ -85,6 +86,7 @@ func DecodeCommand(typ, version string, body []byte) (*plan.Command, error) {
 	case *ymv1.Command_ApplyFleet:
 		c.ApplyFleet = &plan.ApplyFleet{
 			PlanBasis: w.ApplyFleet.GetPlanBasis(), Brakes: brakes(w.ApplyFleet.MaxDestroyPercent, w.ApplyFleet.MaxCreate),
+			KeepTargets: w.ApplyFleet.GetKeepTargets(),
 		}
 		return c, undocument(w.ApplyFleet.GetDocument(), &c.ApplyFleet.Document)
 	case *ymv1.Command_ApplyNetwork:

@@ -89,7 +89,10 @@ func (g *Gateway) applyDocument(ctx context.Context, id string, d fleet.Document
 	c := &plan.Command{ID: id}
 	switch d := d.(type) {
 	case *fleet.Fleet:
-		c.ApplyFleet = &plan.ApplyFleet{Document: *d, PlanBasis: req.GetPlanBasis()[d.Metadata.Name], Brakes: brakes(req.MaxDestroyPercent, req.MaxCreate)}
+		c.ApplyFleet = &plan.ApplyFleet{
+			Document: *d, PlanBasis: req.GetPlanBasis()[d.Metadata.Name], Brakes: brakes(req.MaxDestroyPercent, req.MaxCreate),
+			KeepTargets: req.GetKeepTargets(),
+		}
 		return g.applyFleet(ctx, d.Metadata.Name, c)
 	case *fleet.Network:
 		c.ApplyNetwork = d

@@ -33,7 +33,7 @@ func (g *Gateway) DescribeNode(ctx context.Context, req *connect.Request[v1.Desc
 	out.Read = read
 	ctx, cancel := context.WithTimeout(ctx, storeWait)
 	defer cancel()
-	if out.Events, err = g.story(ctx, shard, node, storyEvents); err != nil && read.GetWarning() == "" {
+	if out.Events, err = g.story(ctx, shard, teller{node.Fleet, node.Key(), node.Event}, storyEvents); err != nil && read.GetWarning() == "" {
 		read.Warning = "its events could not be read: " + reasonOf(err)
 	}
 	return connect.NewResponse(out), nil

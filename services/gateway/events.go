@@ -84,7 +84,7 @@ func tails(w *plan.World, fleetName string, node *plan.Node) ([]tail, error) {
 
 func (g *Gateway) newest(ctx context.Context, where []tail, node *plan.Node, limit int) ([]*v1.EventView, error) {
 	if node != nil {
-		return g.story(ctx, where[0].shard, node, limit)
+		return g.story(ctx, where[0].shard, teller{node.Fleet, node.Key(), node.Event}, limit)
 	}
 	var out []*v1.EventView
 	for _, t := range where {
@@ -100,13 +100,19 @@ func (g *Gateway) newest(ctx context.Context, where []tail, node *plan.Node, lim
 	return out[max(0, len(out)-limit):], nil
 }
 
-// story returns a node's newest events, oldest first. They are numbered, so
+// teller is a node, or a fleet, that has events, and the newest one's number.
+type teller struct {
+	fleet, key string
+	event      int64
+}
+
+// story returns a teller's newest events, oldest first. They are numbered, so
 // that their subjects are known and one request brings them all; those that
 // have expired are left out.
-func (g *Gateway) story(ctx context.Context, shard int, n *plan.Node, limit int) ([]*v1.EventView, error) {
+func (g *Gateway) story(ctx context.Context, shard int, t teller, limit int) ([]*v1.EventView, error) {
 	var subjects []string
-	for i := max(1, n.Event-int64(limit)+1); i <= n.Event; i++ {
-		subjects = append(subjects, subject.Event(shard, n.Fleet, n.Key(), i))
+	for i := max(1, t.event-int64(limit)+1); i <= t.event; i++ {
+		subjects = append(subjects, subject.Event(shard, t.fleet, t.key, i))
 	}
 	if len(subjects) == 0 {
 		return nil, nil

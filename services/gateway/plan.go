@@ -48,7 +48,9 @@ func (g *Gateway) Plan(_ context.Context, req *connect.Request[v1.PlanRequest]) 
 }
 
 func preview(w *plan.World, f *fleet.Fleet, req *v1.PlanRequest, now time.Time) plan.Plan {
-	return plan.PreviewWith(w, f, brakes(req.MaxDestroyPercent, req.MaxCreate), now)
+	return plan.PreviewWith(w, f, plan.Terms{
+		Brakes: brakes(req.MaxDestroyPercent, req.MaxCreate), KeepTargets: req.GetKeepTargets(),
+	}, now)
 }
 
 // brakes are those that a request overrides.

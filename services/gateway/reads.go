@@ -159,6 +159,13 @@ func (g *Gateway) ListFailed(_ context.Context, req *connect.Request[v1.ListFail
 func (g *Gateway) GetDocument(_ context.Context, req *connect.Request[v1.GetDocumentRequest]) (*connect.Response[v1.GetDocumentResponse], error) {
 	var doc fleet.Document
 	read, err := g.model.read(func(w *plan.World) (err error) {
+		if number := int(req.Msg.GetRevision()); number > 0 {
+			rev, err := findRevision(w, req.Msg.GetName(), number)
+			if err == nil {
+				doc = &rev.Document
+			}
+			return err
+		}
 		doc, err = findDocument(w, req.Msg.GetKind(), req.Msg.GetName())
 		return err
 	})

@@ -72,6 +72,11 @@ func (a *app) apply(ctx context.Context, f applyFlags) error {
 	if err != nil || req == nil {
 		return err
 	}
+	return a.submit(ctx, f, req)
+}
+
+// submit sends what was agreed to, and waits for its effects if asked to.
+func (a *app) submit(ctx context.Context, f applyFlags, req *yardmasterv1.ApplyRequest) error {
 	if f.plan != "" {
 		req.MaxDestroyPercent, req.MaxCreate = cmp.Or(f.destroy, req.MaxDestroyPercent), cmp.Or(f.create, req.MaxCreate)
 	}
@@ -111,6 +116,12 @@ func (a *app) applyRequest(ctx context.Context, f applyFlags) (*yardmasterv1.App
 	if err != nil {
 		return nil, err
 	}
+	return a.agreed(p, f.yes)
+}
+
+// agreed shows a plan and returns the request that applies it; nil if there
+// is nothing to do.
+func (a *app) agreed(p *shownPlan, yes bool) (*yardmasterv1.ApplyRequest, error) {
 	if !a.machine() {
 		a.planScreen(p)
 		a.say("")
@@ -126,7 +137,7 @@ func (a *app) applyRequest(ctx context.Context, f applyFlags) (*yardmasterv1.App
 	case len(p.refusals()) > 0:
 		return nil, refused(errRefused)
 	}
-	if !f.yes {
+	if !yes {
 		if err := a.agree("apply this plan?"); err != nil {
 			return nil, err
 		}

@@ -215,6 +215,9 @@ func (g *gateway) NodeLog(_ context.Context, req *connect.Request[v1.NodeLogRequ
 }
 
 func (*gateway) GetDocument(_ context.Context, req *connect.Request[v1.GetDocumentRequest]) (*connect.Response[v1.GetDocumentResponse], error) {
+	if req.Msg.GetRevision() == 99 {
+		return nil, connect.NewError(connect.CodeNotFound, errors.New("revision 99 of fleet web: not found; yardctl history web shows what there is"))
+	}
 	return connect.NewResponse(&v1.GetDocumentResponse{Read: read(), Yaml: "kind: " + req.Msg.GetKind() + "\nmetadata:\n  name: " + req.Msg.GetName() + "\n"}), nil
 }
 
@@ -264,6 +267,36 @@ func (*gateway) Plan(_ context.Context, req *connect.Request[v1.PlanRequest]) (*
 		p.Refusals = []string{"this destroys 20 of 40 nodes (50.0 %), the limit is 30 %; allow it once: --max-destroy-percent 50"}
 	}
 	return connect.NewResponse(out), nil
+}
+
+func (*gateway) History(_ context.Context, req *connect.Request[v1.HistoryRequest]) (*connect.Response[v1.HistoryResponse], error) {
+	if req.Msg.GetFleet() != "web" {
+		return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("fleet %q: not found; yardctl get fleets shows what there is", req.Msg.GetFleet()))
+	}
+	return connect.NewResponse(&v1.HistoryResponse{Read: read(), Revisions: []*v1.RevisionView{
+		{Number: 5, At: ago(2 * time.Minute), By: "platform-ci", Outcome: "under way", Standing: "1 of 4 nodes ready, 2 of older revisions, 1 failed", Summary: "replace 3, keep 1", SameAs: 3, Fields: fields()},
+		{Number: 4, At: ago(3 * time.Hour), By: "alice", Outcome: "superseded", Ended: ago(2 * time.Minute), Summary: "replace 4"},
+		{Number: 3, At: ago(26 * time.Hour), Outcome: "settled", Ended: ago(26*time.Hour - 252*time.Second)},
+	}}), nil
+}
+
+func fields() []*v1.FieldDiff {
+	return []*v1.FieldDiff{
+		{Path: "spec.pools[edge].vsphere.cpus", Was: "2", Now: "4"},
+		{Path: "spec.vars.ntp", Now: "ntp.example"},
+		{Path: "spec.config[1].butane", Was: "variant: flatcar\nversion: 1.0.0\nstorage:\n  files: []\nx: 1\ny: 2\n", Now: "variant: flatcar\nversion: 1.1.0\nstorage:\n  files: []\nx: 1\ny: 2\n"},
+	}
+}
+
+func (*gateway) Diff(_ context.Context, req *connect.Request[v1.DiffRequest]) (*connect.Response[v1.DiffResponse], error) {
+	d := &v1.DocumentDiff{Kind: "Fleet", Name: "web", From: 4, Fields: fields()}
+	if req.Msg.GetFleet() != "" {
+		d.To = 5
+	}
+	if req.Msg.GetFrom() == 5 {
+		d.From, d.Fields = 5, nil
+	}
+	return connect.NewResponse(&v1.DiffResponse{Read: read(), Documents: []*v1.DocumentDiff{d}}), nil
 }
 
 func (*gateway) Apply(_ context.Context, req *connect.Request[v1.ApplyRequest]) (*connect.Response[v1.ApplyResponse], error) {

@@ -63,13 +63,16 @@ type shownPlan struct {
 	id      string
 	sources []*yardmasterv1.Source
 	brakes  brakes
-	answer  *yardmasterv1.PlanResponse
+	// keep leaves live targets as they are: a rollback.
+	keep   bool
+	answer *yardmasterv1.PlanResponse
 }
 
 // request is what applies the plan.
 func (p *shownPlan) request() *yardmasterv1.ApplyRequest {
 	return &yardmasterv1.ApplyRequest{
 		Sources: p.sources, PlanBasis: p.basis(), MaxDestroyPercent: p.brakes.destroy, MaxCreate: p.brakes.create,
+		KeepTargets: p.keep,
 	}
 }
 
@@ -82,22 +85,28 @@ func (a *app) plan(ctx context.Context, files []string, b brakes) (*shownPlan, e
 	if _, err := a.check(sources); err != nil {
 		return nil, err
 	}
+	p := &shownPlan{sources: sources, brakes: b}
+	return p, a.ask(ctx, p)
+}
+
+// ask asks the gateway for a plan and remembers it.
+func (a *app) ask(ctx context.Context, p *shownPlan) error {
 	client, err := a.client()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	answer, err := client.Plan(ctx, connect.NewRequest(&yardmasterv1.PlanRequest{
-		Sources: sources, MaxDestroyPercent: b.destroy, MaxCreate: b.create,
+		Sources: p.sources, MaxDestroyPercent: p.brakes.destroy, MaxCreate: p.brakes.create, KeepTargets: p.keep,
 	}))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := a.complainOf(answered(answer.Msg.GetProblems())); err != nil {
-		return nil, err
+		return err
 	}
-	p := &shownPlan{sources: sources, brakes: b, answer: answer.Msg}
+	p.answer = answer.Msg
 	p.id = planID(p)
-	return p, a.keep(p)
+	return a.keep(p)
 }
 
 // changes reports whether the plan changes anything.

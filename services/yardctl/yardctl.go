@@ -69,7 +69,7 @@ Exit codes:
   3  refused: a brake, a plan that no longer holds, missing rights
   4  the gateway cannot be reached
   5  timed out while waiting; the work goes on
-  6  changes are pending (plan --exit-code only)`
+  6  changes are pending (plan and diff with --exit-code)`
 
 const rootExample = `  yardctl plan -f web.yaml
   yardctl apply -f web.yaml --wait
@@ -111,6 +111,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.validateCommand(), a.renderCommand(), a.rolesCommand(), a.planCommand(), a.applyCommand(),
 		a.getCommand(), a.describeCommand(), a.logsCommand(), a.watchCommand(), a.failedCommand(),
+		a.historyCommand(), a.diffCommand(), a.rollbackCommand(),
 		a.scaleCommand(), a.retryCommand(), a.deleteCommand(),
 		a.statusCommand(), a.versionCommand(), a.auditCommand(), a.debugCommand(),
 	)

@@ -131,7 +131,7 @@ func (s *script) something() {
 	name := s.names[s.rng.IntN(len(s.names))]
 	acts := []func(string){
 		s.change, s.change, s.resize, s.scale, s.scale, s.pools, s.rebudget, s.remove, s.retry, s.apply, s.planned,
-		s.rewire, s.widen,
+		s.rewire, s.widen, s.back,
 	}
 	acts[s.rng.IntN(len(acts))](name)
 }
@@ -189,6 +189,17 @@ func (s *script) command(scope string, c plan.Command) {
 
 func (s *script) apply(name string) {
 	s.command(name, plan.Command{ApplyFleet: &plan.ApplyFleet{Document: *s.wanted[name], Brakes: s.loosened()}})
+}
+
+// back applies an earlier revision and keeps the targets.
+func (s *script) back(name string) {
+	f := s.ledger.fleet(name)
+	if f == nil || f.Revision < 2 {
+		return
+	}
+	doc := s.ledger.revision(name, 1+s.rng.IntN(f.Revision-1)).Document
+	s.wanted[name] = &doc
+	s.command(name, plan.Command{ApplyFleet: &plan.ApplyFleet{Document: doc, KeepTargets: true, Brakes: s.loosened()}})
 }
 
 // loosened are brakes that some commands take off.
@@ -273,7 +284,7 @@ func (s *script) foresee(in plan.Input) {
 		return
 	}
 	a := in.Command.ApplyFleet
-	p := plan.PreviewWith(s.world, &a.Document, a.Brakes, s.now)
+	p := plan.PreviewWith(s.world, &a.Document, plan.Terms{Brakes: a.Brakes, KeepTargets: a.KeepTargets}, s.now)
 	s.foreseen = &p
 	s.present[in.Fleet] = map[string]int{}
 	for n := range s.ledger.nodes {

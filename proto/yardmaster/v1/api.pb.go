@@ -388,6 +388,7 @@ type PlanRequest struct {
 	// As ApplyRequest's.
 	MaxDestroyPercent *int32 `protobuf:"varint,2,opt,name=max_destroy_percent,json=maxDestroyPercent,proto3,oneof" json:"max_destroy_percent,omitempty"`
 	MaxCreate         *int32 `protobuf:"varint,3,opt,name=max_create,json=maxCreate,proto3,oneof" json:"max_create,omitempty"`
+	KeepTargets       bool   `protobuf:"varint,4,opt,name=keep_targets,json=keepTargets,proto3" json:"keep_targets,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -441,6 +442,13 @@ func (x *PlanRequest) GetMaxCreate() int32 {
 		return *x.MaxCreate
 	}
 	return 0
+}
+
+func (x *PlanRequest) GetKeepTargets() bool {
+	if x != nil {
+		return x.KeepTargets
+	}
+	return false
 }
 
 type PlanResponse struct {
@@ -886,7 +894,10 @@ type ApplyRequest struct {
 	// Overrides spec.protect.maxDestroyPercent for this command.
 	MaxDestroyPercent *int32 `protobuf:"varint,4,opt,name=max_destroy_percent,json=maxDestroyPercent,proto3,oneof" json:"max_destroy_percent,omitempty"`
 	// Overrides spec.protect.maxCreate for this command.
-	MaxCreate     *int32 `protobuf:"varint,5,opt,name=max_create,json=maxCreate,proto3,oneof" json:"max_create,omitempty"`
+	MaxCreate *int32 `protobuf:"varint,5,opt,name=max_create,json=maxCreate,proto3,oneof" json:"max_create,omitempty"`
+	// Leaves the live targets of pools that exist as they are, whatever
+	// replicas says: a rollback.
+	KeepTargets   bool `protobuf:"varint,6,opt,name=keep_targets,json=keepTargets,proto3" json:"keep_targets,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -954,6 +965,13 @@ func (x *ApplyRequest) GetMaxCreate() int32 {
 		return *x.MaxCreate
 	}
 	return 0
+}
+
+func (x *ApplyRequest) GetKeepTargets() bool {
+	if x != nil {
+		return x.KeepTargets
+	}
+	return false
 }
 
 type ApplyResponse struct {
@@ -3996,17 +4014,508 @@ func (x *LogLine) GetText() string {
 	return ""
 }
 
-type GetDocumentRequest struct {
+type HistoryRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Fleet         string                 `protobuf:"bytes,1,opt,name=fleet,proto3" json:"fleet,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryRequest) Reset() {
+	*x = HistoryRequest{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryRequest) ProtoMessage() {}
+
+func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
+func (*HistoryRequest) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *HistoryRequest) GetFleet() string {
+	if x != nil {
+		return x.Fleet
+	}
+	return ""
+}
+
+type HistoryResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Newest first.
+	Revisions     []*RevisionView `protobuf:"bytes,1,rep,name=revisions,proto3" json:"revisions,omitempty"`
+	Read          *ReadStatus     `protobuf:"bytes,2,opt,name=read,proto3" json:"read,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryResponse) Reset() {
+	*x = HistoryResponse{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryResponse) ProtoMessage() {}
+
+func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryResponse.ProtoReflect.Descriptor instead.
+func (*HistoryResponse) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *HistoryResponse) GetRevisions() []*RevisionView {
+	if x != nil {
+		return x.Revisions
+	}
+	return nil
+}
+
+func (x *HistoryResponse) GetRead() *ReadStatus {
+	if x != nil {
+		return x.Read
+	}
+	return nil
+}
+
+type RevisionView struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Number int32                  `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	At     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	By     string                 `protobuf:"bytes,3,opt,name=by,proto3" json:"by,omitempty"`
+	// What the apply set in motion: "replace 3, keep 1".
+	Summary string `protobuf:"bytes,4,opt,name=summary,proto3" json:"summary,omitempty"`
+	// The fields that differ from the revision before; none for the first.
+	Fields []*FieldDiff `protobuf:"bytes,5,rep,name=fields,proto3" json:"fields,omitempty"`
+	// The newest older revision that is the same document; 0 if none is.
+	SameAs int32 `protobuf:"varint,6,opt,name=same_as,json=sameAs,proto3" json:"same_as,omitempty"`
+	// settled, superseded, under way or failed.
+	Outcome string `protobuf:"bytes,7,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	// When it settled, or when the next revision came.
+	Ended *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=ended,proto3" json:"ended,omitempty"`
+	// How the nodes stand, for the newest revision.
+	Standing      string `protobuf:"bytes,9,opt,name=standing,proto3" json:"standing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevisionView) Reset() {
+	*x = RevisionView{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevisionView) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevisionView) ProtoMessage() {}
+
+func (x *RevisionView) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevisionView.ProtoReflect.Descriptor instead.
+func (*RevisionView) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *RevisionView) GetNumber() int32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *RevisionView) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *RevisionView) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *RevisionView) GetSummary() string {
+	if x != nil {
+		return x.Summary
+	}
+	return ""
+}
+
+func (x *RevisionView) GetFields() []*FieldDiff {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+func (x *RevisionView) GetSameAs() int32 {
+	if x != nil {
+		return x.SameAs
+	}
+	return 0
+}
+
+func (x *RevisionView) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+func (x *RevisionView) GetEnded() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Ended
+	}
+	return nil
+}
+
+func (x *RevisionView) GetStanding() string {
+	if x != nil {
+		return x.Standing
+	}
+	return ""
+}
+
+type DiffRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Documents to compare with what is applied; or a fleet.
+	Sources []*Source `protobuf:"bytes,1,rep,name=sources,proto3" json:"sources,omitempty"`
+	Fleet   string    `protobuf:"bytes,2,opt,name=fleet,proto3" json:"fleet,omitempty"`
+	// Revisions of the fleet; from 0 is the one before to, to 0 the newest.
+	From          int32 `protobuf:"varint,3,opt,name=from,proto3" json:"from,omitempty"`
+	To            int32 `protobuf:"varint,4,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiffRequest) Reset() {
+	*x = DiffRequest{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiffRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiffRequest) ProtoMessage() {}
+
+func (x *DiffRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiffRequest.ProtoReflect.Descriptor instead.
+func (*DiffRequest) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *DiffRequest) GetSources() []*Source {
+	if x != nil {
+		return x.Sources
+	}
+	return nil
+}
+
+func (x *DiffRequest) GetFleet() string {
+	if x != nil {
+		return x.Fleet
+	}
+	return ""
+}
+
+func (x *DiffRequest) GetFrom() int32 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *DiffRequest) GetTo() int32 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
+type DiffResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Problems      []*Problem             `protobuf:"bytes,1,rep,name=problems,proto3" json:"problems,omitempty"`
+	Documents     []*DocumentDiff        `protobuf:"bytes,2,rep,name=documents,proto3" json:"documents,omitempty"`
+	Read          *ReadStatus            `protobuf:"bytes,3,opt,name=read,proto3" json:"read,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiffResponse) Reset() {
+	*x = DiffResponse{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiffResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiffResponse) ProtoMessage() {}
+
+func (x *DiffResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiffResponse.ProtoReflect.Descriptor instead.
+func (*DiffResponse) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *DiffResponse) GetProblems() []*Problem {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
+}
+
+func (x *DiffResponse) GetDocuments() []*DocumentDiff {
+	if x != nil {
+		return x.Documents
+	}
+	return nil
+}
+
+func (x *DiffResponse) GetRead() *ReadStatus {
+	if x != nil {
+		return x.Read
+	}
+	return nil
+}
+
+type DocumentDiff struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Kind  string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Name  string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Revisions; from is 0 when there is no such document yet, to is 0 for a
+	// document that is not applied.
+	From          int32        `protobuf:"varint,3,opt,name=from,proto3" json:"from,omitempty"`
+	To            int32        `protobuf:"varint,4,opt,name=to,proto3" json:"to,omitempty"`
+	New           bool         `protobuf:"varint,5,opt,name=new,proto3" json:"new,omitempty"`
+	Fields        []*FieldDiff `protobuf:"bytes,6,rep,name=fields,proto3" json:"fields,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DocumentDiff) Reset() {
+	*x = DocumentDiff{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DocumentDiff) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DocumentDiff) ProtoMessage() {}
+
+func (x *DocumentDiff) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DocumentDiff.ProtoReflect.Descriptor instead.
+func (*DocumentDiff) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *DocumentDiff) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *DocumentDiff) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DocumentDiff) GetFrom() int32 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *DocumentDiff) GetTo() int32 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
+func (x *DocumentDiff) GetNew() bool {
+	if x != nil {
+		return x.New
+	}
+	return false
+}
+
+func (x *DocumentDiff) GetFields() []*FieldDiff {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+type FieldDiff struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// spec.pools[edge].vsphere.cpus
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// The values, which may have several lines; empty is not set.
+	Was           string `protobuf:"bytes,2,opt,name=was,proto3" json:"was,omitempty"`
+	Now           string `protobuf:"bytes,3,opt,name=now,proto3" json:"now,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FieldDiff) Reset() {
+	*x = FieldDiff{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FieldDiff) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FieldDiff) ProtoMessage() {}
+
+func (x *FieldDiff) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FieldDiff.ProtoReflect.Descriptor instead.
+func (*FieldDiff) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *FieldDiff) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *FieldDiff) GetWas() string {
+	if x != nil {
+		return x.Was
+	}
+	return ""
+}
+
+func (x *FieldDiff) GetNow() string {
+	if x != nil {
+		return x.Now
+	}
+	return ""
+}
+
+type GetDocumentRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Kind  string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Name  string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Of a fleet; 0 is the newest.
+	Revision      int32 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetDocumentRequest) Reset() {
 	*x = GetDocumentRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[51]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4018,7 +4527,7 @@ func (x *GetDocumentRequest) String() string {
 func (*GetDocumentRequest) ProtoMessage() {}
 
 func (x *GetDocumentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[51]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4031,7 +4540,7 @@ func (x *GetDocumentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDocumentRequest.ProtoReflect.Descriptor instead.
 func (*GetDocumentRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{51}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *GetDocumentRequest) GetKind() string {
@@ -4048,6 +4557,13 @@ func (x *GetDocumentRequest) GetName() string {
 	return ""
 }
 
+func (x *GetDocumentRequest) GetRevision() int32 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 type GetDocumentResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Yaml          string                 `protobuf:"bytes,1,opt,name=yaml,proto3" json:"yaml,omitempty"`
@@ -4058,7 +4574,7 @@ type GetDocumentResponse struct {
 
 func (x *GetDocumentResponse) Reset() {
 	*x = GetDocumentResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[52]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4070,7 +4586,7 @@ func (x *GetDocumentResponse) String() string {
 func (*GetDocumentResponse) ProtoMessage() {}
 
 func (x *GetDocumentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[52]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4083,7 +4599,7 @@ func (x *GetDocumentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDocumentResponse.ProtoReflect.Descriptor instead.
 func (*GetDocumentResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{52}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *GetDocumentResponse) GetYaml() string {
@@ -4109,7 +4625,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[53]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4121,7 +4637,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[53]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4134,7 +4650,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{53}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *WatchRequest) GetFleet() string {
@@ -4159,7 +4675,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[54]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4171,7 +4687,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[54]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4184,7 +4700,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{54}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *WatchResponse) GetChange() isWatchResponse_Change {
@@ -4267,7 +4783,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[55]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4279,7 +4795,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[55]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4292,7 +4808,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{55}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{62}
 }
 
 type StatusResponse struct {
@@ -4312,7 +4828,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[56]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4324,7 +4840,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[56]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4337,7 +4853,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{56}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *StatusResponse) GetShards() []*ShardStatus {
@@ -4420,7 +4936,7 @@ type ShardStatus struct {
 
 func (x *ShardStatus) Reset() {
 	*x = ShardStatus{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[57]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4432,7 +4948,7 @@ func (x *ShardStatus) String() string {
 func (*ShardStatus) ProtoMessage() {}
 
 func (x *ShardStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[57]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4445,7 +4961,7 @@ func (x *ShardStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardStatus.ProtoReflect.Descriptor instead.
 func (*ShardStatus) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{57}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ShardStatus) GetShard() uint32 {
@@ -4528,7 +5044,7 @@ type ServiceStatus struct {
 
 func (x *ServiceStatus) Reset() {
 	*x = ServiceStatus{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[58]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4540,7 +5056,7 @@ func (x *ServiceStatus) String() string {
 func (*ServiceStatus) ProtoMessage() {}
 
 func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[58]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4553,7 +5069,7 @@ func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceStatus.ProtoReflect.Descriptor instead.
 func (*ServiceStatus) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{58}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ServiceStatus) GetService() string {
@@ -4620,7 +5136,7 @@ type VersionRequest struct {
 
 func (x *VersionRequest) Reset() {
 	*x = VersionRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[59]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4632,7 +5148,7 @@ func (x *VersionRequest) String() string {
 func (*VersionRequest) ProtoMessage() {}
 
 func (x *VersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[59]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4645,7 +5161,7 @@ func (x *VersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionRequest.ProtoReflect.Descriptor instead.
 func (*VersionRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{59}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{66}
 }
 
 type VersionResponse struct {
@@ -4660,7 +5176,7 @@ type VersionResponse struct {
 
 func (x *VersionResponse) Reset() {
 	*x = VersionResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[60]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4672,7 +5188,7 @@ func (x *VersionResponse) String() string {
 func (*VersionResponse) ProtoMessage() {}
 
 func (x *VersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[60]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4685,7 +5201,7 @@ func (x *VersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionResponse.ProtoReflect.Descriptor instead.
 func (*VersionResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{60}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *VersionResponse) GetVersion() string {
@@ -4725,7 +5241,7 @@ type VerifyAuditRequest struct {
 
 func (x *VerifyAuditRequest) Reset() {
 	*x = VerifyAuditRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[61]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4737,7 +5253,7 @@ func (x *VerifyAuditRequest) String() string {
 func (*VerifyAuditRequest) ProtoMessage() {}
 
 func (x *VerifyAuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[61]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4750,7 +5266,7 @@ func (x *VerifyAuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyAuditRequest.ProtoReflect.Descriptor instead.
 func (*VerifyAuditRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{61}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *VerifyAuditRequest) GetFleet() string {
@@ -4771,7 +5287,7 @@ type VerifyAuditResponse struct {
 
 func (x *VerifyAuditResponse) Reset() {
 	*x = VerifyAuditResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[62]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4783,7 +5299,7 @@ func (x *VerifyAuditResponse) String() string {
 func (*VerifyAuditResponse) ProtoMessage() {}
 
 func (x *VerifyAuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[62]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4796,7 +5312,7 @@ func (x *VerifyAuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyAuditResponse.ProtoReflect.Descriptor instead.
 func (*VerifyAuditResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{62}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *VerifyAuditResponse) GetNodes() int32 {
@@ -4847,12 +5363,13 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\x0fValidateRequest\x12/\n" +
 	"\asources\x18\x01 \x03(\v2\x15.yardmaster.v1.SourceR\asources\"F\n" +
 	"\x10ValidateResponse\x122\n" +
-	"\bproblems\x18\x01 \x03(\v2\x16.yardmaster.v1.ProblemR\bproblems\"\xbe\x01\n" +
+	"\bproblems\x18\x01 \x03(\v2\x16.yardmaster.v1.ProblemR\bproblems\"\xe1\x01\n" +
 	"\vPlanRequest\x12/\n" +
 	"\asources\x18\x01 \x03(\v2\x15.yardmaster.v1.SourceR\asources\x123\n" +
 	"\x13max_destroy_percent\x18\x02 \x01(\x05H\x00R\x11maxDestroyPercent\x88\x01\x01\x12\"\n" +
 	"\n" +
-	"max_create\x18\x03 \x01(\x05H\x01R\tmaxCreate\x88\x01\x01B\x16\n" +
+	"max_create\x18\x03 \x01(\x05H\x01R\tmaxCreate\x88\x01\x01\x12!\n" +
+	"\fkeep_targets\x18\x04 \x01(\bR\vkeepTargetsB\x16\n" +
 	"\x14_max_destroy_percentB\r\n" +
 	"\v_max_create\"\xde\x01\n" +
 	"\fPlanResponse\x122\n" +
@@ -4894,7 +5411,7 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\tR\x06action\x12\x16\n" +
 	"\x06causes\x18\x03 \x03(\tR\x06causes\x12\x1c\n" +
-	"\taddresses\x18\x04 \x03(\tR\taddresses\"\xe7\x02\n" +
+	"\taddresses\x18\x04 \x03(\tR\taddresses\"\x8a\x03\n" +
 	"\fApplyRequest\x12/\n" +
 	"\asources\x18\x01 \x03(\v2\x15.yardmaster.v1.SourceR\asources\x12\x1d\n" +
 	"\n" +
@@ -4903,7 +5420,8 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"plan_basis\x18\x03 \x03(\v2*.yardmaster.v1.ApplyRequest.PlanBasisEntryR\tplanBasis\x123\n" +
 	"\x13max_destroy_percent\x18\x04 \x01(\x05H\x00R\x11maxDestroyPercent\x88\x01\x01\x12\"\n" +
 	"\n" +
-	"max_create\x18\x05 \x01(\x05H\x01R\tmaxCreate\x88\x01\x01\x1a<\n" +
+	"max_create\x18\x05 \x01(\x05H\x01R\tmaxCreate\x88\x01\x01\x12!\n" +
+	"\fkeep_targets\x18\x06 \x01(\bR\vkeepTargets\x1a<\n" +
 	"\x0ePlanBasisEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x16\n" +
@@ -5181,10 +5699,46 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x12\n" +
-	"\x04text\x18\x04 \x01(\tR\x04text\"<\n" +
+	"\x04text\x18\x04 \x01(\tR\x04text\"&\n" +
+	"\x0eHistoryRequest\x12\x14\n" +
+	"\x05fleet\x18\x01 \x01(\tR\x05fleet\"{\n" +
+	"\x0fHistoryResponse\x129\n" +
+	"\trevisions\x18\x01 \x03(\v2\x1b.yardmaster.v1.RevisionViewR\trevisions\x12-\n" +
+	"\x04read\x18\x02 \x01(\v2\x19.yardmaster.v1.ReadStatusR\x04read\"\xaf\x02\n" +
+	"\fRevisionView\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x05R\x06number\x12*\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x0e\n" +
+	"\x02by\x18\x03 \x01(\tR\x02by\x12\x18\n" +
+	"\asummary\x18\x04 \x01(\tR\asummary\x120\n" +
+	"\x06fields\x18\x05 \x03(\v2\x18.yardmaster.v1.FieldDiffR\x06fields\x12\x17\n" +
+	"\asame_as\x18\x06 \x01(\x05R\x06sameAs\x12\x18\n" +
+	"\aoutcome\x18\a \x01(\tR\aoutcome\x120\n" +
+	"\x05ended\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x05ended\x12\x1a\n" +
+	"\bstanding\x18\t \x01(\tR\bstanding\"x\n" +
+	"\vDiffRequest\x12/\n" +
+	"\asources\x18\x01 \x03(\v2\x15.yardmaster.v1.SourceR\asources\x12\x14\n" +
+	"\x05fleet\x18\x02 \x01(\tR\x05fleet\x12\x12\n" +
+	"\x04from\x18\x03 \x01(\x05R\x04from\x12\x0e\n" +
+	"\x02to\x18\x04 \x01(\x05R\x02to\"\xac\x01\n" +
+	"\fDiffResponse\x122\n" +
+	"\bproblems\x18\x01 \x03(\v2\x16.yardmaster.v1.ProblemR\bproblems\x129\n" +
+	"\tdocuments\x18\x02 \x03(\v2\x1b.yardmaster.v1.DocumentDiffR\tdocuments\x12-\n" +
+	"\x04read\x18\x03 \x01(\v2\x19.yardmaster.v1.ReadStatusR\x04read\"\x9e\x01\n" +
+	"\fDocumentDiff\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04from\x18\x03 \x01(\x05R\x04from\x12\x0e\n" +
+	"\x02to\x18\x04 \x01(\x05R\x02to\x12\x10\n" +
+	"\x03new\x18\x05 \x01(\bR\x03new\x120\n" +
+	"\x06fields\x18\x06 \x03(\v2\x18.yardmaster.v1.FieldDiffR\x06fields\"C\n" +
+	"\tFieldDiff\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x10\n" +
+	"\x03was\x18\x02 \x01(\tR\x03was\x12\x10\n" +
+	"\x03now\x18\x03 \x01(\tR\x03now\"X\n" +
 	"\x12GetDocumentRequest\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\"X\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\x05R\brevision\"X\n" +
 	"\x13GetDocumentResponse\x12\x12\n" +
 	"\x04yaml\x18\x01 \x01(\tR\x04yaml\x12-\n" +
 	"\x04read\x18\x02 \x01(\v2\x19.yardmaster.v1.ReadStatusR\x04read\"$\n" +
@@ -5241,7 +5795,7 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\x13VerifyAuditResponse\x12\x14\n" +
 	"\x05nodes\x18\x01 \x01(\x05R\x05nodes\x12\x16\n" +
 	"\x06events\x18\x02 \x01(\x03R\x06events\x12\x16\n" +
-	"\x06breaks\x18\x03 \x03(\tR\x06breaks2\x92\r\n" +
+	"\x06breaks\x18\x03 \x03(\tR\x06breaks2\xa1\x0e\n" +
 	"\vYardService\x12M\n" +
 	"\bValidate\x12\x1e.yardmaster.v1.ValidateRequest\x1a\x1f.yardmaster.v1.ValidateResponse\"\x00\x12A\n" +
 	"\x04Plan\x12\x1a.yardmaster.v1.PlanRequest\x1a\x1b.yardmaster.v1.PlanResponse\"\x00\x12D\n" +
@@ -5261,7 +5815,9 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\n" +
 	"ListFailed\x12 .yardmaster.v1.ListFailedRequest\x1a!.yardmaster.v1.ListFailedResponse\"\x00\x12Y\n" +
 	"\fDescribeNode\x12\".yardmaster.v1.DescribeNodeRequest\x1a#.yardmaster.v1.DescribeNodeResponse\"\x00\x12J\n" +
-	"\aNodeLog\x12\x1d.yardmaster.v1.NodeLogRequest\x1a\x1e.yardmaster.v1.NodeLogResponse\"\x00\x12V\n" +
+	"\aNodeLog\x12\x1d.yardmaster.v1.NodeLogRequest\x1a\x1e.yardmaster.v1.NodeLogResponse\"\x00\x12J\n" +
+	"\aHistory\x12\x1d.yardmaster.v1.HistoryRequest\x1a\x1e.yardmaster.v1.HistoryResponse\"\x00\x12A\n" +
+	"\x04Diff\x12\x1a.yardmaster.v1.DiffRequest\x1a\x1b.yardmaster.v1.DiffResponse\"\x00\x12V\n" +
 	"\vGetDocument\x12!.yardmaster.v1.GetDocumentRequest\x1a\".yardmaster.v1.GetDocumentResponse\"\x00\x12F\n" +
 	"\x05Watch\x12\x1b.yardmaster.v1.WatchRequest\x1a\x1c.yardmaster.v1.WatchResponse\"\x000\x01\x12G\n" +
 	"\x06Status\x12\x1c.yardmaster.v1.StatusRequest\x1a\x1d.yardmaster.v1.StatusResponse\"\x00\x12J\n" +
@@ -5280,7 +5836,7 @@ func file_yardmaster_v1_api_proto_rawDescGZIP() []byte {
 	return file_yardmaster_v1_api_proto_rawDescData
 }
 
-var file_yardmaster_v1_api_proto_msgTypes = make([]protoimpl.MessageInfo, 66)
+var file_yardmaster_v1_api_proto_msgTypes = make([]protoimpl.MessageInfo, 73)
 var file_yardmaster_v1_api_proto_goTypes = []any{
 	(*Stamp)(nil),                 // 0: yardmaster.v1.Stamp
 	(*ReadStatus)(nil),            // 1: yardmaster.v1.ReadStatus
@@ -5333,143 +5889,164 @@ var file_yardmaster_v1_api_proto_goTypes = []any{
 	(*NodeLogRequest)(nil),        // 48: yardmaster.v1.NodeLogRequest
 	(*NodeLogResponse)(nil),       // 49: yardmaster.v1.NodeLogResponse
 	(*LogLine)(nil),               // 50: yardmaster.v1.LogLine
-	(*GetDocumentRequest)(nil),    // 51: yardmaster.v1.GetDocumentRequest
-	(*GetDocumentResponse)(nil),   // 52: yardmaster.v1.GetDocumentResponse
-	(*WatchRequest)(nil),          // 53: yardmaster.v1.WatchRequest
-	(*WatchResponse)(nil),         // 54: yardmaster.v1.WatchResponse
-	(*StatusRequest)(nil),         // 55: yardmaster.v1.StatusRequest
-	(*StatusResponse)(nil),        // 56: yardmaster.v1.StatusResponse
-	(*ShardStatus)(nil),           // 57: yardmaster.v1.ShardStatus
-	(*ServiceStatus)(nil),         // 58: yardmaster.v1.ServiceStatus
-	(*VersionRequest)(nil),        // 59: yardmaster.v1.VersionRequest
-	(*VersionResponse)(nil),       // 60: yardmaster.v1.VersionResponse
-	(*VerifyAuditRequest)(nil),    // 61: yardmaster.v1.VerifyAuditRequest
-	(*VerifyAuditResponse)(nil),   // 62: yardmaster.v1.VerifyAuditResponse
-	nil,                           // 63: yardmaster.v1.ApplyRequest.PlanBasisEntry
-	nil,                           // 64: yardmaster.v1.FleetView.LabelsEntry
-	nil,                           // 65: yardmaster.v1.PoolView.StatesEntry
-	(*timestamppb.Timestamp)(nil), // 66: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 67: google.protobuf.Duration
+	(*HistoryRequest)(nil),        // 51: yardmaster.v1.HistoryRequest
+	(*HistoryResponse)(nil),       // 52: yardmaster.v1.HistoryResponse
+	(*RevisionView)(nil),          // 53: yardmaster.v1.RevisionView
+	(*DiffRequest)(nil),           // 54: yardmaster.v1.DiffRequest
+	(*DiffResponse)(nil),          // 55: yardmaster.v1.DiffResponse
+	(*DocumentDiff)(nil),          // 56: yardmaster.v1.DocumentDiff
+	(*FieldDiff)(nil),             // 57: yardmaster.v1.FieldDiff
+	(*GetDocumentRequest)(nil),    // 58: yardmaster.v1.GetDocumentRequest
+	(*GetDocumentResponse)(nil),   // 59: yardmaster.v1.GetDocumentResponse
+	(*WatchRequest)(nil),          // 60: yardmaster.v1.WatchRequest
+	(*WatchResponse)(nil),         // 61: yardmaster.v1.WatchResponse
+	(*StatusRequest)(nil),         // 62: yardmaster.v1.StatusRequest
+	(*StatusResponse)(nil),        // 63: yardmaster.v1.StatusResponse
+	(*ShardStatus)(nil),           // 64: yardmaster.v1.ShardStatus
+	(*ServiceStatus)(nil),         // 65: yardmaster.v1.ServiceStatus
+	(*VersionRequest)(nil),        // 66: yardmaster.v1.VersionRequest
+	(*VersionResponse)(nil),       // 67: yardmaster.v1.VersionResponse
+	(*VerifyAuditRequest)(nil),    // 68: yardmaster.v1.VerifyAuditRequest
+	(*VerifyAuditResponse)(nil),   // 69: yardmaster.v1.VerifyAuditResponse
+	nil,                           // 70: yardmaster.v1.ApplyRequest.PlanBasisEntry
+	nil,                           // 71: yardmaster.v1.FleetView.LabelsEntry
+	nil,                           // 72: yardmaster.v1.PoolView.StatesEntry
+	(*timestamppb.Timestamp)(nil), // 73: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 74: google.protobuf.Duration
 }
 var file_yardmaster_v1_api_proto_depIdxs = []int32{
-	0,  // 0: yardmaster.v1.ReadStatus.stamps:type_name -> yardmaster.v1.Stamp
-	66, // 1: yardmaster.v1.ReadStatus.as_of:type_name -> google.protobuf.Timestamp
-	3,  // 2: yardmaster.v1.ValidateRequest.sources:type_name -> yardmaster.v1.Source
-	2,  // 3: yardmaster.v1.ValidateResponse.problems:type_name -> yardmaster.v1.Problem
-	3,  // 4: yardmaster.v1.PlanRequest.sources:type_name -> yardmaster.v1.Source
-	2,  // 5: yardmaster.v1.PlanResponse.problems:type_name -> yardmaster.v1.Problem
-	9,  // 6: yardmaster.v1.PlanResponse.fleets:type_name -> yardmaster.v1.FleetPlan
-	8,  // 7: yardmaster.v1.PlanResponse.documents:type_name -> yardmaster.v1.DocumentPlan
-	1,  // 8: yardmaster.v1.PlanResponse.read:type_name -> yardmaster.v1.ReadStatus
-	10, // 9: yardmaster.v1.FleetPlan.nodes:type_name -> yardmaster.v1.NodePlan
-	3,  // 10: yardmaster.v1.ApplyRequest.sources:type_name -> yardmaster.v1.Source
-	63, // 11: yardmaster.v1.ApplyRequest.plan_basis:type_name -> yardmaster.v1.ApplyRequest.PlanBasisEntry
-	2,  // 12: yardmaster.v1.ApplyResponse.problems:type_name -> yardmaster.v1.Problem
-	13, // 13: yardmaster.v1.ApplyResponse.results:type_name -> yardmaster.v1.CommandResponse
-	0,  // 14: yardmaster.v1.CommandResponse.stamp:type_name -> yardmaster.v1.Stamp
-	19, // 15: yardmaster.v1.ListFleetsResponse.fleets:type_name -> yardmaster.v1.FleetView
-	1,  // 16: yardmaster.v1.ListFleetsResponse.read:type_name -> yardmaster.v1.ReadStatus
-	66, // 17: yardmaster.v1.FleetView.created:type_name -> google.protobuf.Timestamp
-	64, // 18: yardmaster.v1.FleetView.labels:type_name -> yardmaster.v1.FleetView.LabelsEntry
-	22, // 19: yardmaster.v1.ListPoolsResponse.pools:type_name -> yardmaster.v1.PoolView
-	1,  // 20: yardmaster.v1.ListPoolsResponse.read:type_name -> yardmaster.v1.ReadStatus
-	65, // 21: yardmaster.v1.PoolView.states:type_name -> yardmaster.v1.PoolView.StatesEntry
-	25, // 22: yardmaster.v1.ListNodesResponse.nodes:type_name -> yardmaster.v1.NodeView
-	1,  // 23: yardmaster.v1.ListNodesResponse.read:type_name -> yardmaster.v1.ReadStatus
-	66, // 24: yardmaster.v1.NodeView.since:type_name -> google.protobuf.Timestamp
-	66, // 25: yardmaster.v1.NodeView.created:type_name -> google.protobuf.Timestamp
-	66, // 26: yardmaster.v1.NodeView.ready_at:type_name -> google.protobuf.Timestamp
-	66, // 27: yardmaster.v1.NodeView.due:type_name -> google.protobuf.Timestamp
-	66, // 28: yardmaster.v1.NodeView.deadline:type_name -> google.protobuf.Timestamp
-	28, // 29: yardmaster.v1.NodeView.job:type_name -> yardmaster.v1.JobView
-	66, // 30: yardmaster.v1.NodeView.heard:type_name -> google.protobuf.Timestamp
-	28, // 31: yardmaster.v1.ListJobsResponse.jobs:type_name -> yardmaster.v1.JobView
-	1,  // 32: yardmaster.v1.ListJobsResponse.read:type_name -> yardmaster.v1.ReadStatus
-	66, // 33: yardmaster.v1.JobView.since:type_name -> google.protobuf.Timestamp
-	66, // 34: yardmaster.v1.JobView.deadline:type_name -> google.protobuf.Timestamp
-	31, // 35: yardmaster.v1.ListEventsResponse.events:type_name -> yardmaster.v1.EventView
-	1,  // 36: yardmaster.v1.ListEventsResponse.read:type_name -> yardmaster.v1.ReadStatus
-	66, // 37: yardmaster.v1.EventView.at:type_name -> google.protobuf.Timestamp
-	67, // 38: yardmaster.v1.EventView.took:type_name -> google.protobuf.Duration
-	34, // 39: yardmaster.v1.ListNetworksResponse.networks:type_name -> yardmaster.v1.NetworkView
-	1,  // 40: yardmaster.v1.ListNetworksResponse.read:type_name -> yardmaster.v1.ReadStatus
-	37, // 41: yardmaster.v1.ListSitesResponse.sites:type_name -> yardmaster.v1.SiteView
-	1,  // 42: yardmaster.v1.ListSitesResponse.read:type_name -> yardmaster.v1.ReadStatus
-	66, // 43: yardmaster.v1.SiteView.seat_until:type_name -> google.protobuf.Timestamp
-	40, // 44: yardmaster.v1.ListFailedResponse.failed:type_name -> yardmaster.v1.FailedView
-	1,  // 45: yardmaster.v1.ListFailedResponse.read:type_name -> yardmaster.v1.ReadStatus
-	66, // 46: yardmaster.v1.FailedView.since:type_name -> google.protobuf.Timestamp
-	25, // 47: yardmaster.v1.DescribeNodeResponse.node:type_name -> yardmaster.v1.NodeView
-	31, // 48: yardmaster.v1.DescribeNodeResponse.events:type_name -> yardmaster.v1.EventView
-	1,  // 49: yardmaster.v1.DescribeNodeResponse.read:type_name -> yardmaster.v1.ReadStatus
-	47, // 50: yardmaster.v1.DescribeNodeResponse.vsphere:type_name -> yardmaster.v1.VSphereView
-	43, // 51: yardmaster.v1.DescribeNodeResponse.guest:type_name -> yardmaster.v1.GuestView
-	46, // 52: yardmaster.v1.DescribeNodeResponse.networks:type_name -> yardmaster.v1.NodeNetwork
-	66, // 53: yardmaster.v1.GuestView.heard:type_name -> google.protobuf.Timestamp
-	66, // 54: yardmaster.v1.GuestView.booted:type_name -> google.protobuf.Timestamp
-	44, // 55: yardmaster.v1.GuestView.stages:type_name -> yardmaster.v1.GuestStageView
-	45, // 56: yardmaster.v1.GuestView.failed:type_name -> yardmaster.v1.GuestFailedView
-	66, // 57: yardmaster.v1.GuestStageView.at:type_name -> google.protobuf.Timestamp
-	50, // 58: yardmaster.v1.NodeLogResponse.lines:type_name -> yardmaster.v1.LogLine
-	1,  // 59: yardmaster.v1.NodeLogResponse.read:type_name -> yardmaster.v1.ReadStatus
-	66, // 60: yardmaster.v1.LogLine.at:type_name -> google.protobuf.Timestamp
-	1,  // 61: yardmaster.v1.GetDocumentResponse.read:type_name -> yardmaster.v1.ReadStatus
-	25, // 62: yardmaster.v1.WatchResponse.node:type_name -> yardmaster.v1.NodeView
-	31, // 63: yardmaster.v1.WatchResponse.event:type_name -> yardmaster.v1.EventView
-	19, // 64: yardmaster.v1.WatchResponse.fleet:type_name -> yardmaster.v1.FleetView
-	57, // 65: yardmaster.v1.StatusResponse.shards:type_name -> yardmaster.v1.ShardStatus
-	37, // 66: yardmaster.v1.StatusResponse.sites:type_name -> yardmaster.v1.SiteView
-	58, // 67: yardmaster.v1.StatusResponse.services:type_name -> yardmaster.v1.ServiceStatus
-	1,  // 68: yardmaster.v1.StatusResponse.read:type_name -> yardmaster.v1.ReadStatus
-	66, // 69: yardmaster.v1.ServiceStatus.seen:type_name -> google.protobuf.Timestamp
-	67, // 70: yardmaster.v1.ServiceStatus.clock_offset:type_name -> google.protobuf.Duration
-	4,  // 71: yardmaster.v1.YardService.Validate:input_type -> yardmaster.v1.ValidateRequest
-	6,  // 72: yardmaster.v1.YardService.Plan:input_type -> yardmaster.v1.PlanRequest
-	11, // 73: yardmaster.v1.YardService.Apply:input_type -> yardmaster.v1.ApplyRequest
-	14, // 74: yardmaster.v1.YardService.Scale:input_type -> yardmaster.v1.ScaleRequest
-	15, // 75: yardmaster.v1.YardService.Delete:input_type -> yardmaster.v1.DeleteRequest
-	16, // 76: yardmaster.v1.YardService.Retry:input_type -> yardmaster.v1.RetryRequest
-	17, // 77: yardmaster.v1.YardService.ListFleets:input_type -> yardmaster.v1.ListFleetsRequest
-	20, // 78: yardmaster.v1.YardService.ListPools:input_type -> yardmaster.v1.ListPoolsRequest
-	23, // 79: yardmaster.v1.YardService.ListNodes:input_type -> yardmaster.v1.ListNodesRequest
-	26, // 80: yardmaster.v1.YardService.ListJobs:input_type -> yardmaster.v1.ListJobsRequest
-	29, // 81: yardmaster.v1.YardService.ListEvents:input_type -> yardmaster.v1.ListEventsRequest
-	32, // 82: yardmaster.v1.YardService.ListNetworks:input_type -> yardmaster.v1.ListNetworksRequest
-	35, // 83: yardmaster.v1.YardService.ListSites:input_type -> yardmaster.v1.ListSitesRequest
-	38, // 84: yardmaster.v1.YardService.ListFailed:input_type -> yardmaster.v1.ListFailedRequest
-	41, // 85: yardmaster.v1.YardService.DescribeNode:input_type -> yardmaster.v1.DescribeNodeRequest
-	48, // 86: yardmaster.v1.YardService.NodeLog:input_type -> yardmaster.v1.NodeLogRequest
-	51, // 87: yardmaster.v1.YardService.GetDocument:input_type -> yardmaster.v1.GetDocumentRequest
-	53, // 88: yardmaster.v1.YardService.Watch:input_type -> yardmaster.v1.WatchRequest
-	55, // 89: yardmaster.v1.YardService.Status:input_type -> yardmaster.v1.StatusRequest
-	59, // 90: yardmaster.v1.YardService.Version:input_type -> yardmaster.v1.VersionRequest
-	61, // 91: yardmaster.v1.YardService.VerifyAudit:input_type -> yardmaster.v1.VerifyAuditRequest
-	5,  // 92: yardmaster.v1.YardService.Validate:output_type -> yardmaster.v1.ValidateResponse
-	7,  // 93: yardmaster.v1.YardService.Plan:output_type -> yardmaster.v1.PlanResponse
-	12, // 94: yardmaster.v1.YardService.Apply:output_type -> yardmaster.v1.ApplyResponse
-	13, // 95: yardmaster.v1.YardService.Scale:output_type -> yardmaster.v1.CommandResponse
-	13, // 96: yardmaster.v1.YardService.Delete:output_type -> yardmaster.v1.CommandResponse
-	13, // 97: yardmaster.v1.YardService.Retry:output_type -> yardmaster.v1.CommandResponse
-	18, // 98: yardmaster.v1.YardService.ListFleets:output_type -> yardmaster.v1.ListFleetsResponse
-	21, // 99: yardmaster.v1.YardService.ListPools:output_type -> yardmaster.v1.ListPoolsResponse
-	24, // 100: yardmaster.v1.YardService.ListNodes:output_type -> yardmaster.v1.ListNodesResponse
-	27, // 101: yardmaster.v1.YardService.ListJobs:output_type -> yardmaster.v1.ListJobsResponse
-	30, // 102: yardmaster.v1.YardService.ListEvents:output_type -> yardmaster.v1.ListEventsResponse
-	33, // 103: yardmaster.v1.YardService.ListNetworks:output_type -> yardmaster.v1.ListNetworksResponse
-	36, // 104: yardmaster.v1.YardService.ListSites:output_type -> yardmaster.v1.ListSitesResponse
-	39, // 105: yardmaster.v1.YardService.ListFailed:output_type -> yardmaster.v1.ListFailedResponse
-	42, // 106: yardmaster.v1.YardService.DescribeNode:output_type -> yardmaster.v1.DescribeNodeResponse
-	49, // 107: yardmaster.v1.YardService.NodeLog:output_type -> yardmaster.v1.NodeLogResponse
-	52, // 108: yardmaster.v1.YardService.GetDocument:output_type -> yardmaster.v1.GetDocumentResponse
-	54, // 109: yardmaster.v1.YardService.Watch:output_type -> yardmaster.v1.WatchResponse
-	56, // 110: yardmaster.v1.YardService.Status:output_type -> yardmaster.v1.StatusResponse
-	60, // 111: yardmaster.v1.YardService.Version:output_type -> yardmaster.v1.VersionResponse
-	62, // 112: yardmaster.v1.YardService.VerifyAudit:output_type -> yardmaster.v1.VerifyAuditResponse
-	92, // [92:113] is the sub-list for method output_type
-	71, // [71:92] is the sub-list for method input_type
-	71, // [71:71] is the sub-list for extension type_name
-	71, // [71:71] is the sub-list for extension extendee
-	0,  // [0:71] is the sub-list for field type_name
+	0,   // 0: yardmaster.v1.ReadStatus.stamps:type_name -> yardmaster.v1.Stamp
+	73,  // 1: yardmaster.v1.ReadStatus.as_of:type_name -> google.protobuf.Timestamp
+	3,   // 2: yardmaster.v1.ValidateRequest.sources:type_name -> yardmaster.v1.Source
+	2,   // 3: yardmaster.v1.ValidateResponse.problems:type_name -> yardmaster.v1.Problem
+	3,   // 4: yardmaster.v1.PlanRequest.sources:type_name -> yardmaster.v1.Source
+	2,   // 5: yardmaster.v1.PlanResponse.problems:type_name -> yardmaster.v1.Problem
+	9,   // 6: yardmaster.v1.PlanResponse.fleets:type_name -> yardmaster.v1.FleetPlan
+	8,   // 7: yardmaster.v1.PlanResponse.documents:type_name -> yardmaster.v1.DocumentPlan
+	1,   // 8: yardmaster.v1.PlanResponse.read:type_name -> yardmaster.v1.ReadStatus
+	10,  // 9: yardmaster.v1.FleetPlan.nodes:type_name -> yardmaster.v1.NodePlan
+	3,   // 10: yardmaster.v1.ApplyRequest.sources:type_name -> yardmaster.v1.Source
+	70,  // 11: yardmaster.v1.ApplyRequest.plan_basis:type_name -> yardmaster.v1.ApplyRequest.PlanBasisEntry
+	2,   // 12: yardmaster.v1.ApplyResponse.problems:type_name -> yardmaster.v1.Problem
+	13,  // 13: yardmaster.v1.ApplyResponse.results:type_name -> yardmaster.v1.CommandResponse
+	0,   // 14: yardmaster.v1.CommandResponse.stamp:type_name -> yardmaster.v1.Stamp
+	19,  // 15: yardmaster.v1.ListFleetsResponse.fleets:type_name -> yardmaster.v1.FleetView
+	1,   // 16: yardmaster.v1.ListFleetsResponse.read:type_name -> yardmaster.v1.ReadStatus
+	73,  // 17: yardmaster.v1.FleetView.created:type_name -> google.protobuf.Timestamp
+	71,  // 18: yardmaster.v1.FleetView.labels:type_name -> yardmaster.v1.FleetView.LabelsEntry
+	22,  // 19: yardmaster.v1.ListPoolsResponse.pools:type_name -> yardmaster.v1.PoolView
+	1,   // 20: yardmaster.v1.ListPoolsResponse.read:type_name -> yardmaster.v1.ReadStatus
+	72,  // 21: yardmaster.v1.PoolView.states:type_name -> yardmaster.v1.PoolView.StatesEntry
+	25,  // 22: yardmaster.v1.ListNodesResponse.nodes:type_name -> yardmaster.v1.NodeView
+	1,   // 23: yardmaster.v1.ListNodesResponse.read:type_name -> yardmaster.v1.ReadStatus
+	73,  // 24: yardmaster.v1.NodeView.since:type_name -> google.protobuf.Timestamp
+	73,  // 25: yardmaster.v1.NodeView.created:type_name -> google.protobuf.Timestamp
+	73,  // 26: yardmaster.v1.NodeView.ready_at:type_name -> google.protobuf.Timestamp
+	73,  // 27: yardmaster.v1.NodeView.due:type_name -> google.protobuf.Timestamp
+	73,  // 28: yardmaster.v1.NodeView.deadline:type_name -> google.protobuf.Timestamp
+	28,  // 29: yardmaster.v1.NodeView.job:type_name -> yardmaster.v1.JobView
+	73,  // 30: yardmaster.v1.NodeView.heard:type_name -> google.protobuf.Timestamp
+	28,  // 31: yardmaster.v1.ListJobsResponse.jobs:type_name -> yardmaster.v1.JobView
+	1,   // 32: yardmaster.v1.ListJobsResponse.read:type_name -> yardmaster.v1.ReadStatus
+	73,  // 33: yardmaster.v1.JobView.since:type_name -> google.protobuf.Timestamp
+	73,  // 34: yardmaster.v1.JobView.deadline:type_name -> google.protobuf.Timestamp
+	31,  // 35: yardmaster.v1.ListEventsResponse.events:type_name -> yardmaster.v1.EventView
+	1,   // 36: yardmaster.v1.ListEventsResponse.read:type_name -> yardmaster.v1.ReadStatus
+	73,  // 37: yardmaster.v1.EventView.at:type_name -> google.protobuf.Timestamp
+	74,  // 38: yardmaster.v1.EventView.took:type_name -> google.protobuf.Duration
+	34,  // 39: yardmaster.v1.ListNetworksResponse.networks:type_name -> yardmaster.v1.NetworkView
+	1,   // 40: yardmaster.v1.ListNetworksResponse.read:type_name -> yardmaster.v1.ReadStatus
+	37,  // 41: yardmaster.v1.ListSitesResponse.sites:type_name -> yardmaster.v1.SiteView
+	1,   // 42: yardmaster.v1.ListSitesResponse.read:type_name -> yardmaster.v1.ReadStatus
+	73,  // 43: yardmaster.v1.SiteView.seat_until:type_name -> google.protobuf.Timestamp
+	40,  // 44: yardmaster.v1.ListFailedResponse.failed:type_name -> yardmaster.v1.FailedView
+	1,   // 45: yardmaster.v1.ListFailedResponse.read:type_name -> yardmaster.v1.ReadStatus
+	73,  // 46: yardmaster.v1.FailedView.since:type_name -> google.protobuf.Timestamp
+	25,  // 47: yardmaster.v1.DescribeNodeResponse.node:type_name -> yardmaster.v1.NodeView
+	31,  // 48: yardmaster.v1.DescribeNodeResponse.events:type_name -> yardmaster.v1.EventView
+	1,   // 49: yardmaster.v1.DescribeNodeResponse.read:type_name -> yardmaster.v1.ReadStatus
+	47,  // 50: yardmaster.v1.DescribeNodeResponse.vsphere:type_name -> yardmaster.v1.VSphereView
+	43,  // 51: yardmaster.v1.DescribeNodeResponse.guest:type_name -> yardmaster.v1.GuestView
+	46,  // 52: yardmaster.v1.DescribeNodeResponse.networks:type_name -> yardmaster.v1.NodeNetwork
+	73,  // 53: yardmaster.v1.GuestView.heard:type_name -> google.protobuf.Timestamp
+	73,  // 54: yardmaster.v1.GuestView.booted:type_name -> google.protobuf.Timestamp
+	44,  // 55: yardmaster.v1.GuestView.stages:type_name -> yardmaster.v1.GuestStageView
+	45,  // 56: yardmaster.v1.GuestView.failed:type_name -> yardmaster.v1.GuestFailedView
+	73,  // 57: yardmaster.v1.GuestStageView.at:type_name -> google.protobuf.Timestamp
+	50,  // 58: yardmaster.v1.NodeLogResponse.lines:type_name -> yardmaster.v1.LogLine
+	1,   // 59: yardmaster.v1.NodeLogResponse.read:type_name -> yardmaster.v1.ReadStatus
+	73,  // 60: yardmaster.v1.LogLine.at:type_name -> google.protobuf.Timestamp
+	53,  // 61: yardmaster.v1.HistoryResponse.revisions:type_name -> yardmaster.v1.RevisionView
+	1,   // 62: yardmaster.v1.HistoryResponse.read:type_name -> yardmaster.v1.ReadStatus
+	73,  // 63: yardmaster.v1.RevisionView.at:type_name -> google.protobuf.Timestamp
+	57,  // 64: yardmaster.v1.RevisionView.fields:type_name -> yardmaster.v1.FieldDiff
+	73,  // 65: yardmaster.v1.RevisionView.ended:type_name -> google.protobuf.Timestamp
+	3,   // 66: yardmaster.v1.DiffRequest.sources:type_name -> yardmaster.v1.Source
+	2,   // 67: yardmaster.v1.DiffResponse.problems:type_name -> yardmaster.v1.Problem
+	56,  // 68: yardmaster.v1.DiffResponse.documents:type_name -> yardmaster.v1.DocumentDiff
+	1,   // 69: yardmaster.v1.DiffResponse.read:type_name -> yardmaster.v1.ReadStatus
+	57,  // 70: yardmaster.v1.DocumentDiff.fields:type_name -> yardmaster.v1.FieldDiff
+	1,   // 71: yardmaster.v1.GetDocumentResponse.read:type_name -> yardmaster.v1.ReadStatus
+	25,  // 72: yardmaster.v1.WatchResponse.node:type_name -> yardmaster.v1.NodeView
+	31,  // 73: yardmaster.v1.WatchResponse.event:type_name -> yardmaster.v1.EventView
+	19,  // 74: yardmaster.v1.WatchResponse.fleet:type_name -> yardmaster.v1.FleetView
+	64,  // 75: yardmaster.v1.StatusResponse.shards:type_name -> yardmaster.v1.ShardStatus
+	37,  // 76: yardmaster.v1.StatusResponse.sites:type_name -> yardmaster.v1.SiteView
+	65,  // 77: yardmaster.v1.StatusResponse.services:type_name -> yardmaster.v1.ServiceStatus
+	1,   // 78: yardmaster.v1.StatusResponse.read:type_name -> yardmaster.v1.ReadStatus
+	73,  // 79: yardmaster.v1.ServiceStatus.seen:type_name -> google.protobuf.Timestamp
+	74,  // 80: yardmaster.v1.ServiceStatus.clock_offset:type_name -> google.protobuf.Duration
+	4,   // 81: yardmaster.v1.YardService.Validate:input_type -> yardmaster.v1.ValidateRequest
+	6,   // 82: yardmaster.v1.YardService.Plan:input_type -> yardmaster.v1.PlanRequest
+	11,  // 83: yardmaster.v1.YardService.Apply:input_type -> yardmaster.v1.ApplyRequest
+	14,  // 84: yardmaster.v1.YardService.Scale:input_type -> yardmaster.v1.ScaleRequest
+	15,  // 85: yardmaster.v1.YardService.Delete:input_type -> yardmaster.v1.DeleteRequest
+	16,  // 86: yardmaster.v1.YardService.Retry:input_type -> yardmaster.v1.RetryRequest
+	17,  // 87: yardmaster.v1.YardService.ListFleets:input_type -> yardmaster.v1.ListFleetsRequest
+	20,  // 88: yardmaster.v1.YardService.ListPools:input_type -> yardmaster.v1.ListPoolsRequest
+	23,  // 89: yardmaster.v1.YardService.ListNodes:input_type -> yardmaster.v1.ListNodesRequest
+	26,  // 90: yardmaster.v1.YardService.ListJobs:input_type -> yardmaster.v1.ListJobsRequest
+	29,  // 91: yardmaster.v1.YardService.ListEvents:input_type -> yardmaster.v1.ListEventsRequest
+	32,  // 92: yardmaster.v1.YardService.ListNetworks:input_type -> yardmaster.v1.ListNetworksRequest
+	35,  // 93: yardmaster.v1.YardService.ListSites:input_type -> yardmaster.v1.ListSitesRequest
+	38,  // 94: yardmaster.v1.YardService.ListFailed:input_type -> yardmaster.v1.ListFailedRequest
+	41,  // 95: yardmaster.v1.YardService.DescribeNode:input_type -> yardmaster.v1.DescribeNodeRequest
+	48,  // 96: yardmaster.v1.YardService.NodeLog:input_type -> yardmaster.v1.NodeLogRequest
+	51,  // 97: yardmaster.v1.YardService.History:input_type -> yardmaster.v1.HistoryRequest
+	54,  // 98: yardmaster.v1.YardService.Diff:input_type -> yardmaster.v1.DiffRequest
+	58,  // 99: yardmaster.v1.YardService.GetDocument:input_type -> yardmaster.v1.GetDocumentRequest
+	60,  // 100: yardmaster.v1.YardService.Watch:input_type -> yardmaster.v1.WatchRequest
+	62,  // 101: yardmaster.v1.YardService.Status:input_type -> yardmaster.v1.StatusRequest
+	66,  // 102: yardmaster.v1.YardService.Version:input_type -> yardmaster.v1.VersionRequest
+	68,  // 103: yardmaster.v1.YardService.VerifyAudit:input_type -> yardmaster.v1.VerifyAuditRequest
+	5,   // 104: yardmaster.v1.YardService.Validate:output_type -> yardmaster.v1.ValidateResponse
+	7,   // 105: yardmaster.v1.YardService.Plan:output_type -> yardmaster.v1.PlanResponse
+	12,  // 106: yardmaster.v1.YardService.Apply:output_type -> yardmaster.v1.ApplyResponse
+	13,  // 107: yardmaster.v1.YardService.Scale:output_type -> yardmaster.v1.CommandResponse
+	13,  // 108: yardmaster.v1.YardService.Delete:output_type -> yardmaster.v1.CommandResponse
+	13,  // 109: yardmaster.v1.YardService.Retry:output_type -> yardmaster.v1.CommandResponse
+	18,  // 110: yardmaster.v1.YardService.ListFleets:output_type -> yardmaster.v1.ListFleetsResponse
+	21,  // 111: yardmaster.v1.YardService.ListPools:output_type -> yardmaster.v1.ListPoolsResponse
+	24,  // 112: yardmaster.v1.YardService.ListNodes:output_type -> yardmaster.v1.ListNodesResponse
+	27,  // 113: yardmaster.v1.YardService.ListJobs:output_type -> yardmaster.v1.ListJobsResponse
+	30,  // 114: yardmaster.v1.YardService.ListEvents:output_type -> yardmaster.v1.ListEventsResponse
+	33,  // 115: yardmaster.v1.YardService.ListNetworks:output_type -> yardmaster.v1.ListNetworksResponse
+	36,  // 116: yardmaster.v1.YardService.ListSites:output_type -> yardmaster.v1.ListSitesResponse
+	39,  // 117: yardmaster.v1.YardService.ListFailed:output_type -> yardmaster.v1.ListFailedResponse
+	42,  // 118: yardmaster.v1.YardService.DescribeNode:output_type -> yardmaster.v1.DescribeNodeResponse
+	49,  // 119: yardmaster.v1.YardService.NodeLog:output_type -> yardmaster.v1.NodeLogResponse
+	52,  // 120: yardmaster.v1.YardService.History:output_type -> yardmaster.v1.HistoryResponse
+	55,  // 121: yardmaster.v1.YardService.Diff:output_type -> yardmaster.v1.DiffResponse
+	59,  // 122: yardmaster.v1.YardService.GetDocument:output_type -> yardmaster.v1.GetDocumentResponse
+	61,  // 123: yardmaster.v1.YardService.Watch:output_type -> yardmaster.v1.WatchResponse
+	63,  // 124: yardmaster.v1.YardService.Status:output_type -> yardmaster.v1.StatusResponse
+	67,  // 125: yardmaster.v1.YardService.Version:output_type -> yardmaster.v1.VersionResponse
+	69,  // 126: yardmaster.v1.YardService.VerifyAudit:output_type -> yardmaster.v1.VerifyAuditResponse
+	104, // [104:127] is the sub-list for method output_type
+	81,  // [81:104] is the sub-list for method input_type
+	81,  // [81:81] is the sub-list for extension type_name
+	81,  // [81:81] is the sub-list for extension extendee
+	0,   // [0:81] is the sub-list for field type_name
 }
 
 func init() { file_yardmaster_v1_api_proto_init() }
@@ -5481,7 +6058,7 @@ func file_yardmaster_v1_api_proto_init() {
 	file_yardmaster_v1_api_proto_msgTypes[11].OneofWrappers = []any{}
 	file_yardmaster_v1_api_proto_msgTypes[14].OneofWrappers = []any{}
 	file_yardmaster_v1_api_proto_msgTypes[16].OneofWrappers = []any{}
-	file_yardmaster_v1_api_proto_msgTypes[54].OneofWrappers = []any{
+	file_yardmaster_v1_api_proto_msgTypes[61].OneofWrappers = []any{
 		(*WatchResponse_Node)(nil),
 		(*WatchResponse_Event)(nil),
 		(*WatchResponse_Synced)(nil),
@@ -5493,7 +6070,7 @@ func file_yardmaster_v1_api_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_yardmaster_v1_api_proto_rawDesc), len(file_yardmaster_v1_api_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   66,
+			NumMessages:   73,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

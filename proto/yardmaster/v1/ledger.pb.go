@@ -2219,6 +2219,7 @@ type ApplyFleet struct {
 	PlanBasis         string `protobuf:"bytes,2,opt,name=plan_basis,json=planBasis,proto3" json:"plan_basis,omitempty"`
 	MaxDestroyPercent *int32 `protobuf:"varint,3,opt,name=max_destroy_percent,json=maxDestroyPercent,proto3,oneof" json:"max_destroy_percent,omitempty"`
 	MaxCreate         *int32 `protobuf:"varint,4,opt,name=max_create,json=maxCreate,proto3,oneof" json:"max_create,omitempty"`
+	KeepTargets       bool   `protobuf:"varint,5,opt,name=keep_targets,json=keepTargets,proto3" json:"keep_targets,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -2279,6 +2280,13 @@ func (x *ApplyFleet) GetMaxCreate() int32 {
 		return *x.MaxCreate
 	}
 	return 0
+}
+
+func (x *ApplyFleet) GetKeepTargets() bool {
+	if x != nil {
+		return x.KeepTargets
+	}
+	return false
 }
 
 // ApplyDocument submits a Network or Site.
@@ -3698,7 +3706,7 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\x05retry\x18\v \x01(\v2\x19.yardmaster.v1.RetryNodesH\x00R\x05retry\x129\n" +
 	"\n" +
 	"phone_home\x18\f \x01(\v2\x18.yardmaster.v1.PhoneHomeH\x00R\tphoneHomeB\x06\n" +
-	"\x04what\"\xc7\x01\n" +
+	"\x04what\"\xea\x01\n" +
 	"\n" +
 	"ApplyFleet\x12\x1a\n" +
 	"\bdocument\x18\x01 \x01(\fR\bdocument\x12\x1d\n" +
@@ -3706,7 +3714,8 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"plan_basis\x18\x02 \x01(\tR\tplanBasis\x123\n" +
 	"\x13max_destroy_percent\x18\x03 \x01(\x05H\x00R\x11maxDestroyPercent\x88\x01\x01\x12\"\n" +
 	"\n" +
-	"max_create\x18\x04 \x01(\x05H\x01R\tmaxCreate\x88\x01\x01B\x16\n" +
+	"max_create\x18\x04 \x01(\x05H\x01R\tmaxCreate\x88\x01\x01\x12!\n" +
+	"\fkeep_targets\x18\x05 \x01(\bR\vkeepTargetsB\x16\n" +
 	"\x14_max_destroy_percentB\r\n" +
 	"\v_max_create\"+\n" +
 	"\rApplyDocument\x12\x1a\n" +

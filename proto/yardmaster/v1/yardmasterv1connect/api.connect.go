@@ -71,6 +71,10 @@ const (
 	YardServiceDescribeNodeProcedure = "/yardmaster.v1.YardService/DescribeNode"
 	// YardServiceNodeLogProcedure is the fully-qualified name of the YardService's NodeLog RPC.
 	YardServiceNodeLogProcedure = "/yardmaster.v1.YardService/NodeLog"
+	// YardServiceHistoryProcedure is the fully-qualified name of the YardService's History RPC.
+	YardServiceHistoryProcedure = "/yardmaster.v1.YardService/History"
+	// YardServiceDiffProcedure is the fully-qualified name of the YardService's Diff RPC.
+	YardServiceDiffProcedure = "/yardmaster.v1.YardService/Diff"
 	// YardServiceGetDocumentProcedure is the fully-qualified name of the YardService's GetDocument RPC.
 	YardServiceGetDocumentProcedure = "/yardmaster.v1.YardService/GetDocument"
 	// YardServiceWatchProcedure is the fully-qualified name of the YardService's Watch RPC.
@@ -111,6 +115,11 @@ type YardServiceClient interface {
 	DescribeNode(context.Context, *connect.Request[v1.DescribeNodeRequest]) (*connect.Response[v1.DescribeNodeResponse], error)
 	// NodeLog is what a node's guest said on its way, newest last.
 	NodeLog(context.Context, *connect.Request[v1.NodeLogRequest]) (*connect.Response[v1.NodeLogResponse], error)
+	// History tells a fleet's revisions and how each ended.
+	History(context.Context, *connect.Request[v1.HistoryRequest]) (*connect.Response[v1.HistoryResponse], error)
+	// Diff compares two revisions of a fleet, or documents with what is
+	// applied, field by field.
+	Diff(context.Context, *connect.Request[v1.DiffRequest]) (*connect.Response[v1.DiffResponse], error)
 	// GetDocument returns a document as YAML that applies.
 	GetDocument(context.Context, *connect.Request[v1.GetDocumentRequest]) (*connect.Response[v1.GetDocumentResponse], error)
 	// Watch sends the present nodes, then a marker, then every change.
@@ -229,6 +238,18 @@ func NewYardServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(yardServiceMethods.ByName("NodeLog")),
 			connect.WithClientOptions(opts...),
 		),
+		history: connect.NewClient[v1.HistoryRequest, v1.HistoryResponse](
+			httpClient,
+			baseURL+YardServiceHistoryProcedure,
+			connect.WithSchema(yardServiceMethods.ByName("History")),
+			connect.WithClientOptions(opts...),
+		),
+		diff: connect.NewClient[v1.DiffRequest, v1.DiffResponse](
+			httpClient,
+			baseURL+YardServiceDiffProcedure,
+			connect.WithSchema(yardServiceMethods.ByName("Diff")),
+			connect.WithClientOptions(opts...),
+		),
 		getDocument: connect.NewClient[v1.GetDocumentRequest, v1.GetDocumentResponse](
 			httpClient,
 			baseURL+YardServiceGetDocumentProcedure,
@@ -280,6 +301,8 @@ type yardServiceClient struct {
 	listFailed   *connect.Client[v1.ListFailedRequest, v1.ListFailedResponse]
 	describeNode *connect.Client[v1.DescribeNodeRequest, v1.DescribeNodeResponse]
 	nodeLog      *connect.Client[v1.NodeLogRequest, v1.NodeLogResponse]
+	history      *connect.Client[v1.HistoryRequest, v1.HistoryResponse]
+	diff         *connect.Client[v1.DiffRequest, v1.DiffResponse]
 	getDocument  *connect.Client[v1.GetDocumentRequest, v1.GetDocumentResponse]
 	watch        *connect.Client[v1.WatchRequest, v1.WatchResponse]
 	status       *connect.Client[v1.StatusRequest, v1.StatusResponse]
@@ -367,6 +390,16 @@ func (c *yardServiceClient) NodeLog(ctx context.Context, req *connect.Request[v1
 	return c.nodeLog.CallUnary(ctx, req)
 }
 
+// History calls yardmaster.v1.YardService.History.
+func (c *yardServiceClient) History(ctx context.Context, req *connect.Request[v1.HistoryRequest]) (*connect.Response[v1.HistoryResponse], error) {
+	return c.history.CallUnary(ctx, req)
+}
+
+// Diff calls yardmaster.v1.YardService.Diff.
+func (c *yardServiceClient) Diff(ctx context.Context, req *connect.Request[v1.DiffRequest]) (*connect.Response[v1.DiffResponse], error) {
+	return c.diff.CallUnary(ctx, req)
+}
+
 // GetDocument calls yardmaster.v1.YardService.GetDocument.
 func (c *yardServiceClient) GetDocument(ctx context.Context, req *connect.Request[v1.GetDocumentRequest]) (*connect.Response[v1.GetDocumentResponse], error) {
 	return c.getDocument.CallUnary(ctx, req)
@@ -420,6 +453,11 @@ type YardServiceHandler interface {
 	DescribeNode(context.Context, *connect.Request[v1.DescribeNodeRequest]) (*connect.Response[v1.DescribeNodeResponse], error)
 	// NodeLog is what a node's guest said on its way, newest last.
 	NodeLog(context.Context, *connect.Request[v1.NodeLogRequest]) (*connect.Response[v1.NodeLogResponse], error)
+	// History tells a fleet's revisions and how each ended.
+	History(context.Context, *connect.Request[v1.HistoryRequest]) (*connect.Response[v1.HistoryResponse], error)
+	// Diff compares two revisions of a fleet, or documents with what is
+	// applied, field by field.
+	Diff(context.Context, *connect.Request[v1.DiffRequest]) (*connect.Response[v1.DiffResponse], error)
 	// GetDocument returns a document as YAML that applies.
 	GetDocument(context.Context, *connect.Request[v1.GetDocumentRequest]) (*connect.Response[v1.GetDocumentResponse], error)
 	// Watch sends the present nodes, then a marker, then every change.
@@ -534,6 +572,18 @@ func NewYardServiceHandler(svc YardServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(yardServiceMethods.ByName("NodeLog")),
 		connect.WithHandlerOptions(opts...),
 	)
+	yardServiceHistoryHandler := connect.NewUnaryHandler(
+		YardServiceHistoryProcedure,
+		svc.History,
+		connect.WithSchema(yardServiceMethods.ByName("History")),
+		connect.WithHandlerOptions(opts...),
+	)
+	yardServiceDiffHandler := connect.NewUnaryHandler(
+		YardServiceDiffProcedure,
+		svc.Diff,
+		connect.WithSchema(yardServiceMethods.ByName("Diff")),
+		connect.WithHandlerOptions(opts...),
+	)
 	yardServiceGetDocumentHandler := connect.NewUnaryHandler(
 		YardServiceGetDocumentProcedure,
 		svc.GetDocument,
@@ -598,6 +648,10 @@ func NewYardServiceHandler(svc YardServiceHandler, opts ...connect.HandlerOption
 			yardServiceDescribeNodeHandler.ServeHTTP(w, r)
 		case YardServiceNodeLogProcedure:
 			yardServiceNodeLogHandler.ServeHTTP(w, r)
+		case YardServiceHistoryProcedure:
+			yardServiceHistoryHandler.ServeHTTP(w, r)
+		case YardServiceDiffProcedure:
+			yardServiceDiffHandler.ServeHTTP(w, r)
 		case YardServiceGetDocumentProcedure:
 			yardServiceGetDocumentHandler.ServeHTTP(w, r)
 		case YardServiceWatchProcedure:
@@ -679,6 +733,14 @@ func (UnimplementedYardServiceHandler) DescribeNode(context.Context, *connect.Re
 
 func (UnimplementedYardServiceHandler) NodeLog(context.Context, *connect.Request[v1.NodeLogRequest]) (*connect.Response[v1.NodeLogResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("yardmaster.v1.YardService.NodeLog is not implemented"))
+}
+
+func (UnimplementedYardServiceHandler) History(context.Context, *connect.Request[v1.HistoryRequest]) (*connect.Response[v1.HistoryResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("yardmaster.v1.YardService.History is not implemented"))
+}
+
+func (UnimplementedYardServiceHandler) Diff(context.Context, *connect.Request[v1.DiffRequest]) (*connect.Response[v1.DiffResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("yardmaster.v1.YardService.Diff is not implemented"))
 }
 
 func (UnimplementedYardServiceHandler) GetDocument(context.Context, *connect.Request[v1.GetDocumentRequest]) (*connect.Response[v1.GetDocumentResponse], error) {
