@@ -57,7 +57,7 @@ type ApplyFleet struct {
 	Brakes
 }
 
-// Brakes, as far as they are set, override the fleet's for one command.
+// Brakes override the fleet's for one command, as far as they are set.
 type Brakes struct {
 	MaxDestroyPercent *int
 	MaxCreate         *int
