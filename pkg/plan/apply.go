@@ -65,7 +65,7 @@ func (d *decision) accept(f *fleetState, p *Plan, c *Command) {
 	d.put("revision/"+strconv.Itoa(p.To), &Revision{
 		Fleet: f.name, FleetUID: r.UID, Number: p.To, At: d.now, By: d.by, Document: *doc,
 	})
-	r.Targets, r.SpecReplicas = nextTargets(r, doc, c.ApplyFleet.KeepTargets)
+	r.Targets, r.SpecReplicas = nextTargets(r, doc, c.ApplyFleet.terms())
 	d.trim(f)
 	d.fleetEvent(r, FactRevisionChanged, p.Summary())
 }

@@ -50,19 +50,19 @@ type differ struct {
 	picks   map[string]int // how far each network's free addresses are given out
 }
 
-func newDiffer(w *World, doc *fleet.Fleet, keepTargets bool) *differ {
+func newDiffer(w *World, doc *fleet.Fleet, t Terms) *differ {
 	f := w.fleets[doc.Metadata.Name]
 	if f == nil {
 		f = &fleetState{name: doc.Metadata.Name}
 	}
-	targets, _ := nextTargets(f.record, doc, keepTargets)
+	targets, _ := nextTargets(f.record, doc, t)
 	return &differ{w: w, f: f, doc: doc, next: doc.WithDefaults(), targets: targets, picks: map[string]int{}}
 }
 
 // nextTargets returns the live targets that follow from a document: only a
 // replicas field that changed moves its pool's target, so that applying a
 // spec again never undoes a scale event. Kept targets do not move at all.
-func nextTargets(r *Fleet, doc *fleet.Fleet, keep bool) (targets, replicas map[string]int) {
+func nextTargets(r *Fleet, doc *fleet.Fleet, t Terms) (targets, replicas map[string]int) {
 	targets, replicas = map[string]int{}, map[string]int{}
 	for i := range doc.Spec.Pools {
 		p := &doc.Spec.Pools[i]
@@ -70,7 +70,7 @@ func nextTargets(r *Fleet, doc *fleet.Fleet, keep bool) (targets, replicas map[s
 		if r == nil || r.Deleted {
 			continue
 		}
-		if was, ok := r.SpecReplicas[p.Name]; ok && (keep || was == p.Replicas) {
+		if was, ok := r.SpecReplicas[p.Name]; ok && (t.KeepTargets || was == p.Replicas) {
 			targets[p.Name] = r.Targets[p.Name]
 		}
 	}

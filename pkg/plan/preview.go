@@ -89,7 +89,7 @@ func PreviewWith(w *World, doc *fleet.Fleet, t Terms, now time.Time) Plan {
 }
 
 func preview(w *World, doc *fleet.Fleet, t Terms, now time.Time) Plan {
-	d := newDiffer(w, doc, t.KeepTargets)
+	d := newDiffer(w, doc, t)
 	limits := t.over(d.next.Spec.Protect)
 	p := Plan{Fleet: doc.Metadata.Name, DestroyLimit: *limits.MaxDestroyPercent, CreateLimit: *limits.MaxCreate}
 	p.MaxUnavailable, p.MaxSurge = *d.next.Spec.Rollout.MaxUnavailable, *d.next.Spec.Rollout.MaxSurge

@@ -108,13 +108,12 @@ func standing(w *plan.World, f *plan.Fleet) (outcome, words string) {
 func endings(revisions []*v1.RevisionView, events []*v1.EventView) {
 	settled, summary := map[int32]*timestamppb.Timestamp{}, map[int32]string{}
 	for _, e := range events {
-		switch plan.Fact(e.GetFact()) {
-		case plan.FactSettled:
-			if settled[e.GetRevision()] == nil {
-				settled[e.GetRevision()] = e.GetAt()
-			}
-		case plan.FactRevisionChanged:
-			summary[e.GetRevision()] = e.GetMessage()
+		fact, number := plan.Fact(e.GetFact()), e.GetRevision()
+		if fact == plan.FactRevisionChanged {
+			summary[number] = e.GetMessage()
+		}
+		if fact == plan.FactSettled && settled[number] == nil {
+			settled[number] = e.GetAt()
 		}
 	}
 	for i, v := range revisions {

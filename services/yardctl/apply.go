@@ -116,12 +116,12 @@ func (a *app) applyRequest(ctx context.Context, f applyFlags) (*yardmasterv1.App
 	if err != nil {
 		return nil, err
 	}
-	return a.agreed(p, f.yes)
+	return a.agreed(p, f)
 }
 
 // agreed shows a plan and returns the request that applies it; nil if there
 // is nothing to do.
-func (a *app) agreed(p *shownPlan, yes bool) (*yardmasterv1.ApplyRequest, error) {
+func (a *app) agreed(p *shownPlan, f applyFlags) (*yardmasterv1.ApplyRequest, error) {
 	if !a.machine() {
 		a.planScreen(p)
 		a.say("")
@@ -137,7 +137,7 @@ func (a *app) agreed(p *shownPlan, yes bool) (*yardmasterv1.ApplyRequest, error)
 	case len(p.refusals()) > 0:
 		return nil, refused(errRefused)
 	}
-	if !yes {
+	if !f.yes {
 		if err := a.agree("apply this plan?"); err != nil {
 			return nil, err
 		}

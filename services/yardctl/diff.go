@@ -3,6 +3,7 @@ package yardctl
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"connectrpc.com/connect"
@@ -13,9 +14,7 @@ import (
 )
 
 func (a *app) diffCommand() *cobra.Command {
-	req := &yardmasterv1.DiffRequest{}
-	var files []string
-	var exitCode bool
+	var q diffQuestion
 	cmd := &cobra.Command{
 		Use: "diff FLEET | diff -f FILE", GroupID: groupSpec, Short: "Compare revisions, or files with what is applied, field by field",
 		Long: `diff compares the newest revision of a fleet with the one before, or any two
@@ -25,56 +24,67 @@ would do to nodes is plan's to say.`,
   yardctl diff web --from 3 --to 5
   yardctl diff -f web.yaml --exit-code    # 6 when something differs`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if (len(args) == 1) == (len(files) > 0) || len(args) > 1 {
+			if (len(args) == 1) == (len(q.files) > 0) || len(args) > 1 {
 				return wrongInput(errors.New("write yardctl diff FLEET or yardctl diff -f FILE"))
 			}
 			if len(args) == 1 {
-				req.Fleet = args[0]
+				q.req.Fleet = args[0]
 			}
-			return a.diff(cmd.Context(), req, files, exitCode)
+			return a.diff(cmd.Context(), &q)
 		},
 	}
-	filesFlag(cmd, &files)
-	cmd.Flags().Int32Var(&req.From, "from", 0, "the older revision; without it, the one before --to")
-	cmd.Flags().Int32Var(&req.To, "to", 0, "the newer revision; without it, the newest")
-	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "end with 6 when something differs")
+	filesFlag(cmd, &q.files)
+	cmd.Flags().Int32Var(&q.req.From, "from", 0, "the older revision; without it, the one before --to")
+	cmd.Flags().Int32Var(&q.req.To, "to", 0, "the newer revision; without it, the newest")
+	cmd.Flags().BoolVar(&q.exitCode, "exit-code", false, "end with 6 when something differs")
 	return a.complete(cmd, fleetNames)
 }
 
-func (a *app) diff(ctx context.Context, req *yardmasterv1.DiffRequest, files []string, exitCode bool) error {
-	if len(files) > 0 {
-		sources, err := a.read(files)
-		if err != nil {
-			return err
-		}
-		if _, err := a.check(sources); err != nil {
-			return err
-		}
-		req.Sources = sources
-	}
-	client, err := a.client()
+// diffQuestion is what diff is asked.
+type diffQuestion struct {
+	req      yardmasterv1.DiffRequest
+	files    []string
+	exitCode bool
+}
+
+func (a *app) diff(ctx context.Context, q *diffQuestion) error {
+	answer, err := a.difference(ctx, q)
 	if err != nil {
 		return err
 	}
-	answer, err := client.Diff(ctx, connect.NewRequest(req))
-	if err != nil {
+	a.warn(answer.GetRead())
+	if err := a.emit(answer, func() error { a.diffScreen(answer); return nil }); err != nil {
 		return err
 	}
-	if err := a.complainOf(answered(answer.Msg.GetProblems())); err != nil {
-		return err
-	}
-	a.warn(answer.Msg.GetRead())
-	differs := false
-	for _, d := range answer.Msg.GetDocuments() {
-		differs = differs || d.GetNew() || len(d.GetFields()) > 0
-	}
-	if err := a.emit(answer.Msg, func() error { a.diffScreen(answer.Msg); return nil }); err != nil {
-		return err
-	}
-	if exitCode && differs {
+	if q.exitCode && slices.ContainsFunc(answer.GetDocuments(), func(d *yardmasterv1.DocumentDiff) bool {
+		return d.GetNew() || len(d.GetFields()) > 0
+	}) {
 		return silent(exitPending)
 	}
 	return nil
+}
+
+// difference checks files on the spot, then asks the gateway.
+func (a *app) difference(ctx context.Context, q *diffQuestion) (*yardmasterv1.DiffResponse, error) {
+	if len(q.files) > 0 {
+		sources, err := a.read(q.files)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := a.check(sources); err != nil {
+			return nil, err
+		}
+		q.req.Sources = sources
+	}
+	client, err := a.client()
+	if err != nil {
+		return nil, err
+	}
+	answer, err := client.Diff(ctx, connect.NewRequest(&q.req))
+	if err != nil {
+		return nil, err
+	}
+	return answer.Msg, a.complainOf(answered(answer.Msg.GetProblems()))
 }
 
 func (a *app) diffScreen(r *yardmasterv1.DiffResponse) {
@@ -164,9 +174,9 @@ func shortest(was, now []string) []line {
 	for i := range common {
 		common[i] = make([]int, len(now)+1)
 	}
-	for i := len(was) - 1; i >= 0; i-- {
-		for j := len(now) - 1; j >= 0; j-- {
-			if was[i] == now[j] {
+	for i, old := range slices.Backward(was) {
+		for j, next := range slices.Backward(now) {
+			if old == next {
 				common[i][j] = common[i+1][j+1] + 1
 			} else {
 				common[i][j] = max(common[i+1][j], common[i][j+1])

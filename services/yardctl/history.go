@@ -149,7 +149,7 @@ func (a *app) rollback(ctx context.Context, fleet string, to int32, f applyFlags
 	if !a.machine() {
 		a.say("back to revision %d, as a new revision; live targets stay\n", to)
 	}
-	req, err := a.agreed(p, f.yes)
+	req, err := a.agreed(p, f)
 	if err != nil || req == nil {
 		return err
 	}
