@@ -253,7 +253,7 @@ func document(name string, replicas int) fleet.Fleet {
 		APIVersion: fleet.APIVersion, Kind: fleet.KindFleet, Metadata: fleet.Metadata{Name: name},
 		Spec: fleet.FleetSpec{
 			OS: fleet.OS{Channel: "stable", Version: "4593.2.5"}, Config: []fleet.Layer{{Role: "base"}},
-			Protect: fleet.Protect{MaxCreate: &replicas},
+			Protect: fleet.Protect{MaxCreate: &replicas, MaxDestroyPercent: new(100)},
 			Pools: []fleet.Pool{{
 				Name: "w", Replicas: replicas, Networks: []fleet.PoolNetwork{{Ref: "dmz"}},
 				VSphere: &fleet.VSphere{Site: "dc1", Cluster: "c1", Datastore: "ds1", CPUs: 2, Memory: "2Gi"},
