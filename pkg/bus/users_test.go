@@ -45,11 +45,13 @@ func TestUsersAreRefused(t *testing.T) {
 			"$JS.API.DIRECT.GET.YM_0." + subject.Job(0, "vsphere", "b", "web", "w-0", 1),
 			"$JS.API.CONSUMER.MSG.NEXT.YM_0.vsphere-b", "$JS.API.CONSUMER.MSG.NEXT.YM_0.planner",
 			"$JS.API.CONSUMER.CREATE.YM_0.mine", "$JS.API.STREAM.DELETE.YM_0", "$JS.API.STREAM.PURGE.YM_0",
-			"$JS.ACK.YM_0.vsphere-b.1.1.1.1.1", "_INBOX_renderer.x",
+			"$JS.ACK.YM_0.vsphere-b.1.1.1.1.1", "_INBOX_renderer.x", "_INBOX_gateway.x",
+			subject.Ask("a", "machines"), subject.Ask("b", "machines"), subject.Answer("b", "q1"),
 		},
 		subject.UserRenderer: {
 			subject.Result(0, "vsphere", "a", "web", "w-0", 1, 1), subject.Node(0, "web", "w-0"), subject.Seat("a"),
 			subject.Command(0, "web", "c1"), "$JS.API.CONSUMER.MSG.NEXT.YM_0.vsphere-a", "$JS.API.STREAM.DELETE.CFG_a",
+			subject.Ask("a", "machines"), subject.Answer("a", "q1"),
 			"$JS.API.DIRECT.GET.CFG_a." + subject.Config("a", "d"),
 		},
 		subject.UserGateway: {
@@ -57,14 +59,17 @@ func TestUsersAreRefused(t *testing.T) {
 			subject.Result(0, "vsphere", "a", "web", "w-0", 1, 1), subject.Step(0, "web"), subject.Config("a", "d"),
 			"$JS.API.CONSUMER.MSG.NEXT.YM_0.planner", "$JS.API.CONSUMER.DELETE.YM_0.planner",
 			"$JS.API.CONSUMER.CREATE.YM_0.planner." + subject.InputFilter(0), "$JS.API.STREAM.UPDATE.YM_0",
+			subject.Answer("a", "q1"),
 		},
 		subject.UserPlanner: {
 			subject.Command(0, "web", "c1"), subject.Result(0, "vsphere", "a", "web", "w-0", 1, 1), subject.Seat("a"), subject.Yard(),
 			subject.Config("a", "d"), "$JS.API.STREAM.DELETE.YM_0", "$JS.API.STREAM.PURGE.YM_0", "$JS.API.STREAM.MSG.DELETE.YM_0",
+			subject.Ask("a", "machines"),
 			"$JS.API.CONSUMER.DELETE.YM_0.render", "$JS.API.CONSUMER.MSG.NEXT.YM_0.render",
 		},
 		subject.UserWatcher: {
 			subject.Command(0, "web", "c1"), subject.Node(0, "web", "w-0"), "$JS.API.CONSUMER.MSG.NEXT.YM_1.planner",
+			subject.Ask("a", "machines"), subject.Answer("a", "q1"),
 			"$JS.API.DIRECT.GET.CFG_a." + subject.Config("a", "d"),
 		},
 		subject.UserAdmin: {subject.Node(0, "web", "w-0"), subject.Command(0, "web", "c1")},
@@ -82,15 +87,23 @@ func TestUsersAreRefused(t *testing.T) {
 func TestUsersCannotListen(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	for _, of := range []string{">", "_INBOX.>", subject.InboxPrefix(subject.UserRenderer) + ".>", "cfg.>", "ym.>"} {
-		c := w.connect(subject.UserGateway)
-		if _, err := c.NATS().SubscribeSync(of); err != nil {
-			t.Fatal(err)
-		}
-		select {
-		case <-c.Failed():
-		case <-time.After(patience):
-			t.Errorf("the gateway may subscribe to %s", of)
+	executor := subject.ConsumerVSphere("a")
+	for user, subjects := range map[string][]string{
+		subject.UserGateway:  {">", "_INBOX.>", subject.InboxPrefix(subject.UserRenderer) + ".>", "cfg.>", "ym.>", subject.Ask("a", "*")},
+		executor:             {subject.Ask("b", "*"), subject.Ask("*", "*"), subject.Answer("a", "*")},
+		subject.UserRenderer: {subject.Ask("a", "*"), subject.Answer("a", "*")},
+		subject.UserWatcher:  {subject.Answer("*", "*")},
+	} {
+		for _, of := range subjects {
+			c := w.connect(user)
+			if _, err := c.NATS().SubscribeSync(of); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case <-c.Failed():
+			case <-time.After(patience):
+				t.Errorf("%s may subscribe to %s", user, of)
+			}
 		}
 	}
 }

@@ -32,6 +32,9 @@ type Runner struct {
 	// Seal is the site's private curve key.
 	Seal    nkeys.KeyPair
 	Backend Backend
+	// Answers are the questions that the active executor answers, by their
+	// subject's last token.
+	Answers map[string]Answer
 	// Slots is how many jobs are done at once.
 	Slots int
 	// SeatTTL and BreakerPause are those of this package by default.
@@ -112,6 +115,7 @@ func (r *Runner) active(ctx context.Context, epoch int64) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return work.Run(ctx, turn.handle) })
 	group.Go(func() error { return turn.watch(ctx) })
+	group.Go(func() error { return turn.answer(ctx) })
 	return group.Wait()
 }
 

@@ -58,8 +58,14 @@ func newYard(t *testing.T, shards int) *yard {
 // start runs a runner until the test ends or stop is called.
 func (y *yard) start(name string, backend executor.Backend) (r *executor.Runner, stop func()) {
 	y.t.Helper()
+	return y.startWith(name, backend, nil)
+}
+
+func (y *yard) startWith(name string, backend executor.Backend, answers map[string]executor.Answer) (r *executor.Runner, stop func()) {
+	y.t.Helper()
 	r = &executor.Runner{
-		Conn: y.executor(y.t), Site: site, Worker: plan.WorkerVSphere, By: name, Seal: y.seal, Backend: backend,
+		Answers: answers,
+		Conn:    y.executor(y.t), Site: site, Worker: plan.WorkerVSphere, By: name, Seal: y.seal, Backend: backend,
 		SeatTTL: time.Second, BreakerPause: 300 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
 		Metrics: executor.NewMetrics(prometheus.NewRegistry(), "test"),
 	}

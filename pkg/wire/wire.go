@@ -131,6 +131,8 @@ const (
 	TypeObservation = "observation"
 	TypeService     = "service_state"
 	TypeGuest       = "guest_report"
+	TypeQuestion    = "question"
+	TypeAnswer      = "answer"
 )
 
 // blank returns an empty message of the type, nil if it is not known.
@@ -161,6 +163,8 @@ var blanks = map[string]func() proto.Message{
 	TypeObservation: func() proto.Message { return &ymv1.Observation{} },
 	TypeService:     func() proto.Message { return &ymv1.ServiceState{} },
 	TypeGuest:       func() proto.Message { return &ymv1.GuestReport{} },
+	TypeQuestion:    func() proto.Message { return &ymv1.Question{} },
+	TypeAnswer:      func() proto.Message { return &ymv1.Answer{} },
 }
 
 // Decode returns the message of a type as it is stored, unknown fields

@@ -125,6 +125,13 @@ const ServiceScope = "_service"
 // Config is a sealed config by the digest of its clear text.
 func Config(site, digest string) string { return "cfg." + site + "." + digest }
 
+// Ask is a question to the executor that holds a site's seat; Answer is where
+// it replies to the question of that id.
+func Ask(site, what string) string { return "ask." + site + "." + what }
+
+// Answer is the reply subject of one question.
+func Answer(site, id string) string { return "answer." + site + "." + id }
+
 // Kind is what a ledger subject holds.
 type Kind string
 

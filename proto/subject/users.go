@@ -99,7 +99,7 @@ func (t Topology) renderer() User {
 
 func (t Topology) vsphere(site string) User {
 	name := ConsumerVSphere(site)
-	u := User{Name: name, Subscribe: []string{inbox(name)}}
+	u := User{Name: name, Subscribe: []string{inbox(name), Ask(site, "*")}, Publish: []string{Answer(site, "*")}}
 	for k := range t.Shards {
 		s := ShardStream(k)
 		u.Publish = append(u.Publish, work(s, name)...)
@@ -122,7 +122,9 @@ func (t Topology) vsphere(site string) User {
 }
 
 func (t Topology) gateway() User {
-	u := User{Name: UserGateway, Subscribe: []string{inbox(UserGateway), Alive("*", "*")}}
+	u := User{
+		Name: UserGateway, Subscribe: []string{inbox(UserGateway), Alive("*", "*"), Answer("*", "*")}, Publish: []string{Ask("*", "*")},
+	}
 	for k := range t.Shards {
 		u.Publish = append(u.Publish, reads(ShardStream(k))...)
 		u.Publish = append(u.Publish, batchGet(ShardStream(k)), ledger(k, "in.cmd.>"))
