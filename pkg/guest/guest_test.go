@@ -105,3 +105,36 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestConsoleLines(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		text string
+		want []string
+	}{
+		"plain":    {"a\nb\n", []string{"a", "b"}},
+		"no end":   {"a\nb", []string{"a", "b"}},
+		"terminal": {"\x1b[2J\x1b[0;32m  OK  \x1b[0m Started x\r\n\x1bM\n\xff\x00c\n", []string{"OK   Started x", "c"}},
+		"redrawn":  {"10 %\r50 %\r100 %\r\n", []string{"100 %"}},
+		"nothing":  {"", nil},
+		"cut":      {strings.Repeat("x", guest.MaxConsole-2) + "\nb", []string{"b"}},
+	} {
+		if d := cmp.Diff(c.want, guest.ConsoleLines([]byte(c.text))); d != "" {
+			t.Errorf("%s: ConsoleLines differs (-want +got):\n%s", name, d)
+		}
+	}
+	if n := len(guest.ConsoleLines([]byte(strings.Repeat("line\n", 1000)))); n != 200 {
+		t.Errorf("%d lines of a thousand; want the last 200", n)
+	}
+}
+
+func FuzzConsoleLines(f *testing.F) {
+	f.Add([]byte("\x1b[31mred\r\n\xff\x1b[\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		for _, line := range guest.ConsoleLines(text) {
+			if line == "" || len(line) > 400 || !utf8.ValidString(line) || strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {
+				t.Errorf("ConsoleLines(%q) lets %q through", text, line)
+			}
+		}
+	})
+}

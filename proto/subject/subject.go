@@ -129,6 +129,9 @@ func Config(site, digest string) string { return "cfg." + site + "." + digest }
 // it replies to the question of that id.
 func Ask(site, what string) string { return "ask." + site + "." + what }
 
+// AskConsole is the question for the last lines of a machine's console.
+const AskConsole = "console"
+
 // Answer is the reply subject of one question.
 func Answer(site, id string) string { return "answer." + site + "." + id }
 

@@ -1,12 +1,16 @@
 package gateway
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
 
 	"yardmaster.dev/pkg/bus"
 	"yardmaster.dev/pkg/guest"
@@ -273,5 +277,65 @@ func TestGuestinfoIsNamed(t *testing.T) {
 	until(t, "the gateway knows", func() bool { return f.guest(t).GetGuest().GetVia() == "guestinfo" })
 	if l := f.log(t); !strings.Contains(l.GetNote(), "everybody on the machine can write") {
 		t.Errorf("note = %q", l.GetNote())
+	}
+}
+
+// Of a machine that never reported there is its console, or the reason why
+// not.
+func TestConsoleOfASilentMachine(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, 1)
+	y.planners()
+	y.workers()
+	f := y.gateway(Config{})
+	f.apply(t, "", yardYAML(1))
+	f.inState(t, 1, plan.Booting)
+	if l := f.log(t); len(l.GetLines()) != 0 || !strings.Contains(l.GetNote(), "no executor holds the site's seat (start the site's") {
+		t.Errorf("without an executor: %v", l)
+	}
+	y.answers(func(q *v1.ConsoleQuestion) *v1.ConsoleAnswer {
+		q.MachineUuid = ""
+		want := &v1.ConsoleQuestion{Fleet: "web", Node: "edge-0", Incarnation: 1, MachineId: "vm-edge-0"}
+		if d := cmp.Diff(want, q, protocmp.Transform()); d != "" {
+			t.Errorf("asked for another machine (-want +got):\n%s", d)
+		}
+		return &v1.ConsoleAnswer{File: "[ds1] web-edge-0/serial.log", Lines: []string{"Linux", "emergency mode"}}
+	})
+	want := []*v1.LogLine{{Source: sourceConsole, Name: "serial.log", Text: "Linux"}, {Source: sourceConsole, Name: "serial.log", Text: "emergency mode"}}
+	if d := cmp.Diff(want, f.log(t).GetLines(), protocmp.Transform()); d != "" {
+		t.Errorf("log differs (-want +got):\n%s", d)
+	}
+	f.tell(t, "web-edge-0", tokenOf("web", "edge-0"), guestSays)
+	if l := f.log(t); l.GetNote() != "" || l.GetLines()[0].GetSource() != sourceStage {
+		t.Errorf("after a report: %v; want no console", l)
+	}
+	resp, err := f.NodeLog(t.Context(), request(&v1.NodeLogRequest{Node: "web-edge-0", Console: true}))
+	if err != nil || resp.Msg.GetLines()[0].GetSource() != sourceConsole {
+		t.Errorf("asked for the console: %v, %v", resp, err)
+	}
+}
+
+// answers is an executor that only answers for consoles.
+func (y *yard) answers(answer func(*v1.ConsoleQuestion) *v1.ConsoleAnswer) {
+	y.t.Helper()
+	conn := y.connect(subject.ConsumerVSphere("dc1"))
+	y.t.Cleanup(conn.Close)
+	_, err := conn.NATS().Subscribe(subject.Ask("dc1", subject.AskConsole), func(m *nats.Msg) {
+		q, err := wire.DecodeQuestion(m.Header.Get(wire.HeaderType), m.Header.Get(wire.HeaderVersion), m.Data)
+		asked := &v1.ConsoleQuestion{}
+		if err == nil {
+			err = proto.Unmarshal(q.GetBody(), asked)
+		}
+		body, err2 := proto.Marshal(answer(asked))
+		out, err3 := wire.Answer(&v1.Answer{Body: body})
+		if err := errors.Join(err, err2, err3, conn.NATS().PublishMsg(bus.NewMsg(m.Reply, out))); err != nil {
+			y.t.Error(err)
+		}
+	})
+	if err == nil {
+		err = conn.NATS().Flush()
+	}
+	if err != nil {
+		y.t.Fatal(err)
 	}
 }

@@ -3,14 +3,17 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"path"
 	"slices"
 	"time"
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"yardmaster.dev/pkg/fault"
 	"yardmaster.dev/pkg/guest"
 	"yardmaster.dev/pkg/plan"
+	"yardmaster.dev/proto/subject"
 	v1 "yardmaster.dev/proto/yardmaster/v1"
 )
 
@@ -19,6 +22,8 @@ const (
 	sourceStage = "stage"
 	sourceState = "state"
 	sourceUnit  = "unit"
+	// sourceConsole lines bear no time of ours.
+	sourceConsole = "console"
 )
 
 // stageWords says what a stage of the boot is; another one is shown by its
@@ -31,8 +36,10 @@ var stageWords = map[string]string{
 	guest.StageUnits:     "every unit that starts with the machine was started",
 }
 
-// NodeLog is what a node's guest said on its way, newest last.
-func (g *Gateway) NodeLog(_ context.Context, req *connect.Request[v1.NodeLogRequest]) (*connect.Response[v1.NodeLogResponse], error) {
+// NodeLog is what a node's guest said on its way, newest last. Of a guest
+// that never reported, or if asked, the end of the machine's console stands
+// before it.
+func (g *Gateway) NodeLog(ctx context.Context, req *connect.Request[v1.NodeLogRequest]) (*connect.Response[v1.NodeLogResponse], error) {
 	var node *plan.Node
 	read, err := g.model.read(func(w *plan.World) error {
 		if node = findNode(w, req.Msg.GetNode()); node == nil {
@@ -44,19 +51,76 @@ func (g *Gateway) NodeLog(_ context.Context, req *connect.Request[v1.NodeLogRequ
 		return nil, err
 	}
 	out := &v1.NodeLogResponse{Read: read}
-	s, ok := g.guests.of(node)
-	if !ok {
+	s, spoke := g.guests.of(node)
+	if !spoke {
 		out.Note = fmt.Sprintf("the guest of %s has not reported in incarnation %d; a config without role base never does", node.Name(), node.Incarnation)
-		return connect.NewResponse(out), nil
 	}
-	out.Boot, out.Lines = s.BootID, s.lines()
-	switch now := time.Now(); {
-	case s.via == viaGuestinfo:
-		out.Note = "this came through guestinfo, which everybody on the machine can write: its guest does not reach the gateway"
-	case g.guests.silent(node, s, now):
-		out.Note = fmt.Sprintf("the guest has said nothing for %s", now.Sub(s.heard).Round(time.Second))
+	if !spoke || req.Msg.GetConsole() {
+		lines, note := g.console(ctx, node)
+		out.Lines = lines
+		if note != "" {
+			out.Note = joined(out.GetNote(), note)
+		}
+	}
+	if spoke {
+		out.Boot, out.Lines = s.BootID, append(out.GetLines(), s.lines()...)
+		out.Note = joined(out.GetNote(), g.noteOf(node, s))
 	}
 	return connect.NewResponse(out), nil
+}
+
+// joined puts notes together.
+func joined(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return a + "; " + b
+}
+
+// noteOf says what is not as usual with a guest's word.
+func (g *Gateway) noteOf(n *plan.Node, s spoken) string {
+	switch now := time.Now(); {
+	case g.guests.silent(n, s, now):
+		return fmt.Sprintf("the guest has said nothing for %s", now.Sub(s.heard).Round(time.Second))
+	case s.via == viaGuestinfo:
+		return "this came through guestinfo, which everybody on the machine can write: its guest does not reach the gateway"
+	}
+	return ""
+}
+
+// consoleWait bounds the asking for a console.
+const consoleWait = 10 * time.Second
+
+// console asks the site's executor for the end of the machine's console, or
+// says why there is none.
+func (g *Gateway) console(ctx context.Context, n *plan.Node) (lines []*v1.LogLine, note string) {
+	if n.MachineID == "" {
+		return nil, "it has no machine yet"
+	}
+	conn, err := g.model.conn()
+	if err != nil {
+		return nil, "its console cannot be read: " + err.Error()
+	}
+	ctx, cancel := context.WithTimeout(ctx, consoleWait)
+	defer cancel()
+	answer := &v1.ConsoleAnswer{}
+	err = conn.Ask(ctx, n.Site, subject.AskConsole, &v1.ConsoleQuestion{
+		Fleet: n.Fleet, Node: n.Key(), Incarnation: int32(n.Incarnation), MachineId: n.MachineID, MachineUuid: n.MachineUUID,
+	}, answer)
+	if err != nil {
+		note = "its console cannot be read: " + err.Error()
+		if hint := fault.Of(err).Hint; hint != "" {
+			note += " (" + hint + ")"
+		}
+		return nil, note
+	}
+	for _, text := range answer.GetLines() {
+		lines = append(lines, &v1.LogLine{Source: sourceConsole, Name: path.Base(answer.GetFile()), Text: text})
+	}
+	if len(lines) == 0 {
+		return nil, fmt.Sprintf("its console %s is empty", answer.GetFile())
+	}
+	return lines, ""
 }
 
 // lines is what a guest said as lines of a log.

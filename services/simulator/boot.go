@@ -5,9 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -43,7 +40,7 @@ func (w *World) boot(s step, g guest) {
 		return
 	}
 	g.BootID = uuid.NewString()
-	console := w.console(vm.Name)
+	console := w.console(vm)
 	console("Booting Flatcar Container Linux %s", release(g.Source))
 	if s.rule.Never {
 		g.Phase, g.Reason = PhaseHung, "a fault keeps this guest from booting"
@@ -168,7 +165,7 @@ func (w *World) report(ctx context.Context, s step, g guest) {
 		return
 	}
 	unit := *g.Disk.PhoneHome
-	console := w.console(vm.Name)
+	console := w.console(vm)
 	rule := w.faults.strike(OnPhoneHome, vm.Name)
 	if !w.sleep(rule.Delay.Duration) {
 		return
@@ -222,24 +219,4 @@ func release(template string) string {
 		return v
 	}
 	return "4593.2.5"
-}
-
-const consoleLimit = 1 << 20
-
-// console returns a function that writes lines to a machine's console log. A
-// log that cannot be written is not worth stopping a guest for.
-func (w *World) console(vm string) func(format string, args ...any) {
-	name := w.cfg.ConsoleFile(vm)
-	return func(format string, args ...any) {
-		if info, err := os.Stat(name); err == nil && info.Size() > consoleLimit {
-			return
-		}
-		f, err := os.OpenFile(filepath.Clean(name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-		if err != nil {
-			return
-		}
-		defer func() { _ = f.Close() }()
-		text := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", " ")
-		_, _ = fmt.Fprintf(f, "%s %s\n", time.Now().UTC().Format(time.RFC3339Nano), text)
-	}
 }

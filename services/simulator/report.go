@@ -76,7 +76,7 @@ func (w *World) tell(ctx context.Context, s step, g guest) {
 		return
 	}
 	if err != nil {
-		w.console(vm.Name)("%s: %v", g.Disk.Reporter.Unit, err)
+		w.console(vm)("%s: %v", g.Disk.Reporter.Unit, err)
 		w.leaveWord(s, said.String())
 	} else if slices.ContainsFunc(vm.Extra, func(o option) bool { return o.Key == keyReport }) {
 		w.leaveWord(s, "")

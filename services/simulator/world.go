@@ -110,6 +110,7 @@ func (w *World) build(kept *contents) error {
 	w.reg.AddHandler(w)
 	w.svc.RegisterSDK(w.reg, w.reg.Path+"/vimService")
 	w.svc.ServeMux.HandleFunc(w.reg.Path+"/vimServiceVersions.xml", w.svc.ServiceVersions)
+	w.svc.ServeMux.HandleFunc(filesPath, w.files)
 	return nil
 }
 

@@ -82,6 +82,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	runner := &executor.Runner{
 		Conn: conn, Site: site, Worker: plan.WorkerVSphere, By: env.Instance, Seal: seal, Backend: backend,
 		Slots: cmp.Or(cfg.Slots, defaultSlots), Log: env.Log, Metrics: metrics,
+		Answers: map[string]executor.Answer{subject.AskConsole: executor.On(backend.Console)},
 	}
 	if err := runner.Prepare(); err != nil {
 		return err

@@ -207,6 +207,9 @@ func (g *gateway) NodeLog(_ context.Context, req *connect.Request[v1.NodeLogRequ
 			out.Lines = append(out.Lines, &v1.LogLine{At: ago(41 * time.Second), Source: "state", Name: "degraded", Text: "units have failed"})
 		}
 	case "web-edge-1":
+		if req.Msg.GetConsole() {
+			out.Lines = []*v1.LogLine{{Source: "console", Name: "serial.log", Text: "[    0.0] Linux"}}
+		}
 		out.Note = "the guest of web-edge-1 has not reported"
 	default:
 		return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("node %q: not found; yardctl get nodes shows what there is", req.Msg.GetNode()))

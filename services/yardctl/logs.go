@@ -14,25 +14,28 @@ import (
 )
 
 func (a *app) logsCommand() *cobra.Command {
-	follow := false
+	follow, console := false, false
 	cmd := &cobra.Command{
 		Use: "logs NODE", GroupID: groupSee, Short: "Show what a node's guest said on its way, newest last",
 		Long: `logs shows what the machine itself says: how far its boot came, which units
 failed and the last that they said. It is the claim of a guest, told by the unit
-of the base role; yardctl describe node has what the yard knows.
+of the base role; yardctl describe node has what the yard knows. Of a machine
+that never reported it shows the end of its console: of the file that the VM's
+serial port writes, else of the hypervisor's log; --console shows that always.
 
 With --follow it goes on until Ctrl-C. With -o json it prints the answer, with
 --follow one line of JSON for each line.`,
-		Example: "  yardctl logs web-edge-0\n  yardctl logs web-edge-0 --follow",
+		Example: "  yardctl logs web-edge-0\n  yardctl logs web-edge-0 --follow\n  yardctl logs web-edge-0 --console",
 		Args:    arguments(oneNode),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			node := args[len(args)-1]
+			wanted := &yardmasterv1.NodeLogRequest{Node: args[len(args)-1], Console: console}
 			if follow {
-				return a.followLog(cmd.Context(), node)
+				return a.followLog(cmd.Context(), wanted)
 			}
-			return a.log(cmd.Context(), node)
+			return a.log(cmd.Context(), wanted)
 		},
 	}
+	cmd.Flags().BoolVar(&console, "console", false, "the end of the machine's console, too")
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until Ctrl-C")
 	return a.complete(cmd, nodeNames)
 }
@@ -45,12 +48,12 @@ func oneNode(cmd *cobra.Command, args []string) error {
 	return cobra.ExactArgs(1)(cmd, args)
 }
 
-func (a *app) log(ctx context.Context, node string) error {
+func (a *app) log(ctx context.Context, wanted *yardmasterv1.NodeLogRequest) error {
 	client, err := a.client()
 	if err != nil {
 		return err
 	}
-	answer, err := client.NodeLog(ctx, connect.NewRequest(&yardmasterv1.NodeLogRequest{Node: node}))
+	answer, err := client.NodeLog(ctx, connect.NewRequest(wanted))
 	if err != nil {
 		return err
 	}
@@ -72,14 +75,18 @@ func (a *app) note(text string) {
 }
 
 func (a *app) logLine(l *yardmasterv1.LogLine) {
-	a.say("%s  %s %s %s", a.when(l.GetAt().AsTime()), pad(l.GetSource(), 7), pad(l.GetName(), 20), l.GetText())
+	at := ""
+	if l.GetAt() != nil {
+		at = a.when(l.GetAt().AsTime())
+	}
+	a.say("%s  %s %s %s", pad(at, 8), pad(l.GetSource(), 7), pad(l.GetName(), 20), l.GetText())
 }
 
 // again is how often a log that is followed is asked for.
 const again = 2 * time.Second
 
 // followLog prints every line once, until Ctrl-C.
-func (a *app) followLog(ctx context.Context, node string) error {
+func (a *app) followLog(ctx context.Context, wanted *yardmasterv1.NodeLogRequest) error {
 	if a.output == outYAML {
 		return wrongInput(errors.New("logs --follow prints lines or -o json"))
 	}
@@ -89,7 +96,7 @@ func (a *app) followLog(ctx context.Context, node string) error {
 	}
 	f := follower{app: a}
 	for {
-		answer, err := client.NodeLog(ctx, connect.NewRequest(&yardmasterv1.NodeLogRequest{Node: node}))
+		answer, err := client.NodeLog(ctx, connect.NewRequest(wanted))
 		switch {
 		case ctx.Err() != nil:
 			return nil //nolint:nilerr // Ctrl-C is how following ends

@@ -3830,8 +3830,11 @@ func (x *VSphereView) GetTemplate() string {
 }
 
 type NodeLogRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Node  string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// The last lines of the machine's console, too; of a guest that never
+	// reported they come unasked.
+	Console       bool `protobuf:"varint,2,opt,name=console,proto3" json:"console,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3871,6 +3874,13 @@ func (x *NodeLogRequest) GetNode() string {
 		return x.Node
 	}
 	return ""
+}
+
+func (x *NodeLogRequest) GetConsole() bool {
+	if x != nil {
+		return x.Console
+	}
+	return false
 }
 
 type NodeLogResponse struct {
@@ -3946,10 +3956,11 @@ func (x *NodeLogResponse) GetBoot() string {
 
 type LogLine struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	At    *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
+	// Empty for lines of the console, whose times are its own.
+	At *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
 	// stage, unit, state or console
 	Source string `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`
-	// What speaks: the name of a stage, a unit or a state.
+	// What speaks: the name of a stage, a unit, a state, or a console's file.
 	Name          string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
 	Text          string `protobuf:"bytes,4,opt,name=text,proto3" json:"text,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -5687,9 +5698,10 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\acluster\x18\x02 \x01(\tR\acluster\x12\x1c\n" +
 	"\tdatastore\x18\x03 \x01(\tR\tdatastore\x12\x16\n" +
 	"\x06folder\x18\x04 \x01(\tR\x06folder\x12\x1a\n" +
-	"\btemplate\x18\x05 \x01(\tR\btemplate\"$\n" +
+	"\btemplate\x18\x05 \x01(\tR\btemplate\">\n" +
 	"\x0eNodeLogRequest\x12\x12\n" +
-	"\x04node\x18\x01 \x01(\tR\x04node\"\x96\x01\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x18\n" +
+	"\aconsole\x18\x02 \x01(\bR\aconsole\"\x96\x01\n" +
 	"\x0fNodeLogResponse\x12,\n" +
 	"\x05lines\x18\x01 \x03(\v2\x16.yardmaster.v1.LogLineR\x05lines\x12\x12\n" +
 	"\x04note\x18\x02 \x01(\tR\x04note\x12-\n" +
