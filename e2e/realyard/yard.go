@@ -84,6 +84,9 @@ func New(tb testing.TB, o Options) *Yard {
 	return y
 }
 
+// URL is the gateway's.
+func (y *Yard) URL() string { return y.url }
+
 // Services are all processes that may be killed.
 func (y *Yard) Services() []*harness.Proc {
 	return slices.Concat(y.Planners, y.Executors, y.Renderers, []*harness.Proc{y.Gateway})
