@@ -106,8 +106,8 @@ func notButane(root *yaml.Node) []finding {
 		return []finding{at(root, "this is an Ignition config, not Butane", "write it as a layer of its own: - ignition: |")}
 	}
 	for _, key := range clcKeys {
-		if n := lookup(root, key); n != nil {
-			return []finding{at(n, "this is a Container Linux Config, which Flatcar does not read", "write variant: flatcar and version: 1.0.0, files without filesystem:, units with enabled:, and update settings as spec.os.updates")}
+		if lookup(root, key) != nil {
+			return []finding{at(root, "this is a Container Linux Config, which Flatcar does not read", "write variant: flatcar and version: 1.0.0, files without filesystem:, units with enabled:, and update settings as spec.os.updates")}
 		}
 	}
 	return nil

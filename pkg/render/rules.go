@@ -2,6 +2,7 @@ package render
 
 import (
 	"fmt"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
@@ -97,6 +98,7 @@ func (r *rules) storage(s *types.Storage) {
 			r.resource(res)
 		}
 		r.hostname(f)
+		r.network(f)
 	}
 	for _, d := range s.Directories {
 		r.node(d.Node)
@@ -150,6 +152,33 @@ func (r *rules) hostname(f types.File) {
 		if !r.values.opaque(text) && !isHostname(text) {
 			r.add(f.Path, fmt.Sprintf("%q is not a host name", r.shown(text)), "letters, digits and - in labels of at most 63 characters")
 		}
+	}
+}
+
+// addressKeys are the keys of networkd whose values are addresses: an address
+// that was left to fill in leaves the machine without a network.
+var addressKeys = map[string]func(string) bool{
+	"Address":     func(s string) bool { return isAddress(s) || isPrefix(s) },
+	"Gateway":     func(s string) bool { return isAddress(s) || strings.HasPrefix(s, "_") },
+	"Destination": func(s string) bool { return isAddress(s) || isPrefix(s) },
+}
+
+func isAddress(s string) bool { _, err := netip.ParseAddr(s); return err == nil }
+func isPrefix(s string) bool  { _, err := netip.ParsePrefix(s); return err == nil }
+
+// network checks the addresses in a file of networkd.
+func (r *rules) network(f types.File) {
+	if !strings.HasPrefix(f.Path, "/etc/systemd/network/") || util.NilOrEmpty(f.Contents.Source) {
+		return
+	}
+	text, _ := plainText(*f.Contents.Source)
+	for line := range strings.Lines(text) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		is := addressKeys[strings.TrimSpace(key)]
+		if value = strings.TrimSpace(value); is == nil || value == "" || r.values.opaque(value) || is(value) {
+			continue
+		}
+		r.add(f.Path, fmt.Sprintf("%s in %s is not an address", r.shown(strings.TrimSpace(line)), r.shown(f.Path)), "write 10.0.0.10/24, or let role static-net write the file")
 	}
 }
 
