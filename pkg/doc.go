@@ -5,6 +5,7 @@
 //	fleet     the documents: Fleet, Network, Site; defaults, rules, hashes
 //	plan      the pure core: what must happen next
 //	specfile  YAML to documents, strict, with file:line:column
+//	schema    what documents are made of, for people and editors
 //	render    config layers to Ignition; compile once, stamp per node
 //	wire      core types to protobuf and back
 //	bus       JetStream: connections, topology, users

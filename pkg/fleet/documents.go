@@ -28,7 +28,9 @@ const BackendVSphere Backend = "vsphere"
 // Metadata names a document. Names are DNS labels (RFC 1123, section 2.1) of
 // at most 40 characters, unique per kind.
 type Metadata struct {
-	Name   string            `json:"name"`
+	// Name is a DNS label of at most 40 characters, unique per kind.
+	Name string `json:"name"`
+	// Labels are words of your own to tell documents apart.
 	Labels map[string]string `json:"labels,omitempty"`
 }
 
@@ -45,28 +47,42 @@ type Document interface {
 
 // Fleet is a set of pools of equal nodes.
 type Fleet struct {
-	APIVersion string    `json:"apiVersion"`
-	Kind       Kind      `json:"kind"`
-	Metadata   Metadata  `json:"metadata"`
-	Spec       FleetSpec `json:"spec"`
+	// APIVersion is yardmaster.dev/v1alpha1.
+	APIVersion string `json:"apiVersion"`
+	// Kind is Fleet.
+	Kind Kind `json:"kind"`
+	// Metadata names the document.
+	Metadata Metadata `json:"metadata"`
+	// Spec says what the fleet should be.
+	Spec FleetSpec `json:"spec"`
 }
 
 // FleetSpec is what the fleet should be.
 type FleetSpec struct {
-	OS      OS                `json:"os,omitzero"`
-	Config  []Layer           `json:"config,omitempty"`
-	Vars    map[string]string `json:"vars,omitempty"`
+	// OS picks the Flatcar release and how it is updated.
+	OS OS `json:"os,omitzero"`
+	// Config holds layers, merged as Ignition in this order; later wins.
+	Config []Layer `json:"config,omitempty"`
+	// Vars are values for {{ .vars.NAME }}, the same for every node.
+	Vars map[string]string `json:"vars,omitempty"`
+	// Secrets say where the renderer finds {{ .secrets.NAME }}; a secret
+	// itself never stands in a document.
 	Secrets map[string]Secret `json:"secrets,omitempty"`
-	Pools   []Pool            `json:"pools"`
-	Rollout Rollout           `json:"rollout,omitzero"`
-	Protect Protect           `json:"protect,omitzero"`
-	Retry   Retry             `json:"retry,omitzero"`
+	// Pools are numbers of equal nodes, at least one.
+	Pools []Pool `json:"pools"`
+	// Rollout bounds how a change spreads.
+	Rollout Rollout `json:"rollout,omitzero"`
+	// Protect holds the brakes.
+	Protect Protect `json:"protect,omitzero"`
+	// Retry bounds the attempts of a node.
+	Retry Retry `json:"retry,omitzero"`
 }
 
 // OS picks the Flatcar release; the version names the default template,
 // flatcar-<version>.
 type OS struct {
-	// Channel is stable, beta, alpha or lts; informative.
+	// Channel is Flatcar's release channel; informative. One of: stable,
+	// beta, alpha, lts.
 	Channel string `json:"channel,omitempty"`
 	// Version is the release, such as 4593.2.5: it names the template
 	// flatcar-<version>. Without updates it is also a pin: the nodes do not
@@ -79,19 +95,20 @@ type OS struct {
 // Updates is how nodes update themselves, in the terms of update_engine and
 // locksmith. The base role writes it.
 type Updates struct {
-	// Group is the update group, such as stable or lts-2024. The image's own
-	// when empty.
+	// Group is the update group, such as stable or lts-2024. Default: the
+	// image's.
 	Group string `json:"group,omitempty"`
 	// Server is the update server: http://nebraska.example/v1/update/.
-	// Flatcar's own when empty.
+	// Default: Flatcar's.
 	Server string `json:"server,omitempty"`
-	// Reboot is what a node does with an update that is ready: reboot,
-	// etcd-lock (one node at a time, by a lock in etcd) or off. Default
-	// reboot.
+	// Reboot is what a node does with an update that is ready; etcd-lock
+	// lets one node at a time, by a lock in etcd. One of: reboot, etcd-lock,
+	// off. Default: reboot.
 	Reboot string `json:"reboot,omitempty"`
-	// Window is when nodes may reboot. At any time when empty.
+	// Window is when nodes may reboot. Default: at any time.
 	Window *Window `json:"window,omitempty"`
-	// Coordinator is who reboots nodes instead of locksmith: kured or fluo.
+	// Coordinator is who drains and reboots nodes instead of locksmith. One
+	// of: kured, fluo.
 	Coordinator string `json:"coordinator,omitempty"`
 }
 
@@ -126,30 +143,46 @@ type Layer struct {
 
 // Secret says where the renderer finds a secret: exactly one field is set.
 type Secret struct {
+	// File is an absolute path below the service's folder of secrets:
+	// /run/secrets/join.
 	File string `json:"file,omitempty"`
-	Env  string `json:"env,omitempty"`
+	// Env is the name of an environment variable; the renderer reads those
+	// that begin with YARD_SECRET_.
+	Env string `json:"env,omitempty"`
 }
 
 // Pool is a number of equal nodes.
 type Pool struct {
-	Name     string            `json:"name"`
-	Replicas int               `json:"replicas"`
-	Hostname string            `json:"hostname,omitempty"`
-	Networks []PoolNetwork     `json:"networks,omitempty"`
-	Config   []Layer           `json:"config,omitempty"`
-	Vars     map[string]string `json:"vars,omitempty"`
-	Ready    Ready             `json:"ready,omitzero"`
+	// Name is the pool's name; a node is called <fleet>-<pool>-<ordinal>.
+	Name string `json:"name"`
+	// Replicas is how many nodes the pool starts with; yardctl scale moves
+	// the live target.
+	Replicas int `json:"replicas"`
+	// Hostname is what the guest is called. Default: {{ .fleet }}-{{ .pool
+	// }}-{{ .ordinal }}.
+	Hostname string `json:"hostname,omitempty"`
+	// Networks has one entry per address.
+	Networks []PoolNetwork `json:"networks,omitempty"`
+	// Config holds the pool's own layers, after the fleet's.
+	Config []Layer `json:"config,omitempty"`
+	// Vars are the pool's own, over the fleet's.
+	Vars map[string]string `json:"vars,omitempty"`
+	// Ready says what makes a node ready.
+	Ready Ready `json:"ready,omitzero"`
 	// Stable keeps a replaced node's name and address: the old machine goes
-	// before the new one comes, whatever maxSurge says.
-	Stable  bool     `json:"stable,omitempty"`
+	// before the new one comes, whatever maxSurge says. Default: false.
+	Stable bool `json:"stable,omitempty"`
+	// VSphere says how and where VMs are made; required.
 	VSphere *VSphere `json:"vsphere,omitempty"`
 }
 
 // PoolNetwork gives each node one address: static from the Network ref's
 // range, or by DHCP.
 type PoolNetwork struct {
-	Ref  string `json:"ref,omitempty"`
-	DHCP bool   `json:"dhcp,omitempty"`
+	// Ref names the Network that gives a static address.
+	Ref string `json:"ref,omitempty"`
+	// DHCP means that the address comes by DHCP. Default: false.
+	DHCP bool `json:"dhcp,omitempty"`
 	// NIC is the number of the network card that carries the address,
 	// counted from 0; without it the entry has a card of its own.
 	NIC *int `json:"nic,omitempty"`
@@ -163,9 +196,11 @@ type PoolNetwork struct {
 
 // Ready says what makes a node ready.
 type Ready struct {
-	// By is phone-home (default) or guest-address.
+	// By is the sign that a node works. One of: phone-home, guest-address.
+	// Default: phone-home.
 	By string `json:"by,omitempty"`
-	// Timeout bounds booting, default 10m.
+	// Timeout is how long a machine may boot before it is made anew.
+	// Default: 10m.
 	Timeout Duration `json:"timeout,omitzero"`
 }
 
@@ -177,19 +212,32 @@ const (
 
 // VSphere says how and where VMs are made.
 type VSphere struct {
-	Site       string        `json:"site"`
-	Source     VSphereSource `json:"source,omitzero"`
-	Datacenter string        `json:"datacenter,omitempty"`
-	Cluster    string        `json:"cluster,omitempty"`
-	Datastore  string        `json:"datastore,omitempty"`
-	Folder     string        `json:"folder,omitempty"`
-	// Network is the vCenter portgroup of the first NIC; empty keeps the
-	// Network document's portgroup, or the template's.
-	Network string   `json:"network,omitempty"`
-	CPUs    int      `json:"cpus,omitempty"`
-	Memory  Quantity `json:"memory,omitempty"`
-	Disk    Quantity `json:"disk,omitempty"`
-	// Clone is full (default) or linked.
+	// Site names the Site.
+	Site string `json:"site"`
+	// Source says what a VM is made from. Default: the template
+	// flatcar-<version>.
+	Source VSphereSource `json:"source,omitzero"`
+	// Datacenter is the datacenter's name. Default: the Site's.
+	Datacenter string `json:"datacenter,omitempty"`
+	// Cluster is a cluster or its resource pool. Default: the datacenter's
+	// only one.
+	Cluster string `json:"cluster,omitempty"`
+	// Datastore is where the disks are. Default: the datacenter's only one.
+	Datastore string `json:"datastore,omitempty"`
+	// Folder is a VM folder below the datacenter's, made if missing.
+	// Default: the fleet's name.
+	Folder string `json:"folder,omitempty"`
+	// Network is the portgroup of the first card, whatever its networks say.
+	Network string `json:"network,omitempty"`
+	// CPUs is the number of processors. Default: the template's.
+	CPUs int `json:"cpus,omitempty"`
+	// Memory is a quantity such as 8Gi. Default: the template's.
+	Memory Quantity `json:"memory,omitempty"`
+	// Disk is the size of the first disk; a disk only grows. Default: the
+	// template's.
+	Disk Quantity `json:"disk,omitempty"`
+	// Clone is how a VM is made: linked needs a snapshot, and the disk
+	// cannot grow. One of: full, linked. Default: full.
 	Clone string `json:"clone,omitempty"`
 	// UserData is a cloud-config, a script or MIME multipart, given to
 	// coreos-cloudinit as it is, at every boot, in place of config layers.
@@ -204,54 +252,68 @@ const (
 
 // VSphereSource says what a VM is made from.
 type VSphereSource struct {
+	// Template is the template to clone; must not contradict spec.os.version.
 	Template string `json:"template,omitempty"`
 }
 
 // Rollout bounds how a change spreads. MaxUnavailable and MaxSurge count
 // nodes of one pool; the zero value of both means MaxUnavailable 1.
 type Rollout struct {
+	// MaxUnavailable is how many nodes of a pool may be missing while a
+	// ready one is taken down. Default: 1 if maxSurge is 0, else 0.
 	MaxUnavailable *int `json:"maxUnavailable,omitempty"`
-	MaxSurge       *int `json:"maxSurge,omitempty"`
+	// MaxSurge is how many nodes of a pool may exist beyond its target.
+	// Default: 0.
+	MaxSurge *int `json:"maxSurge,omitempty"`
 }
 
 // Protect holds the brakes.
 type Protect struct {
-	// Deletion refuses to delete the fleet.
+	// Deletion refuses to delete the fleet. Default: false.
 	Deletion bool `json:"deletion,omitempty"`
 	// MaxDestroyPercent is the most of a fleet's nodes that one command may
-	// destroy (replacements count), default 30; a command may override it.
+	// destroy, replacements counted; a command may override it. Default: 30.
 	MaxDestroyPercent *int `json:"maxDestroyPercent,omitempty"`
 	// MaxCreate is the most nodes by which one apply or scale may let the
-	// fleet grow, default 100; a command may override it.
+	// fleet grow; a command may override it. Default: 100.
 	MaxCreate *int `json:"maxCreate,omitempty"`
 }
 
 // Retry bounds the attempts of a node.
 type Retry struct {
-	// Attempts per incarnation, default 5.
+	// Attempts is how often a stage is tried before the node is given up.
+	// Default: 5.
 	Attempts int `json:"attempts,omitempty"`
-	// Backoff before the second attempt, doubled each time up to
-	// MaxBackoff; defaults 5s and 5m.
-	Backoff    Duration `json:"backoff,omitzero"`
+	// Backoff is the wait before the second attempt, doubled each time.
+	// Default: 5s.
+	Backoff Duration `json:"backoff,omitzero"`
+	// MaxBackoff is the longest wait. Default: 5m.
 	MaxBackoff Duration `json:"maxBackoff,omitzero"`
 }
 
 // Network is a set of addresses to give to nodes.
 type Network struct {
-	APIVersion string      `json:"apiVersion"`
-	Kind       Kind        `json:"kind"`
-	Metadata   Metadata    `json:"metadata"`
-	Spec       NetworkSpec `json:"spec"`
+	// APIVersion is yardmaster.dev/v1alpha1.
+	APIVersion string `json:"apiVersion"`
+	// Kind is Network.
+	Kind Kind `json:"kind"`
+	// Metadata names the document.
+	Metadata Metadata `json:"metadata"`
+	// Spec says the subnet, and the part of it that is given out.
+	Spec NetworkSpec `json:"spec"`
 }
 
 // NetworkSpec describes an IPv4 subnet and the part of it that is ours.
 type NetworkSpec struct {
 	// Subnet is a prefix: 10.0.0.0/24.
 	Subnet string `json:"subnet"`
-	// Range is first-last inside the subnet, both included.
-	Range   string   `json:"range"`
-	Gateway string   `json:"gateway,omitempty"`
-	DNS     []string `json:"dns,omitempty"`
+	// Range is what may be given out, first-last inside the subnet, both
+	// included: 10.0.0.10-10.0.0.99.
+	Range string `json:"range"`
+	// Gateway is the default route.
+	Gateway string `json:"gateway,omitempty"`
+	// DNS are name servers, at most 3.
+	DNS []string `json:"dns,omitempty"`
 	// Routes are what else is reached this way, beside the subnet itself.
 	Routes []Route `json:"routes,omitempty"`
 	// Exclude holds addresses of the range that are never given out.
@@ -262,48 +324,61 @@ type NetworkSpec struct {
 
 // Route says through which neighbour a subnet is reached.
 type Route struct {
-	To  string `json:"to"`
+	// To is a subnet: 192.168.0.0/16.
+	To string `json:"to"`
+	// Via is the router's address.
 	Via string `json:"via"`
 }
 
 // Site is a place where machines are made.
 type Site struct {
-	APIVersion string   `json:"apiVersion"`
-	Kind       Kind     `json:"kind"`
-	Metadata   Metadata `json:"metadata"`
-	Spec       SiteSpec `json:"spec"`
+	// APIVersion is yardmaster.dev/v1alpha1.
+	APIVersion string `json:"apiVersion"`
+	// Kind is Site.
+	Kind Kind `json:"kind"`
+	// Metadata names the document.
+	Metadata Metadata `json:"metadata"`
+	// Spec says where the site is.
+	Spec SiteSpec `json:"spec"`
 }
 
 // SiteSpec describes a vCenter.
 type SiteSpec struct {
+	// VSphere says where the vCenter is; required.
 	VSphere *SiteVSphere `json:"vsphere,omitempty"`
-	// PhoneHome is the URL at which nodes of this site reach a gateway;
-	// empty means the gateway's own public URL.
+	// PhoneHome is the URL at which nodes of this site reach a gateway.
+	// Default: the renderer's gateway setting.
 	PhoneHome string `json:"phoneHome,omitempty"`
 }
 
 // SiteVSphere says where the vCenter is, who we are there, and how much of
 // it we may use at once.
 type SiteVSphere struct {
-	// URL of the SDK endpoint: https://vcenter.example/sdk.
+	// URL is that of the SDK endpoint: https://vcenter.example/sdk.
 	URL string `json:"url"`
-	// Username and Password are read by the executor from its own
-	// environment or files.
+	// Username is read by the executor from its own environment or files.
 	Username Secret `json:"username"`
+	// Password is read like the user name.
 	Password Secret `json:"password"`
-	// Thumbprint is the SHA-256 fingerprint of the server's certificate;
-	// CAFile a PEM bundle at the executor. With neither, the system's CAs.
+	// Thumbprint is the SHA-256 fingerprint of the server's certificate.
 	Thumbprint string `json:"thumbprint,omitempty"`
-	CAFile     string `json:"caFile,omitempty"`
+	// CAFile is a PEM bundle at the executor. Default: the system's CAs.
+	CAFile string `json:"caFile,omitempty"`
+	// Datacenter is the one of pools that name none. Default: the only one.
 	Datacenter string `json:"datacenter,omitempty"`
-	Limits     Limits `json:"limits,omitzero"`
+	// Limits bound what runs at once.
+	Limits Limits `json:"limits,omitzero"`
 }
 
-// Limits of what runs at once; zero means the default in brackets.
+// Limits of what runs at once in a vCenter.
 type Limits struct {
-	Clones      int `json:"clones,omitempty"`      // per vCenter [8]
-	PerTemplate int `json:"perTemplate,omitempty"` // clones of one template [8]
-	Operations  int `json:"operations,omitempty"`  // all calls that change something [16]
+	// Clones is how many clones are made at a time. Default: 8.
+	Clones int `json:"clones,omitempty"`
+	// PerTemplate is how many clones of one template are made at a time.
+	// Default: 8.
+	PerTemplate int `json:"perTemplate,omitempty"`
+	// Operations is how many changes of any kind run at a time. Default: 16.
+	Operations int `json:"operations,omitempty"`
 }
 
 // DocumentKind returns KindFleet.

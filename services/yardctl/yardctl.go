@@ -109,7 +109,8 @@ func (a *app) root() *cobra.Command {
 		&cobra.Group{ID: groupYard, Title: "The yard itself:"},
 	)
 	root.AddCommand(
-		a.validateCommand(), a.renderCommand(), a.rolesCommand(), a.planCommand(), a.applyCommand(),
+		a.validateCommand(), a.renderCommand(), a.rolesCommand(), a.explainCommand(), a.schemaCommand(),
+		a.planCommand(), a.applyCommand(),
 		a.getCommand(), a.describeCommand(), a.logsCommand(), a.watchCommand(), a.failedCommand(),
 		a.historyCommand(), a.diffCommand(), a.rollbackCommand(),
 		a.scaleCommand(), a.retryCommand(), a.deleteCommand(),
