@@ -123,6 +123,7 @@ func TestCommentsAreTrue(t *testing.T) {
 		"fleet.spec.pools.hostname":            fleet.DefaultHostname,
 		"fleet.spec.pools.ready.timeout":       "10m",
 		"fleet.spec.protect.maxDestroyPercent": strconv.Itoa(fleet.DefaultMaxDestroyPercent),
+		"fleet.spec.protect.maxCreate":         strconv.Itoa(fleet.DefaultMaxCreate),
 		"fleet.spec.retry.attempts":            strconv.Itoa(fleet.DefaultAttempts),
 		"fleet.spec.retry.backoff":             fleet.DefaultBackoff.String(),
 		"fleet.spec.retry.maxBackoff":          "5m",
