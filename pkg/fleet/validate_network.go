@@ -206,3 +206,32 @@ func count(first, last netip.Addr) uint64 {
 	a, b := first.As4(), last.As4()
 	return uint64(binary.BigEndian.Uint32(b[:])) - uint64(binary.BigEndian.Uint32(a[:])) + 1
 }
+
+// Addresses returns the first and the last address that may be given out;
+// false if the range is none.
+func (s NetworkSpec) Addresses() (first, last netip.Addr, ok bool) {
+	from, to, ok := strings.Cut(s.Range, "-")
+	first, err := netip.ParseAddr(strings.TrimSpace(from))
+	if err == nil {
+		last, err = netip.ParseAddr(strings.TrimSpace(to))
+	}
+	return first, last, ok && err == nil && first.Is4() && last.Is4() && !last.Less(first)
+}
+
+// Size counts the addresses that may be given out.
+func (s NetworkSpec) Size() int {
+	first, last, ok := s.Addresses()
+	if !ok {
+		return 0
+	}
+	size := int(count(first, last)) //nolint:gosec // IPv4 has 32 bits
+	seen := map[netip.Addr]bool{}
+	for _, text := range append([]string{s.Gateway}, s.Exclude...) {
+		addr, err := netip.ParseAddr(text)
+		if err == nil && !seen[addr] && !addr.Less(first) && !last.Less(addr) {
+			seen[addr] = true
+			size--
+		}
+	}
+	return size
+}

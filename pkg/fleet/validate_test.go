@@ -64,3 +64,22 @@ func TestHostnamePlaceholders(t *testing.T) {
 		}
 	}
 }
+
+func TestNetworkSize(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		spec NetworkSpec
+		want int
+	}{
+		"plain":     {NetworkSpec{Range: "10.0.0.10-10.0.0.19"}, 10},
+		"one":       {NetworkSpec{Range: "10.0.0.10-10.0.0.10"}, 1},
+		"gateway":   {NetworkSpec{Range: "10.0.0.1-10.0.0.10", Gateway: "10.0.0.1"}, 9},
+		"excludes":  {NetworkSpec{Range: "10.0.0.1-10.0.0.10", Exclude: []string{"10.0.0.5", "10.0.0.5", "10.9.9.9"}}, 9},
+		"backwards": {NetworkSpec{Range: "10.0.0.10-10.0.0.1"}, 0},
+		"nonsense":  {NetworkSpec{Range: "many"}, 0},
+	} {
+		if got := c.spec.Size(); got != c.want {
+			t.Errorf("%s: Size of %+v = %d; want %d", name, c.spec, got, c.want)
+		}
+	}
+}

@@ -302,6 +302,8 @@ var reportHints = []struct{ in, hint string }{
 	{"files-dir", "inline the content: the renderer reads no files for a fleet"},
 	{"unused key", "check the spelling and the indentation"},
 	{"unreasonable mode", "write the mode in octal: 0644"},
+	{"unit extension", "name it app.service, or with another suffix of systemd's"},
+	{"drop-in extension", "name it 10-app.conf"},
 	{"install section", "add [Install] with WantedBy=multi-user.target"},
 }
 

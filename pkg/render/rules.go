@@ -185,7 +185,7 @@ func (r *rules) network(f types.File) {
 // resource checks where bytes come from.
 func (r *rules) resource(res types.Resource) {
 	for _, h := range res.HTTPHeaders {
-		r.form(h.Name, headerName, "HTTP header name %q", "letters, digits and - only")
+		r.form(h.Name, headerName, "HTTP header name %q is not one", "letters, digits and - only")
 		if h.Value != nil {
 			r.form(*h.Value, printable, "HTTP header value %q has control characters", "")
 		}
@@ -220,12 +220,12 @@ func (r *rules) credentials(address string) {
 }
 
 func (r *rules) unit(u types.Unit) {
-	r.form(u.Name, unitName, "unit name %q", "a plain name and a systemd suffix: app.service")
+	r.form(u.Name, unitName, "unit name %q is not one", "a plain name and a systemd suffix: app.service")
 	if !util.NilOrEmpty(u.Contents) {
 		r.unitText(u.Name, *u.Contents)
 	}
 	for _, d := range u.Dropins {
-		r.form(d.Name, dropinName, "drop-in name %q", "a plain name that ends in .conf")
+		r.form(d.Name, dropinName, "drop-in name %q is not one", "a plain name that ends in .conf")
 		if !util.NilOrEmpty(d.Contents) {
 			r.unitText(u.Name+"/"+d.Name, *d.Contents)
 		}
@@ -271,11 +271,11 @@ func short(s string) string {
 
 func (r *rules) passwd(p *types.Passwd) {
 	for _, g := range p.Groups {
-		r.form(g.Name, userName, "group name %q", "lower-case letters, digits, _ and -")
+		r.form(g.Name, userName, "group name %q is not one", "lower-case letters, digits, _ and -")
 		r.password(g.PasswordHash)
 	}
 	for _, u := range p.Users {
-		r.form(u.Name, userName, "user name %q", "lower-case letters, digits, _ and -")
+		r.form(u.Name, userName, "user name %q is not one", "lower-case letters, digits, _ and -")
 		r.password(u.PasswordHash)
 		r.account(u)
 		for _, key := range u.SSHAuthorizedKeys {
@@ -300,7 +300,7 @@ func (r *rules) account(u types.PasswdUser) {
 		groups = append(groups, types.Group(*u.PrimaryGroup))
 	}
 	for _, g := range groups {
-		r.form(string(g), userName, "group name %q", "lower-case letters, digits, _ and -")
+		r.form(string(g), userName, "group name %q is not one", "lower-case letters, digits, _ and -")
 	}
 }
 

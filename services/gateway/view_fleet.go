@@ -1,9 +1,6 @@
 package gateway
 
 import (
-	"encoding/binary"
-	"net/netip"
-	"strings"
 
 	"yardmaster.dev/pkg/fleet"
 	"yardmaster.dev/pkg/plan"
@@ -73,33 +70,12 @@ func describePool(view *v1.PoolView, spec *fleet.Fleet) {
 // viewNetwork shows a Network and how full it is.
 func viewNetwork(w *plan.World, n *plan.Network) *v1.NetworkView {
 	spec := n.Document.Spec
-	total := rangeSize(spec)
+	total := spec.Size()
 	return &v1.NetworkView{
 		Name: n.Document.Metadata.Name, Subnet: spec.Subnet, Range: spec.Range, Gateway: spec.Gateway,
 		Dns: spec.DNS, Portgroup: spec.Portgroup,
 		Total: int32(total), Used: int32(max(0, total-w.FreeAddresses(n.Document.Metadata.Name))),
 	}
-}
-
-// rangeSize counts the addresses that a Network may give out.
-func rangeSize(spec fleet.NetworkSpec) int {
-	from, to, ok := strings.Cut(spec.Range, "-")
-	first, err1 := netip.ParseAddr(strings.TrimSpace(from))
-	last, err2 := netip.ParseAddr(strings.TrimSpace(to))
-	if !ok || err1 != nil || err2 != nil || !first.Is4() || !last.Is4() || last.Less(first) {
-		return 0
-	}
-	a, b := first.As4(), last.As4()
-	size := int(binary.BigEndian.Uint32(b[:])-binary.BigEndian.Uint32(a[:])) + 1
-	seen := map[netip.Addr]bool{}
-	for _, text := range append([]string{spec.Gateway}, spec.Exclude...) {
-		addr, err := netip.ParseAddr(text)
-		if err == nil && !seen[addr] && !addr.Less(first) && !last.Less(addr) {
-			seen[addr] = true
-			size--
-		}
-	}
-	return size
 }
 
 // viewSites shows the Sites and how many nodes live at each.

@@ -59,25 +59,6 @@ func TestEveryStateHasWords(t *testing.T) {
 	}
 }
 
-func TestRangeSize(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct {
-		spec fleet.NetworkSpec
-		want int
-	}{
-		"plain":     {fleet.NetworkSpec{Range: "10.0.0.10-10.0.0.19"}, 10},
-		"one":       {fleet.NetworkSpec{Range: "10.0.0.10-10.0.0.10"}, 1},
-		"gateway":   {fleet.NetworkSpec{Range: "10.0.0.1-10.0.0.10", Gateway: "10.0.0.1"}, 9},
-		"excludes":  {fleet.NetworkSpec{Range: "10.0.0.1-10.0.0.10", Exclude: []string{"10.0.0.5", "10.0.0.5", "10.9.9.9"}}, 9},
-		"backwards": {fleet.NetworkSpec{Range: "10.0.0.10-10.0.0.1"}, 0},
-		"nonsense":  {fleet.NetworkSpec{Range: "many"}, 0},
-	} {
-		if got := rangeSize(c.spec); got != c.want {
-			t.Errorf("%s: rangeSize(%+v) = %d; want %d", name, c.spec, got, c.want)
-		}
-	}
-}
-
 // testWorld is a yard with one fleet that has been through something.
 func testWorld(tb testing.TB) *plan.World {
 	tb.Helper()

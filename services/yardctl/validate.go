@@ -14,7 +14,9 @@ func (a *app) validateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "validate -f FILE", GroupID: groupSpec, Short: "Check files on the spot, without a yard",
 		Long: `validate reads the documents, compiles their config layers and reports every
-problem at once: where it is, what is wrong and how to mend it. It needs no yard.`,
+problem at once: where it is, what is wrong and how to mend it. It also compares
+the documents with each other: Networks that are too small for their pools or
+overlap, nodes of two fleets with one name. It needs no yard.`,
 		Example: `  yardctl validate -f web.yaml
   yardctl validate -f fleets/ -f sites/dc1.yaml
   generate-spec | yardctl validate -f -`,
@@ -26,6 +28,9 @@ problem at once: where it is, what is wrong and how to mend it. It needs no yard
 			}
 			docs, err := a.check(sources)
 			if err != nil {
+				return err
+			}
+			if err := a.complainOf(specfile.Together(docs)); err != nil {
 				return err
 			}
 			a.say("%s in %s: %s, no problem", show.Count(len(docs), "document"), show.Count(len(sources), "file"), namesOf(docs))
