@@ -1,7 +1,6 @@
 package gateway
 
 import (
-
 	"yardmaster.dev/pkg/fleet"
 	"yardmaster.dev/pkg/plan"
 	v1 "yardmaster.dev/proto/yardmaster/v1"
