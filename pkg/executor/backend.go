@@ -19,6 +19,11 @@ type Backend interface {
 	// Blank removes the config from a machine that has booted. The second
 	// call changes nothing.
 	Blank(ctx context.Context, t *Task) error
+	// Resize gives the machine the size that its pool wants. What a running
+	// machine does not take is refused as hot_refused, unless the job allows
+	// a restart: then the machine is on when it returns. The second call
+	// finishes what the first one began.
+	Resize(ctx context.Context, t *Task) (Machine, error)
 	// Delete removes the machine if it is provably the job's. The second
 	// call finds nothing and succeeds.
 	Delete(ctx context.Context, t *Task) error
@@ -54,6 +59,8 @@ type Machine struct {
 	ID      string
 	UUID    string
 	Adopted bool
+	// Hot is what it takes while it runs.
+	Hot plan.Hot
 }
 
 // Sighting is something new about a machine.

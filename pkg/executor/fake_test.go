@@ -9,6 +9,7 @@ import (
 	"yardmaster.dev/pkg/executor"
 	"yardmaster.dev/pkg/executor/executortest"
 	"yardmaster.dev/pkg/fault"
+	"yardmaster.dev/pkg/fleet"
 	"yardmaster.dev/pkg/plan"
 )
 
@@ -26,6 +27,9 @@ type machine struct {
 	id     string
 	fleet  string
 	config map[string]string
+	cpus   int
+	boots  int
+	hot    bool
 }
 
 func newFake() *fake {
@@ -54,9 +58,36 @@ func (f *fake) Create(ctx context.Context, t *executor.Task) (executor.Machine, 
 		return executor.Machine{}, err
 	}
 	f.made++
-	m := &machine{id: fmt.Sprintf("m-%d", f.made), fleet: t.Job.Fleet, config: t.Config.GuestInfo}
+	m := &machine{id: fmt.Sprintf("m-%d", f.made), fleet: t.Job.Fleet, config: t.Config.GuestInfo, boots: 1, hot: true}
+	if t.Job.VSphere != nil {
+		m.cpus = t.Job.VSphere.CPUs
+	}
 	f.machines[t.Owner] = m
-	return executor.Machine{ID: m.id, UUID: t.Job.MachineUUID}, nil
+	return executor.Machine{ID: m.id, UUID: t.Job.MachineUUID, Hot: plan.Hot{CPU: true}}, nil
+}
+
+func (f *fake) Resize(ctx context.Context, t *executor.Task) (executor.Machine, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m := f.machines[t.Owner]
+	if m == nil {
+		return executor.Machine{}, fault.Newf(fault.Permanent, fault.MachineLost, "no machine")
+	}
+	out := executor.Machine{ID: m.id, UUID: t.Job.MachineUUID, Hot: plan.Hot{CPU: m.hot}}
+	want := t.Job.VSphere.CPUs
+	if want == m.cpus {
+		return out, nil
+	}
+	if !t.Job.Restart && (want < m.cpus || !m.hot) {
+		return out, fault.Newf(fault.Permanent, fault.HotRefused, "not while it runs")
+	}
+	if err := f.begin(ctx, t); err != nil {
+		return out, err
+	}
+	if m.cpus = want; t.Job.Restart {
+		m.boots++
+	}
+	return out, nil
 }
 
 func (f *fake) Blank(ctx context.Context, t *executor.Task) error {
@@ -102,7 +133,7 @@ func (f *fake) all() map[string]executortest.Machine {
 	defer f.mu.Unlock()
 	all := map[string]executortest.Machine{}
 	for o, m := range f.machines {
-		all[o.String()] = executortest.Machine{On: true, Config: len(m.config) > 0}
+		all[o.String()] = executortest.Machine{On: true, Config: len(m.config) > 0, CPUs: m.cpus, Boots: m.boots}
 	}
 	return all
 }
@@ -119,12 +150,13 @@ func TestSuiteHoldsForTheFake(t *testing.T) {
 			Backend: f, Machines: f.all, Give: f.give,
 			Task: func(node, incarnation int) *executor.Task {
 				j := job(node, plan.ActionCreate)
-				j.Incarnation = incarnation
+				j.Incarnation, j.VSphere = incarnation, &fleet.VSphere{CPUs: 3}
 				return &executor.Task{
 					Job: j, Owner: executor.OwnerOf("yard", j), Permit: func(context.Context) error { return nil },
 					Config: &executor.Config{Digest: "d", GuestInfo: map[string]string{"k": "v"}},
 				}
 			},
+			Cool: func(o executor.Owner) { f.machines[o].hot = false },
 			Vanish: func(o executor.Owner) {
 				f.news <- executor.Sighting{Fleet: "web", Node: o.Node, Incarnation: o.Incarnation, Lost: true, Detail: "gone"}
 			},

@@ -80,7 +80,7 @@ func encodeSighting(s Sighting) (aspect string, m wire.Message, err error) {
 		aspect = subject.AspectLost
 	}
 	m, err = wire.Observation(&plan.Observation{
-		Node: s.Node, Incarnation: s.Incarnation, Address: s.Address, Lost: s.Lost, Detail: s.Detail,
+		Node: s.Node, Incarnation: s.Incarnation, Address: s.Address, Lost: s.Lost, Detail: s.Detail, At: time.Now(),
 	})
 	return aspect, m, err
 }

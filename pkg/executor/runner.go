@@ -161,7 +161,11 @@ func (t *turn) carryOut(ctx context.Context, job *plan.Job, result *plan.Result)
 			return err
 		}
 		m, err := t.Backend.Create(ctx, task)
-		result.MachineID, result.MachineUUID, result.Adopted = m.ID, m.UUID, m.Adopted
+		result.MachineID, result.MachineUUID, result.Adopted, result.Hot = m.ID, m.UUID, m.Adopted, m.Hot
+		return err
+	case plan.ActionResize:
+		m, err := t.Backend.Resize(ctx, task)
+		result.MachineID, result.Hot = m.ID, m.Hot
 		return err
 	case plan.ActionBlank:
 		return t.Backend.Blank(ctx, task)

@@ -337,6 +337,10 @@ func TestObservationsAreTold(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if age := time.Since(got.At); age < 0 || age > time.Minute {
+			t.Errorf("%s was seen at %s; want just before", want.subject, got.At)
+		}
+		got.At = time.Time{}
 		if *got != want.Observation {
 			t.Errorf("%s holds %+v; want %+v", want.subject, got, want.Observation)
 		}

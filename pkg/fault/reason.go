@@ -29,6 +29,7 @@ const (
 	BootTimeout       Reason = "boot_timeout"
 	WrongAddress      Reason = "wrong_address"
 	SpecUnsupported   Reason = "spec_unsupported"
+	HotRefused        Reason = "hot_refused"
 	AttemptsExhausted Reason = "attempts_exhausted"
 	Poison            Reason = "poison"
 )
@@ -61,6 +62,7 @@ var Reasons = []struct {
 	{BootTimeout, "the machine was powered on and never reported"},
 	{WrongAddress, "the guest reports another address than the one it was given"},
 	{SpecUnsupported, "the backend cannot do what the fleet asks for"},
+	{HotRefused, "a running VM does not take the change; it is made with a restart"},
 	{AttemptsExhausted, "every attempt was used up"},
 	{Poison, "an input that no planner could decide on"},
 }

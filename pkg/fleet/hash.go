@@ -41,15 +41,38 @@ func (f *Fleet) PoolHash(pool string) string {
 	if !ok {
 		return ""
 	}
+	return f.machine(p).hash()
+}
+
+// FrameHash is PoolHash without what can be changed on a machine that exists:
+// its size. It is empty if there is no such pool.
+func (f *Fleet) FrameHash(pool string) string {
+	p, ok := f.Pool(pool)
+	if !ok {
+		return ""
+	}
+	m := f.machine(p)
+	if m.VSphere != nil {
+		m.VSphere.CPUs, m.VSphere.Memory, m.VSphere.Disk = 0, "", ""
+	}
+	return m.hash()
+}
+
+// machine is a copy, as far as its size goes.
+func (f *Fleet) machine(p *Pool) machine {
 	filled := p.withDefaults(f)
 	s := f.Spec
-	b, err := json.Marshal(machine{
+	return machine{
 		OS: s.OS, Config: s.Config, Vars: s.Vars, Secrets: s.Secrets,
 		Hostname: filled.Hostname, Networks: filled.Networks, Own: filled.Config, OwnVars: filled.Vars,
 		VSphere: filled.VSphere,
-	})
+	}
+}
+
+func (m machine) hash() string {
+	b, err := json.Marshal(m)
 	if err != nil { // strings, numbers and maps of strings always marshal
-		panic(fmt.Sprintf("hash of pool %s: %v", pool, err))
+		panic(fmt.Sprintf("hash of a pool's machine: %v", err))
 	}
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:8])

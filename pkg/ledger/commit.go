@@ -284,7 +284,7 @@ func (p *Planner) done(r *round, took time.Duration) {
 		p.settled(i)
 	}
 	for _, rec := range r.record {
-		if n, ok := rec.(*plan.Node); ok && (n.State == plan.Booting || n.State == plan.Joining) {
+		if n, ok := rec.(*plan.Node); ok && (n.State == plan.Booting || n.State == plan.Joining || n.State == plan.Restarting) {
 			p.observed.moved(n)
 		}
 	}

@@ -18,7 +18,11 @@ func (d *differ) causes(n *Node) []string {
 	if rev == nil {
 		return []string{fmt.Sprintf("revision %d, which it is made from, is not known any more", n.Revision)}
 	}
-	return causes(rev.spec, d.next, n.Pool)
+	out := causes(rev.spec, d.next, n.Pool)
+	if len(out) == 0 && n.refused() {
+		out = []string{"its machine does not take the change while it runs"}
+	}
+	return out
 }
 
 func causes(was, now *fleet.Fleet, poolName string) []string {

@@ -24,10 +24,10 @@ func TestLargeChangesGoInSteps(t *testing.T) {
 	doc.Spec.Rollout.MaxUnavailable = new(count)
 	y.send(applyCommand("first", doc))
 	y.counts(t, PoolCounts{Pool: "a", Target: count, Present: count, Waiting: count})
-	y.send(applyCommand("while rendering", faster(doc)))
+	y.send(applyCommand("while rendering", newer(doc)))
 	y.wait(days)
 	y.counts(t, PoolCounts{Pool: "a", Target: count, Present: count, Ready: count})
-	y.send(applyCommand("when ready", faster(faster(doc))))
+	y.send(applyCommand("when ready", newer(newer(doc))))
 	y.counts(t, PoolCounts{Pool: "a", Target: count, Present: count, Recycling: count})
 	for i := range count {
 		y.mishap(NodeKey("a", i), ActionRender, &Failure{Kind: fault.Permanent, Reason: fault.ConfigRefused})

@@ -209,6 +209,14 @@ func (d *decision) retryNodes(c *RetryNodes) *Receipt {
 }
 
 func (d *decision) retry(n *Node) {
+	if n.hurt() {
+		d.resize(n, FactRestarting)
+		return
+	}
+	if n.refused() {
+		d.resize(n, FactResizing)
+		return
+	}
 	n = d.move(n, FactRetryAsked, func(n *Node) {
 		if n.Goal == Present && n.State != Ready {
 			n.Goal = Recycle
@@ -229,7 +237,7 @@ func (d *decision) retry(n *Node) {
 func (f *fleetState) remade(keys []string, altogether int) int {
 	count := 0
 	for _, key := range keys {
-		if n := f.node(key); n.State == Failed && n.Goal == Present && n.MachineID != "" {
+		if n := f.node(key); n.State == Failed && n.Goal == Present && n.MachineID != "" && !n.hurt() {
 			count++
 		}
 	}

@@ -164,7 +164,7 @@ func (f *fleetState) ready(name string) int {
 func (d *decision) account(f *fleetState, old, n *Node, readyBefore int) {
 	p := f.pools[n.Pool]
 	made := old.State == Nothing || old.State == Deleted
-	onPurpose := old.State == Ready && n.State == Draining
+	onPurpose := old.State == Ready && (n.State == Draining || n.State == Restarting)
 	disrupted, surged := 0, 0
 	if f.record != nil {
 		disrupted, surged = f.record.Disrupted[n.Pool], f.record.Surged[n.Pool]

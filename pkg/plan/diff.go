@@ -14,6 +14,7 @@ type ChangeAction string
 // The actions of a plan. A node that is in no change is kept.
 const (
 	ChangeCreate  ChangeAction = "create"
+	ChangeResize  ChangeAction = "resize"
 	ChangeReplace ChangeAction = "replace"
 	ChangeDelete  ChangeAction = "delete"
 )
@@ -30,6 +31,8 @@ type Change struct {
 	Addresses []Address
 	// Destroys is false if there is no machine to destroy yet.
 	Destroys bool
+	// Hot means that a resize needs no restart.
+	Hot bool
 }
 
 // poolDiff is what becomes of one pool.
@@ -85,7 +88,7 @@ func (d *differ) pools() []poolDiff {
 	for i := range d.next.Spec.Pools {
 		p := &d.next.Spec.Pools[i]
 		seen[p.Name] = true
-		out = append(out, d.pool(p, newCourse(d.next, p.Name, d.next.PoolHash(p.Name), d.targets[p.Name])))
+		out = append(out, d.pool(p, d.course(p.Name)))
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.f.pools)) {
 		if !seen[name] && d.f.pools[name].wanted() > 0 {
@@ -93,6 +96,12 @@ func (d *differ) pools() []poolDiff {
 		}
 	}
 	return out
+}
+
+func (d *differ) course(name string) course {
+	c := newCourse(d.next, name, d.next.PoolHash(name), d.targets[name])
+	c.size, c.revs = sizeOf(d.next, name), d.f.revs
+	return c
 }
 
 func (d *differ) pool(spec *fleet.Pool, c course) poolDiff {
@@ -109,11 +118,11 @@ func (d *differ) pool(spec *fleet.Pool, c course) poolDiff {
 		gone[i] = true
 		out.changes = append(out.changes, change(p.nodes[i], ChangeDelete, why))
 	}
-	replaced := d.replaced(p, c, gone)
-	out.changes = append(out.changes, replaced...)
+	altered := d.altered(p, c, gone)
+	out.changes = append(out.changes, altered...)
 	made := c.target - (out.present - len(doomed))
 	out.changes = append(out.changes, d.created(spec, p, made, why)...)
-	out.keep = out.present - len(doomed) - len(replaced)
+	out.keep = out.present - len(doomed) - len(altered)
 	return out
 }
 
@@ -124,28 +133,67 @@ func change(n *Node, action ChangeAction, causes []string) Change {
 	}
 }
 
-// replaced are the outdated nodes that stay wanted, by ordinal.
-func (d *differ) replaced(p *pool, c course, gone map[int]bool) []Change {
+// altered are the outdated nodes that stay wanted, by ordinal: their machines
+// are replaced or changed.
+func (d *differ) altered(p *pool, c course, gone map[int]bool) []Change {
 	var out []Change
-	for _, hash := range slices.Sorted(maps.Keys(p.groups)) {
-		if hash == c.hash {
+	for _, g := range p.groups {
+		if g.hash == c.hash {
 			continue
 		}
-		causes := map[int][]string{}
-		for _, cl := range []class{classFailed, classWaiting, classReady} {
-			for i := range p.groups[hash].sets[cl].all {
-				if gone[i] {
-					continue
+		way, causes := c.way(p, g), map[int][]string{}
+		act := actions[way]
+		for cl := range g.sets {
+			if class(cl) == classRecycling || way == wayNone && slices.Contains(inService, class(cl)) {
+				continue
+			}
+			for i := range g.sets[cl].all {
+				if n := p.nodes[i]; !gone[i] {
+					if causes[n.Revision] == nil {
+						causes[n.Revision] = d.causes(n)
+					}
+					out = append(out, act.of(n, class(cl), causes[n.Revision]))
 				}
-				n := p.nodes[i]
-				if causes[n.Revision] == nil {
-					causes[n.Revision] = d.causes(n)
-				}
-				out = append(out, change(n, ChangeReplace, causes[n.Revision]))
 			}
 		}
 	}
 	slices.SortFunc(out, func(a, b Change) int { return ordinal(a.Key) - ordinal(b.Key) })
+	return out
+}
+
+// waiting are the nodes that no way leads to their new size.
+func (d *differ) waiting() []*Node {
+	var out []*Node
+	for _, name := range slices.Sorted(maps.Keys(d.f.pools)) {
+		p, c := d.f.pools[name], d.course(name)
+		for _, n := range p.nodes {
+			if n != nil && n.refused() && c.way(p, p.groups[keyOf(n)]) == wayNone {
+				out = append(out, n)
+			}
+		}
+	}
+	return out
+}
+
+// alteration is what a way means for a node in service.
+type alteration struct {
+	action ChangeAction
+	hot    bool
+}
+
+var actions = map[way]alteration{
+	wayReplace: {action: ChangeReplace},
+	wayRestart: {action: ChangeResize},
+	wayHot:     {action: ChangeResize, hot: true},
+}
+
+func (a alteration) of(n *Node, c class, causes []string) Change {
+	if !slices.Contains(inService, c) {
+		a = actions[wayReplace]
+	}
+	out := change(n, a.action, causes)
+	out.Hot = a.hot && c != classHurt
+	out.Destroys = out.Destroys && a.action == ChangeReplace
 	return out
 }
 

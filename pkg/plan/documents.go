@@ -152,8 +152,8 @@ func (f *fleetState) things() []thing {
 		}
 	}
 	for _, p := range f.pools {
-		for hash, g := range p.groups {
-			if hash != f.hash(p.name) && g.size() > 0 {
+		for _, g := range p.groups {
+			if g.hash != f.hash(p.name) && g.size() > 0 {
 				out = append(out, f.usesOf(p)...)
 				break
 			}

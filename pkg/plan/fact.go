@@ -21,6 +21,10 @@ const (
 	FactDeadlinePassed  Fact = "deadline_passed"  // the stage took too long
 	FactGaveUp          Fact = "gave_up"          // permanent, or attempts used up
 	FactMachineLost     Fact = "machine_lost"     // the machine vanished
+	FactResizing        Fact = "resizing"         // the machine's size is changed while it runs
+	FactRestarting      Fact = "restarting"       // the machine's size is changed, with a restart
+	FactResized         Fact = "resized"          // the machine has its new size
+	FactHotRefused      Fact = "hot_refused"      // it does not take the change while it runs
 	FactUnwanted        Fact = "unwanted"         // the plan removes the node
 	FactOutdated        Fact = "outdated"         // the plan replaces the node
 	FactDrained         Fact = "drained"          // nothing runs there any more

@@ -134,6 +134,8 @@ type Result struct {
 	MachineUUID  string
 	// Adopted means that the machine was there already.
 	Adopted bool
+	// Hot is what the machine takes while it runs.
+	Hot Hot
 }
 
 // Failure is a classified error on the wire.
@@ -162,8 +164,10 @@ type Observation struct {
 	Site        string
 	Node        string
 	Incarnation int
-	// Address is the guest's address as the hypervisor reports it.
+	// Address is the guest's address as the hypervisor reports it, At when it
+	// was seen.
 	Address string
+	At      time.Time
 	// Lost means that the machine of a node is no longer there; Detail says
 	// more, such as the last lines of its console log.
 	Lost   bool

@@ -14,6 +14,7 @@ var workers = map[Action]Worker{
 	ActionForget: WorkerRender,
 	ActionCreate: WorkerVSphere,
 	ActionBlank:  WorkerVSphere,
+	ActionResize: WorkerVSphere,
 	ActionDelete: WorkerVSphere,
 }
 
@@ -21,6 +22,7 @@ var workers = map[Action]Worker{
 var stageActions = map[State]Action{
 	Rendering:    ActionRender,
 	Provisioning: ActionCreate,
+	Restarting:   ActionResize,
 	Deleting:     ActionDelete,
 }
 
@@ -75,7 +77,7 @@ func (d *decision) job(n *Node) *Job {
 		FleetUID: n.FleetUID, Action: n.Job.Action, Incarnation: n.Incarnation, Attempt: n.Attempt,
 		Revision: n.Revision, Deadline: n.Deadline, Pool: n.Pool, Ordinal: n.Ordinal,
 		MachineUUID: d.machineUUID(n), MachineID: n.MachineID, MAC: n.MAC,
-		ConfigDigest: n.ConfigDigest, Trace: n.Trace,
+		ConfigDigest: n.ConfigDigest, Trace: n.Trace, Restart: n.State == Restarting,
 	}
 	if j.Trace == "" {
 		j.Trace = traceparent(j.MachineUUID)

@@ -42,6 +42,12 @@ var moves = map[State]map[Fact]State{
 		FactBlanked: Ready, FactForgotten: Ready, FactTryFailed: Ready, FactBusy: Ready, FactRetryDue: Ready,
 		FactDeadlinePassed: Ready, FactGracePassed: Ready, FactGaveUp: Ready, FactRetryAsked: Ready,
 		FactMachineLost: Deleting, FactOutdated: Draining, FactUnwanted: Draining,
+		FactResizing: Ready, FactResized: Ready, FactHotRefused: Ready, FactRestarting: Restarting,
+	},
+	Restarting: {
+		FactResized: Restarting, FactCheckPassed: Ready, FactTryFailed: Restarting, FactBusy: Restarting,
+		FactRetryDue: Restarting, FactDeadlinePassed: Restarting, FactGracePassed: Restarting, FactGaveUp: Failed,
+		FactMachineLost: Deleting, FactOutdated: Deleting, FactUnwanted: Deleting,
 	},
 	Draining: {FactDrained: Deleting, FactUnwanted: Draining},
 	Deleting: {
@@ -51,7 +57,7 @@ var moves = map[State]map[Fact]State{
 	},
 	Deleted: {FactCreated: Pending},
 	Failed: {
-		FactRetryAsked: Deleting, FactReported: Joining,
+		FactRetryAsked: Deleting, FactReported: Joining, FactRestarting: Restarting,
 		FactOutdated: Deleting, FactUnwanted: Deleting,
 	},
 }
@@ -74,7 +80,7 @@ func Move(from State, fact Fact) (to State, ok bool) {
 
 // States returns the states of a node's life, in its order.
 func States() []State {
-	return []State{Pending, Rendering, Provisioning, Booting, Joining, Ready, Draining, Deleting, Deleted, Failed}
+	return []State{Pending, Rendering, Provisioning, Booting, Joining, Ready, Restarting, Draining, Deleting, Deleted, Failed}
 }
 
 // Diagram prints the table as a Mermaid state diagram; docs/states.md holds

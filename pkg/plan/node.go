@@ -19,6 +19,7 @@ const (
 	Booting      State = "booting"
 	Joining      State = "joining"
 	Ready        State = "ready"
+	Restarting   State = "restarting"
 	Draining     State = "draining"
 	Deleting     State = "deleting"
 	Deleted      State = "deleted"
@@ -60,6 +61,9 @@ const (
 	ActionCreate Action = "create"
 	// ActionBlank removes the config from guestinfo after the boot.
 	ActionBlank Action = "blank"
+	// ActionResize gives the VM the size that its pool wants: while it runs,
+	// or with a restart if the job allows it.
+	ActionResize Action = "resize"
 	// ActionDelete powers the VM off and removes it.
 	ActionDelete Action = "delete"
 )
@@ -150,12 +154,20 @@ type Node struct {
 	// before the result of the job that made the machine.
 	Reported bool
 	// Chore is what is still to be done on a ready node, one after the
-	// other: blank, then forget; empty when nothing is left.
+	// other: blank, then forget; or resize. Empty when nothing is left.
 	Chore Action
+	// Hot is what the machine takes while it runs, as its maker found.
+	Hot Hot
+	// Restarted is when the machine was switched on after the newest change of
+	// its size, zero before; what was seen of it until then tells nothing.
+	Restarted time.Time
 
 	// Trace is the W3C traceparent of the node's provisioning.
 	Trace string
 }
+
+// Hot says what a machine takes while it runs.
+type Hot struct{ CPU, Memory bool }
 
 // DueFor says what a node's Due is for.
 type DueFor string

@@ -88,6 +88,8 @@ type Job struct {
 	Networks     []JobNetwork
 	ConfigDigest string
 	VSphere      *fleet.VSphere
+	// Restart lets a resize switch the machine off and on.
+	Restart bool
 	// PhoneHome is the URL base that the node reports to; empty means the
 	// renderer's configured gateway.
 	PhoneHome string

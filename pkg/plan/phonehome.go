@@ -14,8 +14,8 @@ func (d *decision) phoneHome(c *PhoneHome) {
 	if n.Reported && n.State != Failed {
 		return
 	}
-	if n.State == Failed && n.MachineID == "" {
-		return // nothing that we made can have called
+	if n.State == Failed && (n.MachineID == "" || n.hurt()) {
+		return // nothing that we made can have called, or it did long ago
 	}
 	next := *n
 	next.GuestAddress, next.OSVersion = c.Address, c.OSVersion

@@ -1,6 +1,9 @@
 package plan
 
-import "strconv"
+import (
+	"slices"
+	"strconv"
+)
 
 // pool is what the World knows of one pool's nodes: the records by ordinal,
 // and counts and sets by what a decision asks of them, so that no decision
@@ -11,8 +14,9 @@ type pool struct {
 	nodes []*Node // by ordinal; nil where no node ever was
 	// free holds the ordinals below len(nodes) whose node is gone.
 	free bitset
-	// groups holds the nodes that are wanted, by the hash they are made from.
-	groups map[string]*group
+	// groups holds the nodes that are wanted, by what they are made from and
+	// what their machines take while they run.
+	groups map[groupKey]*group
 	// doomed counts nodes that go and are not gone yet; deleted those that
 	// are.
 	doomed  int
@@ -26,17 +30,46 @@ type pool struct {
 type class int
 
 const (
-	classFailed    class = iota // needs a person
-	classWaiting                // on its way to ready
-	classRecycling              // its machine goes, the next one comes
+	classFailed     class = iota // needs a person
+	classHurt                    // needs a person, and was in service before
+	classWaiting                 // on its way to ready
+	classRecycling               // its machine goes, the next one comes
+	classRestarting              // was ready and will be again, on the same machine
+	classResizing                // ready, and its machine is changed while it runs
+	classBusy                    // ready, with another chore
 	classReady
 	classes
 )
 
+// serving are the classes of nodes that are ready.
+var serving = []class{classResizing, classBusy, classReady}
+
+// inService are the classes of nodes that were ready and still have that
+// machine: a definition that it can be changed to does not cost them the
+// machine.
+var inService = []class{classHurt, classRestarting, classResizing, classBusy, classReady}
+
 // group is the wanted nodes of one pool that are made from one definition.
 type group struct {
-	hash string
+	groupKey
 	sets [classes]bitset
+}
+
+type groupKey struct {
+	hash string
+	hot  Hot
+}
+
+func keyOf(n *Node) groupKey { return groupKey{n.PoolHash, n.Hot} }
+
+// first returns any node of the group.
+func (g *group) first() (int, bool) {
+	for i := range g.sets {
+		if n, ok := g.sets[i].first(); ok {
+			return n, true
+		}
+	}
+	return 0, false
 }
 
 func (g *group) size() int {
@@ -52,10 +85,18 @@ func classOf(n *Node) class {
 	if n.Goal == Recycle {
 		return classRecycling
 	}
-	if n.State == Failed {
+	switch {
+	case n.hurt():
+		return classHurt
+	case n.State == Failed:
 		return classFailed
-	}
-	if n.State == Ready {
+	case n.State == Restarting:
+		return classRestarting
+	case n.State == Ready && n.Chore == ActionResize:
+		return classResizing
+	case n.State == Ready && n.Chore != "":
+		return classBusy
+	case n.State == Ready:
 		return classReady
 	}
 	return classWaiting
@@ -73,7 +114,13 @@ func (p *pool) wanted() int {
 // total is the number of nodes that may have a machine.
 func (p *pool) total() int { return p.wanted() + p.doomed }
 
-func (p *pool) ready() int { return p.counts[classReady] }
+func (p *pool) ready() int {
+	sum := 0
+	for _, c := range serving {
+		sum += p.counts[c]
+	}
+	return sum
+}
 
 // node returns the record of an ordinal, or nil.
 func (p *pool) node(ordinal int) *Node {
@@ -123,10 +170,11 @@ func (p *pool) index(ordinal int, n *Node) {
 		p.doomed++
 		return
 	}
-	g := p.groups[n.PoolHash]
+	k := keyOf(n)
+	g := p.groups[k]
 	if g == nil {
-		g = &group{hash: n.PoolHash}
-		p.groups[n.PoolHash] = g
+		g = &group{groupKey: k}
+		p.groups[k] = g
 	}
 	c := classOf(n)
 	g.sets[c].add(ordinal)
@@ -146,11 +194,11 @@ func (p *pool) forget(ordinal int, n *Node) {
 		p.doomed--
 		return
 	}
-	g, c := p.groups[n.PoolHash], classOf(n)
+	g, c := p.groups[keyOf(n)], classOf(n)
 	g.sets[c].remove(ordinal)
 	p.counts[c]--
 	if g.size() == 0 {
-		delete(p.groups, n.PoolHash)
+		delete(p.groups, g.groupKey)
 	}
 }
 
@@ -158,9 +206,27 @@ func (p *pool) forget(ordinal int, n *Node) {
 // made from another definition than hash.
 func (p *pool) outdated(hash string) int {
 	sum := 0
-	for h, g := range p.groups {
-		if h != hash {
-			sum += g.sets[classFailed].count + g.sets[classWaiting].count + g.sets[classReady].count
+	for _, g := range p.groups {
+		if g.hash != hash {
+			sum += g.size() - g.sets[classRecycling].count
+		}
+	}
+	return sum
+}
+
+// replaced counts the outdated nodes that come to the course by another
+// machine; what never served is not worth keeping.
+func (p *pool) replaced(c course) int {
+	sum := 0
+	for _, g := range p.groups {
+		if g.hash == c.hash {
+			continue
+		}
+		sum += g.sets[classFailed].count + g.sets[classWaiting].count
+		if c.way(p, g) == wayReplace {
+			for _, cl := range inService {
+				sum += g.sets[cl].count
+			}
 		}
 	}
 	return sum
@@ -168,21 +234,27 @@ func (p *pool) outdated(hash string) int {
 
 // current counts the wanted nodes that are made from hash.
 func (p *pool) current(hash string) int {
-	if g := p.groups[hash]; g != nil {
-		return g.size()
+	sum := 0
+	for _, g := range p.groups {
+		if g.hash == hash {
+			sum += g.size()
+		}
 	}
-	return 0
+	return sum
 }
 
-// lowest returns the lowest outdated ordinal of a class.
-func (p *pool) lowest(hash string, c class) (int, bool) {
+// lowest returns the lowest outdated ordinal of some classes in the groups
+// that go one of the ways; no way at all means any.
+func (p *pool) lowest(c course, classes []class, ways ...way) (int, bool) {
 	best, found := 0, false
-	for h, g := range p.groups {
-		if h == hash {
+	for _, g := range p.groups {
+		if g.hash == c.hash || len(ways) > 0 && !slices.Contains(ways, c.way(p, g)) {
 			continue
 		}
-		if i, ok := g.sets[c].first(); ok && (!found || i < best) {
-			best, found = i, true
+		for _, cl := range classes {
+			if i, ok := g.sets[cl].first(); ok && (!found || i < best) {
+				best, found = i, true
+			}
 		}
 	}
 	return best, found

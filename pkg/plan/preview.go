@@ -27,8 +27,12 @@ type Plan struct {
 	Basis   string
 	Changes []Change
 	// Keep counts the nodes that nothing happens to.
-	Keep     int
-	Creates  int
+	Keep    int
+	Creates int
+	// Resizes counts machines that are changed where they are, Restarts those
+	// of them that are restarted for it.
+	Resizes  int
+	Restarts int
 	Replaces int
 	Deletes  int
 	// Present counts the nodes before; Destroys those of them whose machine
@@ -54,14 +58,14 @@ func (p *Plan) DestroyPercent() float64 {
 
 // Summary counts what the plan does, in a line.
 func (p *Plan) Summary() string {
-	if p.Creates+p.Replaces+p.Deletes == 0 {
+	if len(p.Changes) == 0 {
 		return "nothing to change, keep " + nodes(p.Keep)
 	}
 	var parts []string
 	for _, c := range []struct {
 		count int
 		word  string
-	}{{p.Creates, "create"}, {p.Replaces, "replace"}, {p.Deletes, "delete"}, {p.Keep, "keep"}} {
+	}{{p.Creates, "create"}, {p.Resizes, "resize"}, {p.Replaces, "replace"}, {p.Deletes, "delete"}, {p.Keep, "keep"}} {
 		if c.count > 0 {
 			parts = append(parts, c.word+" "+strconv.Itoa(c.count))
 		}
@@ -131,6 +135,11 @@ func (p *Plan) tally() {
 		switch c.Action {
 		case ChangeCreate:
 			p.Creates++
+		case ChangeResize:
+			p.Resizes++
+			if !c.Hot {
+				p.Restarts++
+			}
 		case ChangeReplace:
 			p.Replaces++
 		case ChangeDelete:
@@ -157,6 +166,9 @@ func (d *differ) digest(changes []Change) string {
 		h.Write([]byte(c.Key))
 		h.Write([]byte{' '})
 		h.Write([]byte(c.Action))
+		if c.Hot {
+			h.Write([]byte(" hot"))
+		}
 		h.Write([]byte{'\n'})
 	}
 	return hex.EncodeToString(h.Sum(nil)[:8])
@@ -179,6 +191,10 @@ func canonical(doc fleet.Document) []byte {
 func (d *differ) notes(p *Plan) {
 	if p.From == p.To && p.From > 0 {
 		p.Notes = append(p.Notes, fmt.Sprintf("the document is revision %d already", p.From))
+	}
+	for _, n := range d.waiting() {
+		p.Notes = append(p.Notes, fmt.Sprintf(
+			"node %s does not take its new size while it runs, and no node may be missing: set spec.rollout.maxUnavailable to 1 or more", n.Name()))
 	}
 	need := map[string]int{}
 	for i := range p.Changes {

@@ -96,7 +96,7 @@ func TestApplyDoesWhatThePlanShowed(t *testing.T) {
 
 func drawChange(t *rapid.T, doc *fleetDocument) {
 	if rapid.Bool().Draw(t, "faster") {
-		*doc = faster(*doc)
+		*doc = newer(*doc)
 	}
 	doc.Spec.Pools = slices.Clone(doc.Spec.Pools)
 	if rapid.Bool().Draw(t, "resize") {

@@ -58,6 +58,7 @@ var done = map[Action]func(*decision, *Node, *Result){
 	ActionCreate: (*decision).placed,
 	ActionBlank:  (*decision).blanked,
 	ActionForget: (*decision).forgotten,
+	ActionResize: (*decision).resized,
 	ActionDelete: (*decision).removed,
 }
 
@@ -71,7 +72,7 @@ func (d *decision) rendered(n *Node, r *Result) {
 
 func (d *decision) placed(n *Node, r *Result) {
 	n = d.move(n, FactPlaced, func(n *Node) {
-		n.MachineID = r.MachineID
+		n.MachineID, n.Hot = r.MachineID, r.Hot
 		n.Reason, n.Message, n.Hint = "", "", ""
 		if r.Adopted {
 			n.Message = "the machine was there already"
@@ -179,7 +180,7 @@ func (d *decision) lost(n *Node, o *Observation) {
 // given.
 func (d *decision) sighted(n *Node, o *Observation) {
 	p := d.w.poolOf(n)
-	if p == nil || p.Ready.By != fleet.ReadyByGuestAddress || n.State != Booting && n.State != Joining {
+	if p == nil || !n.awaits(p, o) {
 		return
 	}
 	if len(n.Addresses) > 0 && !n.has(o.Address) {
@@ -188,6 +189,10 @@ func (d *decision) sighted(n *Node, o *Observation) {
 	}
 	next := *n
 	next.GuestAddress = o.Address
+	if n.State == Restarting {
+		d.back(&next)
+		return
+	}
 	d.arrived(&next, fleet.ReadyByGuestAddress)
 }
 

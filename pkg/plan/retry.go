@@ -20,6 +20,9 @@ func (d *decision) failed(n *Node, f *Failure, fact Fact) *Node {
 			d.rest(n, f, min(wait, d.w.Policy.BusyMost))
 		})
 	}
+	if f.Reason == fault.HotRefused && n.Chore == ActionResize {
+		return d.hotRefused(n, f)
+	}
 	tries := d.tries(n)
 	if f.Reason == fault.ConfigMissing && n.State == Provisioning && n.Attempt < tries.Attempts {
 		return d.move(n, FactConfigLost, func(n *Node) {
@@ -147,6 +150,9 @@ func (d *decision) late(n *Node) *Node {
 		})
 	}
 	f := d.silence(n)
+	if n.State == Restarting { // its disk is worth more than another try
+		return d.giveUp(n, f)
+	}
 	if n.Boots+1 >= d.tries(n).Attempts {
 		return d.giveUp(n.booted(), f)
 	}

@@ -11,12 +11,19 @@ const (
 	stepRemove           // a node that the pool does not want
 	stepReplace          // a node that goes for one of another name
 	stepRecycle          // a node whose machine is made anew under its name
-	stepRestart          // a node that has no machine yet and takes the new definition
+	stepRefresh          // a node that has no machine yet and takes the new definition
+	stepResize           // a node whose machine is changed while it runs
+	stepRestart          // a node whose machine is changed with a restart
 )
 
 // course is what a pool should become and how fast it may change.
 type course struct {
-	hash        string
+	hash string
+	// spec is the pool's definition, nil if the pool goes; size is what its
+	// machines are, revs what those are made from that exist.
+	spec        *fleet.Pool
+	size        size
+	revs        map[int]*revision
 	target      int
 	unavailable int
 	surge       int
@@ -27,7 +34,9 @@ func (f *fleetState) course(name string) course {
 	if rev == nil {
 		return course{}
 	}
-	return newCourse(rev.spec, name, rev.hashes[name], f.target(name))
+	c := newCourse(rev.spec, name, rev.hashes[name], f.target(name))
+	c.size, c.revs = rev.sizes[name], f.revs
+	return c
 }
 
 // newCourse is the course of a pool by a spec; one that is not in it goes.
@@ -36,7 +45,7 @@ func newCourse(doc *fleet.Fleet, name, hash string, target int) course {
 	if !ok {
 		return course{}
 	}
-	c := course{hash: hash, target: target}
+	c := course{hash: hash, target: target, spec: p}
 	c.unavailable, c.surge = doc.Budgets(p)
 	if target == 0 {
 		c.surge = 0 // nothing will take over
@@ -47,34 +56,63 @@ func newCourse(doc *fleet.Fleet, name, hash string, target int) course {
 // next says what the pool needs next and on which ordinal. It looks at counts
 // and sets only, so it costs the same for ten nodes and for 100,000.
 //
+// A machine that can be changed is changed where it is: while it runs if it
+// can be, else with a restart, which counts as taking it down.
+//
 // With surge, new nodes come first, under the lowest free ordinals, and old
 // ones go as others are ready; without, an old machine goes first and the new
 // one takes over its name and addresses. What is not ready may go at any
 // time: it serves nobody. A ready node goes only while fewer than
 // maxUnavailable are missing, whoever is to blame for those.
 func (p *pool) next(c course) (stepKind, int) {
-	outdated := p.outdated(c.hash)
+	outdated := p.replaced(c)
 	extra := min(c.surge, outdated)
 	if p.wanted() > c.target+min(extra, p.current(c.hash)) {
 		i, _ := p.victim(c.hash)
 		return stepRemove, i
 	}
-	if outdated > 0 {
-		if i, ok := p.lowest(c.hash, classFailed); ok {
-			return c.replacement(), i
-		}
-		if i, ok := p.lowest(c.hash, classWaiting); ok {
-			if p.nodes[i].State == Pending {
-				return stepRestart, i
-			}
-			return c.replacement(), i
-		}
+	if kind, i := p.nextUnready(c); kind != stepNone {
+		return kind, i
 	}
 	if p.wanted() < c.target+extra && p.total() < c.target+c.surge {
 		return stepMake, p.vacant(0)
 	}
-	if outdated > 0 && c.target-p.ready() < c.unavailable {
-		i, _ := p.lowest(c.hash, classReady)
+	return p.nextReady(c)
+}
+
+// nextUnready is next for outdated nodes that serve nobody.
+func (p *pool) nextUnready(c course) (stepKind, int) {
+	if i, ok := p.lowest(c, []class{classFailed}); ok {
+		return c.replacement(), i
+	}
+	if i, ok := p.lowest(c, []class{classWaiting}); ok {
+		if p.nodes[i].State == Pending {
+			return stepRefresh, i
+		}
+		return c.replacement(), i
+	}
+	if i, ok := p.lowest(c, []class{classHurt, classRestarting}, wayReplace); ok {
+		return c.replacement(), i
+	}
+	if i, ok := p.lowest(c, []class{classHurt}, wayHot, wayRestart); ok {
+		return stepRestart, i
+	}
+	return stepNone, 0
+}
+
+// nextReady is next for outdated nodes that serve: they are changed on their
+// machines before others are replaced.
+func (p *pool) nextReady(c course) (stepKind, int) {
+	if i, ok := p.lowest(c, []class{classReady}, wayHot); ok {
+		return stepResize, i
+	}
+	if c.target-p.ready() >= c.unavailable {
+		return stepNone, 0
+	}
+	if i, ok := p.lowest(c, []class{classReady}, wayRestart); ok {
+		return stepRestart, i
+	}
+	if i, ok := p.lowest(c, serving, wayReplace); ok {
 		return c.replacement(), i
 	}
 	return stepNone, 0
@@ -137,6 +175,10 @@ func (d *decision) take(f *fleetState, p *pool, kind stepKind, ordinal int) {
 		d.left -= len(staticRefs(d.w.poolOf(d.create(f, p, ordinal)))) / 8 // their claims are one batch too
 		return
 	}
+	if fact := resizeFacts[kind]; fact != "" {
+		d.resize(p.node(ordinal), fact)
+		return
+	}
 	act := stepActs[kind]
 	d.remove(p.node(ordinal), act.goal, act.fact)
 }
@@ -148,8 +190,10 @@ var stepActs = map[stepKind]struct {
 	stepRemove:  {Absent, FactUnwanted},
 	stepReplace: {Absent, FactOutdated},
 	stepRecycle: {Recycle, FactOutdated},
-	stepRestart: {Recycle, FactOutdated},
+	stepRefresh: {Recycle, FactOutdated},
 }
+
+var resizeFacts = map[stepKind]Fact{stepResize: FactResizing, stepRestart: FactRestarting}
 
 // create makes a node, or the next life of one that is gone; events and
 // incarnations go on counting.
@@ -183,7 +227,7 @@ func (d *decision) settle(f *fleetState) {
 			continue
 		}
 		total += p.total()
-		settled = settled && p.total() == c.target && p.ready() == c.target && p.outdated(c.hash) == 0
+		settled = settled && p.total() == c.target && p.ready() == c.target && p.outdated(c.hash)+p.counts[classResizing] == 0
 	}
 	if f.record.Deleting && total == 0 {
 		d.bye(f)

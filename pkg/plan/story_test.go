@@ -102,6 +102,8 @@ var verbs = map[string]func(s *story, args []string){
 	"unhang":  func(s *story, a []string) { delete(s.hung, a[0]+" "+a[1]) },
 	"noboot":  func(s *story, a []string) { s.noBoot[a[0]] = true },
 	"boots":   func(s *story, a []string) { delete(s.noBoot, a[0]) },
+	"hot":     func(s *story, a []string) { s.hot = Hot{CPU: a[0] == "on", Memory: a[0] == "on"} },
+	"cold":    func(s *story, a []string) { s.cold[a[0]] = true },
 	"lost":    (*story).lost,    // KEY
 	"address": (*story).address, // KEY ADDRESS
 	"call":    (*story).call,    // KEY TOKEN
@@ -223,7 +225,11 @@ func (s *story) plan(args []string) {
 	s.basis = p.Basis
 	fmt.Fprintf(&s.out, "  revision %d -> %d, plan %s: %s; destroys %d of %d\n", p.From, p.To, p.ID, p.Summary(), p.Destroys, p.Present)
 	for _, c := range p.Changes {
-		fmt.Fprintf(&s.out, "    %-8s %-8s", c.Action, c.Key)
+		action := string(c.Action)
+		if c.Hot {
+			action = "hot"
+		}
+		fmt.Fprintf(&s.out, "    %-8s %-8s", action, c.Key)
 		for _, a := range c.Addresses {
 			fmt.Fprintf(&s.out, " %s", a.Addr)
 		}
@@ -312,7 +318,7 @@ func (s *story) lost(args []string) {
 
 func (s *story) address(args []string) {
 	n := s.w.Node(s.fleet, args[0])
-	s.send(Input{ID: "obs", Fleet: s.fleet, Observation: &Observation{Node: args[0], Incarnation: n.Incarnation, Address: args[1]}})
+	s.send(Input{ID: "obs", Fleet: s.fleet, Observation: &Observation{Node: args[0], Incarnation: n.Incarnation, Address: args[1], At: s.now.Add(time.Millisecond)}})
 }
 
 func (s *story) call(args []string) { s.phoneHome(s.fleet, args[0], args[1]) }

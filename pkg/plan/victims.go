@@ -2,10 +2,15 @@ package plan
 
 import "slices"
 
+// byWorth is the order in which nodes go.
+var byWorth = [][]class{
+	{classFailed}, {classHurt}, {classWaiting}, {classRecycling}, {classRestarting}, serving,
+}
+
 // victim returns the node that goes first when a pool has too many: failed
 // ones, then those not ready, then outdated ones, then the highest ordinal.
 func (p *pool) victim(hash string) (int, bool) {
-	for _, c := range []class{classFailed, classWaiting, classRecycling, classReady} {
+	for _, c := range byWorth {
 		if i, ok := p.highest(hash, c); ok {
 			return i, true
 		}
@@ -18,7 +23,7 @@ func (p *pool) victim(hash string) (int, bool) {
 // are counted one after the other.
 func (p *pool) surplus(c course) []int {
 	var out []int
-	wanted, outdated, current := p.wanted(), p.outdated(c.hash), p.current(c.hash)
+	wanted, outdated, current := p.wanted(), p.replaced(c), p.current(c.hash)
 	for _, i := range p.victims(c.hash, max(0, wanted-c.target)) {
 		if wanted <= c.target+min(c.surge, outdated, current) {
 			break
@@ -27,7 +32,7 @@ func (p *pool) surplus(c course) []int {
 		wanted--
 		if n := p.nodes[i]; n.PoolHash == c.hash {
 			current--
-		} else if n.Goal == Present {
+		} else if n.Goal == Present && p.isReplaced(c, n) {
 			outdated--
 		}
 	}
@@ -38,20 +43,23 @@ func (p *pool) surplus(c course) []int {
 // other.
 func (p *pool) victims(hash string, count int) []int {
 	var out []int
-	for _, c := range []class{classFailed, classWaiting, classRecycling, classReady} {
+	for _, c := range byWorth {
 		if len(out) == count {
 			break
 		}
 		var old, current []int
-		for h, g := range p.groups {
-			if h == hash {
-				current = slices.Collect(g.sets[c].all)
-			} else {
-				old = slices.AppendSeq(old, g.sets[c].all)
+		for _, g := range p.groups {
+			for _, cl := range c {
+				if g.hash == hash {
+					current = slices.AppendSeq(current, g.sets[cl].all)
+				} else {
+					old = slices.AppendSeq(old, g.sets[cl].all)
+				}
 			}
 		}
 		slices.Sort(old)
 		slices.Reverse(old)
+		slices.Sort(current)
 		slices.Reverse(current)
 		all := append(old, current...)
 		out = append(out, all[:min(len(all), count-len(out))]...)
@@ -59,20 +67,28 @@ func (p *pool) victims(hash string, count int) []int {
 	return out
 }
 
-// highest returns the highest outdated ordinal of a class, or else the
+// isReplaced reports whether an outdated node comes to the course by another
+// machine.
+func (p *pool) isReplaced(c course, n *Node) bool {
+	return !slices.Contains(inService, classOf(n)) || c.way(p, p.groups[keyOf(n)]) == wayReplace
+}
+
+// highest returns the highest outdated ordinal of some classes, or else the
 // highest of those that are made from hash.
-func (p *pool) highest(hash string, c class) (int, bool) {
-	best, found := 0, false
-	for h, g := range p.groups {
-		if i, ok := g.sets[c].last(); ok && h != hash && (!found || i > best) {
-			best, found = i, true
+func (p *pool) highest(hash string, classes []class) (int, bool) {
+	old, current := -1, -1
+	for _, g := range p.groups {
+		for _, c := range classes {
+			i, ok := g.sets[c].last()
+			if ok && g.hash == hash {
+				current = max(current, i)
+			} else if ok {
+				old = max(old, i)
+			}
 		}
 	}
-	if found {
-		return best, true
+	if old >= 0 {
+		return old, true
 	}
-	if g := p.groups[hash]; g != nil {
-		return g.sets[c].last()
-	}
-	return 0, false
+	return current, current >= 0
 }

@@ -46,8 +46,8 @@ func (f *fleetState) counts(name string) PoolCounts {
 		return c
 	}
 	c.Present, c.Leaving = p.wanted(), p.doomed
-	c.Ready, c.Failed = p.counts[classReady], p.counts[classFailed]
-	c.Waiting, c.Recycling = p.counts[classWaiting], p.counts[classRecycling]
+	c.Ready, c.Failed = p.ready(), p.counts[classFailed]+p.counts[classHurt]
+	c.Waiting, c.Recycling = p.counts[classWaiting]+p.counts[classRestarting], p.counts[classRecycling]
 	c.Outdated = p.outdated(f.hash(name))
 	return c
 }

@@ -64,6 +64,7 @@ type revision struct {
 	record *Revision
 	spec   *fleet.Fleet // defaults filled in
 	hashes map[string]string
+	sizes  map[string]size
 }
 
 // NewWorld returns an empty World with the default policy.
@@ -161,10 +162,10 @@ func (w *World) putRevision(r *Revision) (undo func()) {
 }
 
 func newRevision(r *Revision) *revision {
-	rev := &revision{record: r, spec: r.Document.WithDefaults(), hashes: map[string]string{}}
+	rev := &revision{record: r, spec: r.Document.WithDefaults(), hashes: map[string]string{}, sizes: map[string]size{}}
 	for i := range rev.spec.Spec.Pools {
 		name := rev.spec.Spec.Pools[i].Name
-		rev.hashes[name] = rev.spec.PoolHash(name)
+		rev.hashes[name], rev.sizes[name] = rev.spec.PoolHash(name), sizeOf(rev.spec, name)
 	}
 	return rev
 }
@@ -189,7 +190,7 @@ func (w *World) putNode(n *Node) (undo func()) {
 	f := w.fleet(n.Fleet)
 	p := f.pools[n.Pool]
 	if p == nil {
-		p = &pool{name: n.Pool, groups: map[string]*group{}}
+		p = &pool{name: n.Pool, groups: map[groupKey]*group{}}
 		f.pools[n.Pool] = p
 	}
 	old := p.node(n.Ordinal)
@@ -211,7 +212,7 @@ func (w *World) share(f *fleetState, p *pool, n *Node) {
 	if f.record != nil && n.FleetUID == f.record.UID {
 		n.FleetUID = f.record.UID
 	}
-	if g := p.groups[n.PoolHash]; g != nil {
+	if g := p.groups[keyOf(n)]; g != nil {
 		n.PoolHash = g.hash
 	}
 	if s := w.sites[n.Site]; s != nil {

@@ -60,9 +60,12 @@ func dump(w *World) string {
 func dumpPool(p func(string, ...any), pool *pool) {
 	p("  pool %s doomed %d deleted %d counts %v free %v starved %v", pool.name, pool.doomed, pool.deleted, pool.counts,
 		slices.Collect(pool.free.all), slices.Collect(pool.starved.all))
-	for _, hash := range slices.Sorted(maps.Keys(pool.groups)) {
-		for c := range pool.groups[hash].sets {
-			p("    group %s class %d: %v", hash, c, slices.Collect(pool.groups[hash].sets[c].all))
+	keys := slices.SortedFunc(maps.Keys(pool.groups), func(a, b groupKey) int {
+		return strings.Compare(fmt.Sprint(a), fmt.Sprint(b))
+	})
+	for _, key := range keys {
+		for c := range pool.groups[key].sets {
+			p("    group %v class %d: %v", key, c, slices.Collect(pool.groups[key].sets[c].all))
 		}
 	}
 	for _, n := range pool.nodes {
@@ -74,9 +77,13 @@ func dumpPool(p func(string, ...any), pool *pool) {
 
 // drawStep is one thing that can happen in a yard, drawn by a property test.
 func drawStep(t *rapid.T, y *yard, doc *fleet.Fleet) {
-	switch rapid.IntRange(0, 9).Draw(t, "step") {
+	switch rapid.IntRange(0, 10).Draw(t, "step") {
+	case 10:
+		*doc = larger(*doc)
+		y.hot = Hot{CPU: rapid.Bool().Draw(t, "hot")}
+		y.send(applyCommand(fmt.Sprintf("l%d", len(y.events)), *doc))
 	case 0:
-		*doc = reckless(faster(*doc))
+		*doc = reckless(newer(*doc))
 		y.send(applyCommand(fmt.Sprintf("a%d", len(y.events)), *doc))
 	case 1:
 		i := rapid.IntRange(0, len(doc.Spec.Pools)-1).Draw(t, "pool")
@@ -150,7 +157,7 @@ func TestDecideLeavesTheWorldAlone(t *testing.T) {
 		y.send(applyCommand("first", doc))
 		for range rapid.IntRange(1, 12).Draw(t, "steps") {
 			drawStep(t, y, &doc)
-			in := applyCommand(fmt.Sprintf("x%d", len(y.events)), faster(doc))
+			in := applyCommand(fmt.Sprintf("x%d", len(y.events)), newer(doc))
 			before := dump(y.w)
 			out, err := Decide(y.w, in, y.now)
 			if err != nil {
@@ -288,7 +295,7 @@ func TestPreviewOnlyReads(t *testing.T) {
 	var wait sync.WaitGroup
 	for range 4 {
 		wait.Go(func() {
-			other := faster(doc)
+			other := newer(doc)
 			if p := Preview(w, &other, start); p.Replaces != 100 {
 				t.Errorf("the plan is %s", p.Summary())
 			}

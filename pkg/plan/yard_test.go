@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"yardmaster.dev/pkg/fault"
 	"yardmaster.dev/pkg/fleet"
 )
 
@@ -38,13 +39,17 @@ type yard struct {
 	shuffle *rand.Rand
 	hung    map[string]bool
 	noBoot  map[string]bool
+	// hot is what machines that are made take while they run; cold nodes
+	// refuse it all the same.
+	hot  Hot
+	cold map[string]bool
 }
 
 func newYard(tb tester) *yard {
 	tb.Helper()
 	y := &yard{
 		tb: tb, w: NewWorld(0), now: start, mishaps: map[string][]*Failure{},
-		hung: map[string]bool{}, noBoot: map[string]bool{},
+		hung: map[string]bool{}, noBoot: map[string]bool{}, cold: map[string]bool{},
 	}
 	y.w.Put(&Yard{UID: "6ba7b810-9dad-11d1-80b4-00c04fd430c8", Format: 1, Shards: 1})
 	y.w.Put(&Site{Document: fleet.Site{Metadata: fleet.Metadata{Name: "dc1"}}})
@@ -76,8 +81,19 @@ func testPool(name string, replicas int) fleet.Pool {
 
 type fleetDocument = fleet.Fleet
 
-// faster is the fleet with more CPUs, so that all its nodes are outdated.
-func faster(f fleet.Fleet) fleet.Fleet {
+// newer is the fleet with another template, so that all its nodes are
+// replaced; larger is one with more CPUs.
+func newer(f fleet.Fleet) fleet.Fleet {
+	f.Spec.Pools = slices.Clone(f.Spec.Pools)
+	for i := range f.Spec.Pools {
+		v := *f.Spec.Pools[i].VSphere
+		v.Source.Template += "x"
+		f.Spec.Pools[i].VSphere = &v
+	}
+	return f
+}
+
+func larger(f fleet.Fleet) fleet.Fleet {
 	f.Spec.Pools = slices.Clone(f.Spec.Pools)
 	for i := range f.Spec.Pools {
 		v := *f.Spec.Pools[i].VSphere
@@ -226,15 +242,45 @@ func (y *yard) do(j *Job) {
 	k := j.Node + " " + string(j.Action)
 	if m := y.mishaps[k]; len(m) > 0 {
 		r.Failure, y.mishaps[k] = m[0], m[1:]
-	} else if j.Action == ActionRender {
-		r.ConfigDigest, r.ConfigSize, r.TokenSHA256 = "digest", 1024, token
-	} else if j.Action == ActionCreate {
-		r.MachineID, r.MachineUUID = fmt.Sprintf("vm-%s-%d", j.Node, j.Incarnation), j.MachineUUID
+	} else {
+		y.effect(j, r, token)
 	}
 	y.send(Input{ID: fmt.Sprintf("res.%s.%d", j.Node, j.Number), Fleet: j.Fleet, Result: r})
 	if j.Action == ActionCreate && r.Failure == nil && !y.noBoot[j.Node] {
 		y.phoneHome(j.Fleet, j.Node, token)
 	}
+	y.seen(j)
+}
+
+func (y *yard) effect(j *Job, r *Result, token string) {
+	switch j.Action { //nolint:exhaustive // the others have nothing to tell
+	case ActionRender:
+		r.ConfigDigest, r.ConfigSize, r.TokenSHA256 = "digest", 1024, token
+	case ActionCreate:
+		r.MachineID, r.MachineUUID, r.Hot = fmt.Sprintf("vm-%s-%d", j.Node, j.Incarnation), j.MachineUUID, y.hot
+	case ActionResize:
+		y.resize(j, r)
+	}
+}
+
+func (y *yard) resize(j *Job, r *Result) {
+	if r.Hot = y.hot; y.cold[j.Node] && !j.Restart {
+		r.Failure = &Failure{Kind: fault.Permanent, Reason: fault.HotRefused, Message: "as the story wants it"}
+	}
+}
+
+// seen is what an executor sees of a guest that is up again.
+func (y *yard) seen(j *Job) {
+	y.tb.Helper()
+	n := y.w.Node(j.Fleet, j.Node)
+	if n == nil || n.State != Restarting || n.Job != nil || y.noBoot[j.Node] {
+		return
+	}
+	o := &Observation{Node: j.Node, Incarnation: j.Incarnation, At: y.now.Add(time.Millisecond), Address: "10.9.9.9"}
+	if len(n.Addresses) > 0 {
+		o.Address = n.Addresses[0].Addr
+	}
+	y.send(Input{ID: "obs." + j.Node, Fleet: j.Fleet, Observation: o})
 }
 
 func (y *yard) phoneHome(fleetName, node, token string) {

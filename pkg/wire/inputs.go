@@ -134,6 +134,7 @@ func Result(r *plan.Result) (Message, error) {
 		Worker: string(r.Worker), Action: string(r.Action), By: r.By, Started: stamp(r.Started), Finished: stamp(r.Finished),
 		ConfigDigest: r.ConfigDigest, ConfigSize: int32(r.ConfigSize), TokenSha256: r.TokenSHA256,
 		MachineId: r.MachineID, MachineUuid: r.MachineUUID, Adopted: r.Adopted,
+		HotCpu: r.Hot.CPU, HotMemory: r.Hot.Memory,
 	}
 	if f := r.Failure; f != nil {
 		m.Failure = &ymv1.Failure{
@@ -156,6 +157,7 @@ func DecodeResult(typ, version string, body []byte) (*plan.Result, error) {
 		Started: when(m.GetStarted()), Finished: when(m.GetFinished()),
 		ConfigDigest: m.GetConfigDigest(), ConfigSize: int(m.GetConfigSize()), TokenSHA256: m.GetTokenSha256(),
 		MachineID: m.GetMachineId(), MachineUUID: m.GetMachineUuid(), Adopted: m.GetAdopted(),
+		Hot: plan.Hot{CPU: m.GetHotCpu(), Memory: m.GetHotMemory()},
 	}
 	if f := m.GetFailure(); f != nil {
 		r.Failure = &plan.Failure{
@@ -176,7 +178,7 @@ func Job(j *plan.Job) (Message, error) {
 		Action: string(j.Action), Incarnation: int32(j.Incarnation), Attempt: int32(j.Attempt), Revision: int32(j.Revision),
 		Deadline: stamp(j.Deadline), Pool: j.Pool, Ordinal: int32(j.Ordinal), Hostname: j.Hostname,
 		MachineUuid: j.MachineUUID, MachineId: j.MachineID, Mac: j.MAC, ConfigDigest: j.ConfigDigest,
-		PhoneHome: j.PhoneHome, Trace: j.Trace,
+		PhoneHome: j.PhoneHome, Trace: j.Trace, Restart: j.Restart,
 	}
 	for _, n := range j.Networks {
 		m.Networks = append(m.Networks, jobNetwork(&n))
@@ -204,7 +206,7 @@ func DecodeJob(typ, version string, body []byte) (*plan.Job, error) {
 		FleetUID: m.GetFleetUid(), Action: plan.Action(m.GetAction()), Incarnation: int(m.GetIncarnation()),
 		Attempt: int(m.GetAttempt()), Revision: int(m.GetRevision()), Deadline: when(m.GetDeadline()),
 		Pool: m.GetPool(), Ordinal: int(m.GetOrdinal()), Hostname: m.GetHostname(), MachineUUID: m.GetMachineUuid(),
-		MachineID: m.GetMachineId(), MAC: m.GetMac(), ConfigDigest: m.GetConfigDigest(), PhoneHome: m.GetPhoneHome(), Trace: m.GetTrace(),
+		MachineID: m.GetMachineId(), MAC: m.GetMac(), ConfigDigest: m.GetConfigDigest(), PhoneHome: m.GetPhoneHome(), Trace: m.GetTrace(), Restart: m.GetRestart(),
 	}
 	for _, n := range m.GetNetworks() {
 		j.Networks = append(j.Networks, decodeJobNetwork(n))
@@ -242,7 +244,7 @@ func decodeJobNetwork(m *ymv1.JobNetwork) plan.JobNetwork {
 // Observation encodes what an executor saw.
 func Observation(o *plan.Observation) (Message, error) {
 	return encode(TypeObservation, &ymv1.Observation{
-		Node: o.Node, Incarnation: int32(o.Incarnation), Address: o.Address, Lost: o.Lost, Detail: o.Detail,
+		Node: o.Node, Incarnation: int32(o.Incarnation), Address: o.Address, Lost: o.Lost, Detail: o.Detail, At: stamp(o.At),
 	}, nil)
 }
 
@@ -253,7 +255,7 @@ func DecodeObservation(typ, version string, body []byte) (*plan.Observation, err
 		return nil, err
 	}
 	return &plan.Observation{
-		Node: m.GetNode(), Incarnation: int(m.GetIncarnation()), Address: m.GetAddress(), Lost: m.GetLost(), Detail: m.GetDetail(),
+		Node: m.GetNode(), Incarnation: int(m.GetIncarnation()), Address: m.GetAddress(), Lost: m.GetLost(), Detail: m.GetDetail(), At: when(m.GetAt()),
 	}, nil
 }
 

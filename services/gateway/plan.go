@@ -96,11 +96,12 @@ func viewPlan(p plan.Plan) *v1.FleetPlan {
 		Destroys: int32(p.Destroys), DestroyPercent: p.DestroyPercent(), DestroyLimitPercent: int32(p.DestroyLimit),
 		Code: p.Code, Refusals: p.Refusals, Notes: p.Notes,
 		Keep: int32(p.Keep), Present: int32(p.Present), Summary: p.Summary(),
+		Resizes: int32(p.Resizes), Restarts: int32(p.Restarts),
 		Creates: int32(p.Creates), CreateLimit: int32(p.CreateLimit),
 	}
 	for i := range p.Changes {
 		c := &p.Changes[i]
-		n := &v1.NodePlan{Node: p.Fleet + "-" + c.Key, Action: string(c.Action), Causes: c.Causes}
+		n := &v1.NodePlan{Node: p.Fleet + "-" + c.Key, Action: string(c.Action), Causes: c.Causes, Hot: c.Hot}
 		for _, a := range c.Addresses {
 			n.Addresses = append(n.Addresses, a.Addr)
 		}

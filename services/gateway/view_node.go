@@ -37,7 +37,7 @@ func viewNode(n *plan.Node, spec *poolSpec) *v1.NodeView {
 		State: string(n.State), Goal: string(n.Goal),
 		Since: stamp(n.Since), Created: stamp(n.Created), ReadyAt: stamp(n.ReadyAt),
 		Incarnation: int32(n.Incarnation), Attempt: int32(n.Attempt), AttemptsLimit: int32(spec.attempts),
-		Revision: int32(n.Revision), Outdated: spec.hash != "" && n.PoolHash != spec.hash,
+		Revision: int32(n.Revision), Outdated: spec.hash != "" && (n.PoolHash != spec.hash || n.Chore == plan.ActionResize),
 		Mac: n.MAC, Site: n.Site,
 		MachineId: n.MachineID, MachineUuid: n.MachineUUID,
 		GuestAddress: n.GuestAddress, OsVersion: n.OSVersion,
@@ -71,6 +71,7 @@ var jobWords = map[plan.Action]string{
 	plan.ActionForget: "removing its config from the bus",
 	plan.ActionCreate: "cloning its machine",
 	plan.ActionBlank:  "removing its config from the machine",
+	plan.ActionResize: "changing its machine's size",
 	plan.ActionDelete: "removing its machine",
 }
 
@@ -83,12 +84,13 @@ var dueWords = map[plan.DueFor]string{
 
 // stateWords says what a node waits for that has neither job nor due time.
 var stateWords = map[plan.State]string{
-	plan.Pending:   "its turn",
-	plan.Rendering: "its config",
-	plan.Booting:   "its first phone-home",
-	plan.Joining:   "its readiness check",
-	plan.Draining:  "its work to move elsewhere",
-	plan.Deleting:  "removing its machine",
+	plan.Pending:    "its turn",
+	plan.Rendering:  "its config",
+	plan.Booting:    "its first phone-home",
+	plan.Joining:    "its readiness check",
+	plan.Restarting: "its guest to be seen again",
+	plan.Draining:   "its work to move elsewhere",
+	plan.Deleting:   "removing its machine",
 }
 
 // waitingFor says in words what must happen next; empty when all is done.

@@ -170,7 +170,7 @@ func pretend(_ context.Context, j *plan.Job) *plan.Result {
 			break
 		}
 		r.MachineID, r.MachineUUID = "vm-"+j.Node, j.MachineUUID
-	case plan.ActionForget, plan.ActionBlank, plan.ActionDelete:
+	case plan.ActionForget, plan.ActionBlank, plan.ActionDelete, plan.ActionResize:
 	}
 	return r
 }

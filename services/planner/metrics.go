@@ -33,7 +33,7 @@ const (
 )
 
 // stages are the states in which a job or a wait can be.
-var stages = []plan.State{plan.Pending, plan.Rendering, plan.Provisioning, plan.Booting, plan.Joining, plan.Ready, plan.Draining, plan.Deleting}
+var stages = []plan.State{plan.Pending, plan.Rendering, plan.Provisioning, plan.Booting, plan.Joining, plan.Ready, plan.Restarting, plan.Draining, plan.Deleting}
 
 // metrics are moved by what the planner commits.
 type metrics struct {
@@ -151,6 +151,7 @@ func (m *metrics) event(e *plan.Event, n *plan.Node) {
 // moved counts the ends of provisioning.
 func (m *metrics) moved(e *plan.Event, n *plan.Node) {
 	switch {
+	case e.From == plan.Restarting && (e.To == plan.Ready || e.To == plan.Failed): // it was provisioned long ago
 	case e.To == plan.Ready:
 		m.provisions.WithLabelValues(n.Fleet, n.Pool, string(fleet.BackendVSphere), outcomeSucceeded).Inc()
 		if e.Incarnation == 1 {
@@ -212,6 +213,7 @@ var jobStage = map[plan.Action][]plan.State{
 	plan.ActionCreate: {plan.Provisioning},
 	plan.ActionBlank:  {plan.Ready},
 	plan.ActionForget: {plan.Ready},
+	plan.ActionResize: {plan.Ready, plan.Restarting},
 	plan.ActionDelete: {plan.Deleting},
 }
 

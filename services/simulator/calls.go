@@ -146,8 +146,34 @@ func (c *machineCall) ResetVMTask(ctx *simulator.Context, req *types.ResetVM_Tas
 // ReconfigVMTask goes through dispatch.
 func (c *machineCall) ReconfigVMTask(ctx *simulator.Context, req *types.ReconfigVM_Task) soap.HasFault {
 	op := operation{verb: OnReconfigure}
+	c.w.reg.WithLock(ctx, c.VirtualMachine, func() { op.refuse = notWhileRunning(&c.VirtualMachine.VirtualMachine, &req.Spec) })
 	return c.w.dispatch(ctx, c.VirtualMachine, op, func() soap.HasFault { return c.VirtualMachine.ReconfigVMTask(ctx, req) })
 }
+
+// notWhileRunning refuses what a vCenter refuses of a machine that is on and
+// the simulator accepts: a change of CPUs or memory without hot-add, and any
+// reduction.
+func notWhileRunning(vm *mo.VirtualMachine, spec *types.VirtualMachineConfigSpec) types.BaseMethodFault {
+	if vm.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOn {
+		return nil
+	}
+	have := vm.Config.Hardware
+	if n := spec.NumCPUs; n != 0 && n != have.NumCPU && (n < have.NumCPU || !yes(vm.Config.CpuHotAddEnabled)) {
+		return &types.CpuHotPlugNotSupported{}
+	}
+	if n := spec.MemoryMB; n != 0 && n != int64(have.MemoryMB) && (n < int64(have.MemoryMB) || !yes(vm.Config.MemoryHotAddEnabled)) {
+		return &types.MemoryHotPlugNotSupported{}
+	}
+	if yesOrNo(spec.CpuHotAddEnabled, vm.Config.CpuHotAddEnabled) || yesOrNo(spec.MemoryHotAddEnabled, vm.Config.MemoryHotAddEnabled) {
+		return &types.InvalidPowerState{
+			RequestedState: types.VirtualMachinePowerStatePoweredOff, ExistingState: types.VirtualMachinePowerStatePoweredOn,
+		}
+	}
+	return nil
+}
+
+// yesOrNo reports whether a wish changes a flag.
+func yesOrNo(wish, has *bool) bool { return wish != nil && *wish != yes(has) }
 
 // RenameTask goes through dispatch, alone: it looks for the name in the
 // folder.

@@ -25,6 +25,8 @@ func finishClone(clone, template *mo.VirtualMachine, op operation) {
 			clone.Config.Flags = *spec.Flags
 		}
 	}
+	clone.Config.CpuHotAddEnabled = template.Config.CpuHotAddEnabled
+	clone.Config.MemoryHotAddEnabled = template.Config.MemoryHotAddEnabled
 	clone.Config.ExtraConfig = inherit(clone.Config.ExtraConfig, template.Config.ExtraConfig)
 	for i, d := range clone.Config.Hardware.Device {
 		switch x := d.(type) {

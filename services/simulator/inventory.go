@@ -247,5 +247,8 @@ func templateSpec(name, datastore string) (types.VirtualMachineConfigSpec, error
 		MemoryMB:     templateMemory,
 		Files:        &types.VirtualMachineFileInfo{VmPathName: "[" + datastore + "]"},
 		DeviceChange: changes,
+		// As Flatcar's OVA has them.
+		CpuHotAddEnabled:    new(true),
+		MemoryHotAddEnabled: new(true),
 	}, err
 }

@@ -10,25 +10,28 @@ import (
 // machine is what the journal keeps of a VM: all that a client can have set,
 // and how its guest stands. The rest is as the first template has it.
 type machine struct {
-	Ref          string     `json:"ref"`
-	Name         string     `json:"name"`
-	Folder       string     `json:"folder"`
-	Host         string     `json:"host"`
-	UUID         string     `json:"uuid"`
-	InstanceUUID string     `json:"instanceUuid"`
-	Path         string     `json:"path"`
-	Created      time.Time  `json:"created,omitzero"`
-	Template     bool       `json:"template,omitempty"`
-	CPUs         int32      `json:"cpus"`
-	MemoryMB     int32      `json:"memoryMB"`
-	Annotation   string     `json:"annotation,omitempty"`
-	EnableUUID   *bool      `json:"enableUuid,omitempty"`
-	Extra        []option   `json:"extra,omitempty"`
-	NICs         []nic      `json:"nics,omitempty"`
-	Disks        []disk     `json:"disks,omitempty"`
-	Power        string     `json:"power"`
-	BootTime     *time.Time `json:"bootTime,omitempty"`
-	Guest        guest      `json:"guest"`
+	Ref          string    `json:"ref"`
+	Name         string    `json:"name"`
+	Folder       string    `json:"folder"`
+	Host         string    `json:"host"`
+	UUID         string    `json:"uuid"`
+	InstanceUUID string    `json:"instanceUuid"`
+	Path         string    `json:"path"`
+	Created      time.Time `json:"created,omitzero"`
+	Template     bool      `json:"template,omitempty"`
+	CPUs         int32     `json:"cpus"`
+	MemoryMB     int32     `json:"memoryMB"`
+	// NoHotCPU and NoHotMemory are what a template has by default turned off.
+	NoHotCPU    bool       `json:"noHotCPU,omitempty"`
+	NoHotMemory bool       `json:"noHotMemory,omitempty"`
+	Annotation  string     `json:"annotation,omitempty"`
+	EnableUUID  *bool      `json:"enableUuid,omitempty"`
+	Extra       []option   `json:"extra,omitempty"`
+	NICs        []nic      `json:"nics,omitempty"`
+	Disks       []disk     `json:"disks,omitempty"`
+	Power       string     `json:"power"`
+	BootTime    *time.Time `json:"bootTime,omitempty"`
+	Guest       guest      `json:"guest"`
 }
 
 type option struct {
@@ -67,6 +70,8 @@ func capture(vm *mo.VirtualMachine) machine {
 		CPUs:         vm.Config.Hardware.NumCPU,
 		MemoryMB:     vm.Config.Hardware.MemoryMB,
 		Annotation:   vm.Config.Annotation,
+		NoHotCPU:     !yes(vm.Config.CpuHotAddEnabled),
+		NoHotMemory:  !yes(vm.Config.MemoryHotAddEnabled),
 		EnableUUID:   vm.Config.Flags.DiskUuidEnabled,
 		Power:        string(vm.Runtime.PowerState),
 		BootTime:     vm.Summary.Runtime.BootTime,
@@ -96,6 +101,8 @@ func capture(vm *mo.VirtualMachine) machine {
 	}
 	return m
 }
+
+func yes(b *bool) bool { return b != nil && *b }
 
 func captureNIC(card *types.VirtualEthernetCard) nic {
 	n := nic{Key: card.Key, MAC: card.MacAddress, Type: card.AddressType}

@@ -115,6 +115,7 @@ func (r *restorer) shape(vm *mo.VirtualMachine, m machine) {
 	vm.Config.Annotation, vm.Config.Flags.DiskUuidEnabled = m.Annotation, m.EnableUUID
 	vm.Config.Hardware.NumCPU, vm.Summary.Config.NumCpu = m.CPUs, m.CPUs
 	vm.Config.Hardware.MemoryMB, vm.Summary.Config.MemorySizeMB = m.MemoryMB, m.MemoryMB
+	vm.Config.CpuHotAddEnabled, vm.Config.MemoryHotAddEnabled = new(!m.NoHotCPU), new(!m.NoHotMemory)
 	vm.Config.CreateDate = &m.Created
 	vm.Config.Files.VmPathName, vm.Summary.Config.VmPathName = m.Path, m.Path
 	var p object.DatastorePath

@@ -258,10 +258,13 @@ func (*gateway) Plan(_ context.Context, req *connect.Request[v1.PlanRequest]) (*
 	if strings.Contains(text, "unchanged: true") || strings.Contains(text, "unchanged: \"true\"") {
 		return connect.NewResponse(out), nil
 	}
-	p.RevisionTo, p.Keep, p.Destroys, p.DestroyPercent = 5, 39, 1, 2.5
+	p.RevisionTo, p.Keep, p.Destroys, p.DestroyPercent = 5, 36, 1, 2.5
 	p.Notes = []string{"Network dmz has 14 addresses free, this needs 2"}
 	p.Nodes = []*v1.NodePlan{
 		{Node: "web-db-0", Action: "replace", Causes: []string{"spec.pools[db].config[1]: /etc/etcd.conf changes"}, Addresses: []string{"10.0.0.20"}},
+		{Node: "web-edge-0", Action: "resize", Hot: true, Causes: []string{"spec.pools[edge].vsphere.memory 4Gi -> 8Gi"}},
+		{Node: "web-edge-1", Action: "resize", Hot: true, Causes: []string{"spec.pools[edge].vsphere.memory 4Gi -> 8Gi"}},
+		{Node: "web-edge-2", Action: "resize", Causes: []string{"spec.pools[edge].vsphere.memory 4Gi -> 8Gi"}},
 		{Node: "web-edge-38", Action: "create", Causes: []string{"spec.pools[edge].replicas 38 -> 40"}, Addresses: []string{"10.0.0.48"}},
 		{Node: "web-edge-39", Action: "create", Causes: []string{"spec.pools[edge].replicas 38 -> 40"}, Addresses: []string{"10.0.0.49"}},
 	}

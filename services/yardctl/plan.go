@@ -145,16 +145,24 @@ func (p *shownPlan) basis() map[string]string {
 // The actions of a plan.
 const (
 	actionCreate  = "create"
+	actionResize  = "resize"
 	actionReplace = "replace"
 	actionDelete  = "delete"
 	actionKeep    = "keep"
 )
 
+// actionSigns are how actions are shown; an empty word is the action itself.
 var actionSigns = map[string]struct {
 	sign   string
 	colour show.Colour
+	word   string
 }{
-	actionCreate: {"+", show.Green}, actionReplace: {"±", show.Yellow}, actionDelete: {"-", show.Red}, actionKeep: {"=", show.Grey}, "change": {"~", show.Yellow},
+	actionCreate:  {"+", show.Green, ""},
+	actionResize:  {"~", show.Yellow, "in place"},
+	actionReplace: {"±", show.Yellow, ""},
+	actionDelete:  {"-", show.Red, ""},
+	actionKeep:    {"=", show.Grey, ""},
+	"change":      {"~", show.Yellow, ""},
 }
 
 // planScreen prints a plan for people.
@@ -199,7 +207,7 @@ func (a *app) fleetPlan(p *shownPlan, f *yardmasterv1.FleetPlan) {
 	a.say("%-56s  plan %s (valid until the fleet changes)", a.palette.Paint(show.Bold, title), short(p.id))
 	a.say("")
 	a.say("  %s keep     %s", a.actionSign(actionKeep), show.Count(int(f.GetKeep()), "node"))
-	for _, action := range []string{actionReplace, actionCreate, actionDelete} {
+	for _, action := range []string{actionResize, actionReplace, actionCreate, actionDelete} {
 		a.planned(f, action)
 	}
 	for i, n := range f.GetNotes() {
@@ -210,7 +218,7 @@ func (a *app) fleetPlan(p *shownPlan, f *yardmasterv1.FleetPlan) {
 	}
 	if len(f.GetNodes()) > 0 {
 		a.say("")
-		a.say("  order       at most %d unavailable, at most %d extra", f.GetMaxUnavailable(), f.GetMaxSurge())
+		a.say("  order       %sat most %d unavailable, at most %d extra", order(f), f.GetMaxUnavailable(), f.GetMaxSurge())
 		a.say("  brake       destroys %d of %s (%.1f %%), limit %d %%", f.GetDestroys(), show.Count(int(f.GetPresent()), "node"),
 			f.GetDestroyPercent(), f.GetDestroyLimitPercent())
 		if f.GetCreates() > 0 {
@@ -226,6 +234,7 @@ func (a *app) fleetPlan(p *shownPlan, f *yardmasterv1.FleetPlan) {
 func (a *app) planned(f *yardmasterv1.FleetPlan, action string) {
 	type group struct {
 		causes           []string
+		how              string
 		nodes, addresses []string
 	}
 	var groups []*group
@@ -235,20 +244,23 @@ func (a *app) planned(f *yardmasterv1.FleetPlan, action string) {
 			continue
 		}
 		total++
-		i := slices.IndexFunc(groups, func(g *group) bool { return slices.Equal(g.causes, n.GetCauses()) })
+		i := slices.IndexFunc(groups, func(g *group) bool { return slices.Equal(g.causes, n.GetCauses()) && g.how == how(n) })
 		if i < 0 {
 			i = len(groups)
-			groups = append(groups, &group{causes: n.GetCauses()})
+			groups = append(groups, &group{causes: n.GetCauses(), how: how(n)})
 		}
 		groups[i].nodes = append(groups[i].nodes, strings.TrimPrefix(n.GetNode(), f.GetFleet()+"-"))
+		if action == actionResize {
+			continue // they keep their addresses
+		}
 		groups[i].addresses = append(groups[i].addresses, n.GetAddresses()...)
 	}
 	if total == 0 {
-		a.say("  %s %-8s 0", a.actionSign(action), action)
+		a.say("  %s %-8s 0", a.actionSign(action), word(action))
 		return
 	}
 	for _, g := range groups {
-		a.say("  %s %-8s %-8s %s", a.actionSign(action), action, show.Count(len(g.nodes), "node"), some(g.nodes))
+		a.say("  %s %-8s %-8s %s%s", a.actionSign(action), word(action), show.Count(len(g.nodes), "node"), some(g.nodes), g.how)
 		for _, c := range g.causes {
 			a.say("               %s", c)
 		}
@@ -256,6 +268,33 @@ func (a *app) planned(f *yardmasterv1.FleetPlan, action string) {
 			a.say("               %s", some(g.addresses))
 		}
 	}
+}
+
+// how says how a machine is changed where it is.
+func how(n *yardmasterv1.NodePlan) string {
+	switch {
+	case n.GetAction() != actionResize:
+		return ""
+	case n.GetHot():
+		return "   (hot: while it runs)"
+	}
+	return "   (with a restart)"
+}
+
+func word(action string) string { return first(actionSigns[action].word, action) }
+
+// order is the order in which the plan's actions begin.
+func order(f *yardmasterv1.FleetPlan) string {
+	var out []string
+	for _, action := range []string{actionDelete, actionCreate, actionResize, actionReplace} {
+		if slices.ContainsFunc(f.GetNodes(), func(n *yardmasterv1.NodePlan) bool { return n.GetAction() == action }) {
+			out = append(out, word(action))
+		}
+	}
+	if len(out) < 2 {
+		return ""
+	}
+	return strings.Join(out, ", then ") + "; "
 }
 
 // some lists as many names as fit on a line.

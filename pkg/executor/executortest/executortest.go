@@ -12,6 +12,7 @@ import (
 
 	"yardmaster.dev/pkg/executor"
 	"yardmaster.dev/pkg/fault"
+	"yardmaster.dev/pkg/plan"
 )
 
 // World is a backend and a way to look behind it.
@@ -25,6 +26,8 @@ type World struct {
 	Give func(o executor.Owner, address string)
 	// Vanish removes a machine behind the backend's back.
 	Vanish func(o executor.Owner)
+	// Cool has a machine take no change while it runs.
+	Cool func(o executor.Owner)
 }
 
 // Machine is a machine as the world has it.
@@ -32,6 +35,9 @@ type Machine struct {
 	On bool
 	// Config reports whether the node's config can still be read.
 	Config bool
+	CPUs   int
+	// Boots counts how often it was switched on.
+	Boots int
 }
 
 // Run runs the suite; each part gets a world of its own.
@@ -41,6 +47,9 @@ func Run(t *testing.T, world func(t *testing.T) World) {
 		"create twice":          createTwice,
 		"create at once":        createAtOnce,
 		"blank twice":           blankTwice,
+		"resize while it runs":  resizeHot,
+		"resize with a restart": resizeRestart,
+		"resize is refused":     resizeRefused,
 		"delete twice":          deleteTwice,
 		"delete another's":      deleteAnothers,
 		"nothing without leave": nothingWithoutLeave,
@@ -109,6 +118,81 @@ func blankTwice(t *testing.T, w World) {
 	err := w.Backend.Blank(t.Context(), w.Task(2, 1))
 	if f := fault.Of(err); f.Reason != fault.MachineLost {
 		t.Errorf("Blank of a machine that is not there: %v (%v); want machine_lost", err, f.Reason)
+	}
+}
+
+// sized is the task that gives node 1 another number of CPUs.
+func sized(w World, cpus int, restart bool) *executor.Task {
+	task := w.Task(1, 1)
+	job := *task.Job
+	v := *job.VSphere
+	v.CPUs = cpus
+	job.Action, job.VSphere, job.Restart = plan.ActionResize, &v, restart
+	task.Job, task.Config = &job, nil
+	return task
+}
+
+func (w World) first() Machine { return w.Machines()[w.Task(1, 1).Owner.String()] }
+
+func resizeHot(t *testing.T, w World) {
+	t.Helper()
+	made := create(t, w, 1)
+	cpus := w.Task(1, 1).Job.VSphere.CPUs
+	if !made.Hot.CPU {
+		t.Errorf("Create gave %+v; want a machine that takes CPUs while it runs", made)
+	}
+	for range 2 {
+		m, err := w.Backend.Resize(t.Context(), sized(w, cpus+1, false))
+		if err != nil || m.ID != made.ID || !m.Hot.CPU {
+			t.Errorf("Resize = %+v, %v; want machine %s", m, err, made.ID)
+		}
+		if m := w.first(); !m.On || m.CPUs != cpus+1 || m.Boots != 1 {
+			t.Errorf("after Resize the machine is %+v; want it on since its first boot, with %d CPUs", m, cpus+1)
+		}
+	}
+}
+
+func resizeRestart(t *testing.T, w World) {
+	t.Helper()
+	create(t, w, 1)
+	if err := w.Backend.Blank(t.Context(), w.Task(1, 1)); err != nil {
+		t.Fatalf("Blank: %v", err)
+	}
+	cpus := w.Task(1, 1).Job.VSphere.CPUs
+	for range 2 {
+		if _, err := w.Backend.Resize(t.Context(), sized(w, cpus-1, true)); err != nil {
+			t.Errorf("Resize: %v", err)
+		}
+		if m := w.first(); !m.On || m.CPUs != cpus-1 || m.Boots != 2 || m.Config {
+			t.Errorf("after Resize the machine is %+v; want it on after one restart, with %d CPUs, without config", m, cpus-1)
+		}
+	}
+}
+
+func resizeRefused(t *testing.T, w World) {
+	t.Helper()
+	_, err := w.Backend.Resize(t.Context(), sized(w, 1, true))
+	if f := fault.Of(err); f.Reason != fault.MachineLost {
+		t.Errorf("Resize of a machine that is not there: %v (%v); want machine_lost", err, f.Reason)
+	}
+	create(t, w, 1)
+	before := w.first()
+	w.Cool(w.Task(1, 1).Owner)
+	for _, cpus := range []int{before.CPUs + 1, before.CPUs - 1} {
+		_, err := w.Backend.Resize(t.Context(), sized(w, cpus, false))
+		if f := fault.Of(err); f.Reason != fault.HotRefused || f.Kind != fault.Permanent {
+			t.Errorf("Resize to %d CPUs: %v (%v); want hot_refused", cpus, err, f.Reason)
+		}
+	}
+	refused := sized(w, before.CPUs-1, true)
+	refused.Permit = func(context.Context) error {
+		return fault.New(fault.Cancelled, fault.Stopped, errors.New("the seat is another's"))
+	}
+	if _, err := w.Backend.Resize(t.Context(), refused); fault.Of(err).Kind != fault.Cancelled {
+		t.Errorf("Resize without leave: %v; want cancelled", err)
+	}
+	if m := w.first(); m != before {
+		t.Errorf("the machine is %+v after refusals; want it untouched, %+v", m, before)
 	}
 }
 

@@ -133,6 +133,7 @@ func (c *checker) budgets(e *plan.Event, n *shadow) {
 		{plan.FactCreated, plan.Nothing, total > target+surge, "more nodes exist than target and maxSurge allow"},
 		{plan.FactCreated, plan.Nothing, e.Surged > surge, "the event says more surged than maxSurge"},
 		{plan.FactOutdated, plan.Ready, target-ready > unavailable, "taken down on purpose beyond maxUnavailable"},
+		{plan.FactRestarting, plan.Ready, target-ready > unavailable, "restarted on purpose beyond maxUnavailable"},
 		{plan.FactOutdated, plan.Ready, e.Disrupted > unavailable, "the event says more disrupted than maxUnavailable"},
 		{plan.FactUnwanted, plan.Ready, ready < target, "removed as one too many, and now ready ones are missing"},
 	} {

@@ -32,6 +32,9 @@ type machine struct {
 	booted      bool
 	gone        bool
 	blank       bool
+	cpus        int
+	// hot machines take more CPUs while they run.
+	hot bool
 }
 
 func newDatacenter(r *run) *datacenter {
@@ -72,7 +75,7 @@ func (s *datacenter) takes(a plan.Action) time.Duration {
 	if s.chance(s.faults.stuck) {
 		return s.between(10*time.Minute, 40*time.Minute)
 	}
-	if a == plan.ActionCreate {
+	if a == plan.ActionCreate || a == plan.ActionResize {
 		return s.between(2*time.Second, time.Minute)
 	}
 	if a == plan.ActionDelete {
@@ -147,8 +150,36 @@ func (s *datacenter) effect(j *job, res *plan.Result) {
 		s.create(j, res)
 	case plan.ActionBlank:
 		s.blank(j)
+	case plan.ActionResize:
+		s.resize(j, res)
 	case plan.ActionDelete:
 		s.destroy(j)
+	}
+}
+
+// resize gives a machine its job's CPUs, with a restart if the job allows it
+// and the machine needs it.
+func (s *datacenter) resize(j *job, res *plan.Result) {
+	i := slices.IndexFunc(s.machines, func(m *machine) bool { return m.uuid == j.MachineUUID })
+	if i < 0 {
+		res.Failure = &plan.Failure{Kind: fault.Permanent, Reason: fault.MachineLost, Message: "simulated"}
+		return
+	}
+	m, want := s.machines[i], j.VSphere.CPUs
+	res.Hot.CPU = m.hot
+	if s.opt.Idle {
+		return
+	}
+	if !j.Restart && want != m.cpus && (!m.hot || want < m.cpus) {
+		res.Failure = &plan.Failure{Kind: fault.Permanent, Reason: fault.HotRefused, Message: "simulated"}
+		return
+	}
+	if m.cpus = want; !j.Restart {
+		return
+	}
+	s.tell("machine   %s-%s is restarted with %d CPUs", m.fleet, m.node, m.cpus)
+	if m.booted = !s.chance(s.faults.noBoot); !m.booted {
+		s.tell("machine   %s-%s does not come back", m.fleet, m.node)
 	}
 }
 
@@ -180,7 +211,9 @@ func (s *datacenter) create(j *job, res *plan.Result) {
 	s.machines = append(s.machines, m)
 	s.check.made(m)
 	s.tell("machine   %s-%s incarnation %d is on, %s", m.fleet, m.node, m.incarnation, m.address)
+	m.cpus, m.hot = j.VSphere.CPUs, s.rng.IntN(2) == 0
 	res.MachineID, res.MachineUUID = "vm-"+m.uuid, m.uuid
+	res.Hot.CPU = m.hot != (s.rng.IntN(5) == 0) // somebody changes it afterwards
 	if s.chance(s.faults.noBoot) {
 		s.tell("machine   %s-%s will never boot", m.fleet, m.node)
 		return
@@ -199,6 +232,15 @@ func (s *datacenter) boot(m *machine) {
 		ID:        "ph-" + m.token,
 		PhoneHome: &plan.PhoneHome{Node: m.node, Incarnation: m.incarnation, TokenSHA256: m.token, Address: m.address},
 	}})
+}
+
+// seen is the address that the hypervisor shows: that by DHCP is not asked
+// for.
+func (m *machine) seen() string {
+	if m.address == "" {
+		return "192.0.2.1"
+	}
+	return m.address
 }
 
 func (s *datacenter) blank(j *job) {
@@ -246,12 +288,14 @@ func (s *datacenter) survey() {
 // look reports what the hypervisor shows of the nodes.
 func (s *datacenter) look() {
 	for _, m := range s.machines {
-		if n := s.ledger.node(m.fleet, m.node); m.booted && n != nil && (n.State == plan.Booting || n.State == plan.Joining) {
-			s.observe(m.fleet, plan.Observation{Node: m.node, Incarnation: m.incarnation, Address: m.address})
+		n := s.ledger.node(m.fleet, m.node)
+		if m.booted && n != nil && slices.Contains([]plan.State{plan.Booting, plan.Joining, plan.Restarting}, n.State) {
+			s.observe(m.fleet, plan.Observation{Node: m.node, Incarnation: m.incarnation, Address: m.seen(), At: s.now})
 		}
 	}
 	for n := range s.ledger.nodes {
-		if n.MachineID != "" && (n.State == plan.Ready || n.State == plan.Booting) && !s.there(n.MachineUUID) {
+		settled := slices.Contains([]plan.State{plan.Ready, plan.Booting, plan.Restarting}, n.State)
+		if n.MachineID != "" && settled && !s.there(n.MachineUUID) {
 			s.observe(n.Fleet, plan.Observation{Node: n.Key(), Incarnation: n.Incarnation, Lost: true})
 		}
 	}

@@ -16,16 +16,19 @@ func TestPlantedBugs(t *testing.T) {
 		options Options
 		want    string
 	}{
-		"a worker that does not look for its earlier machine": {Options{Careless: true}, "two machines for"},
-		"a planner that spends more than maxUnavailable":      {Options{Tamper: spendthrift}, "taken down on purpose"},
-		"a planner that forgets to withdraw jobs":             {Options{Tamper: forgetWithdrawals}, "is given out while job"},
-		"a planner that frees addresses in use":               {Options{Tamper: freeEarly}, "is freed while"},
-		"a planner that gives one address twice":              {Options{Tamper: sameAddress}, "without a claim"},
-		"a planner that loses an event":                       {Options{Tamper: loseEvent}, "event"},
-		"a planner that leaves the table":                     {Options{Tamper: jump}, "is not in the table"},
-		"a planner that destroys a ready machine":             {Options{Tamper: destroyReady}, "is destroyed by job"},
-		"a planner that hides what it spends":                 {Options{Tamper: hideSpending}, "does not write the fleet's record"},
-		"a planner that does not clear its dead letters":      {Options{Tamper: keepLetters}, "still among the failed"},
+		"a worker that does not look for its earlier machine":   {Options{Careless: true}, "two machines for"},
+		"a worker that does not change what it says it changed": {Options{Idle: true}, "its machine has"},
+		"a planner that restarts more than it may":              {Options{Tamper: spendthrift}, "restarted on purpose"},
+		"a planner that says of every change that it was made":  {Options{Tamper: pretend}, "its machine has"},
+		"a planner that spends more than maxUnavailable":        {Options{Tamper: spendthrift}, "taken down on purpose"},
+		"a planner that forgets to withdraw jobs":               {Options{Tamper: forgetWithdrawals}, "is given out while job"},
+		"a planner that frees addresses in use":                 {Options{Tamper: freeEarly}, "is freed while"},
+		"a planner that gives one address twice":                {Options{Tamper: sameAddress}, "without a claim"},
+		"a planner that loses an event":                         {Options{Tamper: loseEvent}, "event"},
+		"a planner that leaves the table":                       {Options{Tamper: jump}, "is not in the table"},
+		"a planner that destroys a ready machine":               {Options{Tamper: destroyReady}, "is destroyed by job"},
+		"a planner that hides what it spends":                   {Options{Tamper: hideSpending}, "does not write the fleet's record"},
+		"a planner that does not clear its dead letters":        {Options{Tamper: keepLetters}, "still among the failed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -49,6 +52,16 @@ func spendthrift(out *plan.Outcome) {
 	for _, r := range out.Records {
 		if rev, ok := r.(*plan.Revision); ok {
 			rev.Document.Spec.Rollout.MaxUnavailable = new(5)
+		}
+	}
+}
+
+func pretend(out *plan.Outcome) {
+	for _, j := range out.Jobs {
+		if j.Action == plan.ActionResize {
+			v := *j.VSphere
+			v.CPUs = 1
+			j.VSphere = &v
 		}
 	}
 }

@@ -1,8 +1,10 @@
 package simulate
 
 import (
+	"strings"
 	"time"
 
+	"yardmaster.dev/pkg/fault"
 	"yardmaster.dev/pkg/plan"
 )
 
@@ -25,6 +27,30 @@ func (c *checker) end() {
 	for _, name := range c.script.names {
 		c.fleetRested(name)
 	}
+	for _, m := range c.site.machines {
+		c.sized(m)
+	}
+}
+
+// sized checks that a machine has the size that its node's record says, if
+// nobody needs to look after it.
+func (c *checker) sized(m *machine) {
+	n := c.ledger.node(m.fleet, m.node)
+	if n == nil || n.State != plan.Ready || n.Chore != "" || strings.HasPrefix(n.PoolHash, "undone-") {
+		return
+	}
+	p, ok := c.ledger.revision(n.Fleet, n.Revision).Document.Pool(n.Pool)
+	if ok && p.VSphere.CPUs != m.cpus {
+		c.fail("%s-%s is said to be of revision %d, with %d CPUs; its machine has %d", m.fleet, m.node, n.Revision, p.VSphere.CPUs, m.cpus)
+	}
+}
+
+// letter is the node's dead letter, an empty one if it has none.
+func (c *checker) letter(n *plan.Node) *plan.DeadLetter {
+	if l, _ := c.ledger.records["dlq."+n.Fleet+"."+n.Key()].(*plan.DeadLetter); l != nil {
+		return l
+	}
+	return &plan.DeadLetter{}
 }
 
 // audit frees the claims that a crash has orphaned.
@@ -37,10 +63,7 @@ func (c *checker) audit() {
 // rested checks that a node ended where a node may end.
 func (c *checker) rested(n *plan.Node) {
 	k := n.Fleet + "-" + n.Key()
-	letter, _ := c.ledger.records["dlq."+n.Fleet+"."+n.Key()].(*plan.DeadLetter)
-	if letter == nil {
-		letter = &plan.DeadLetter{}
-	}
+	letter := c.letter(n)
 	failed := letter.Reason != ""
 	if n.Job != nil || !n.Due.IsZero() {
 		c.fail("%s rests with an open job or a deadline: %+v", k, n)
@@ -48,7 +71,7 @@ func (c *checker) rested(n *plan.Node) {
 	if !ended(n, letter) {
 		c.fail("%s ends %s, for %q, dead letter %+v", k, n.State, n.Reason, letter)
 	}
-	if failed && (n.State == plan.Deleted || n.State == plan.Ready && n.Chore == "") {
+	if failed && (n.State == plan.Deleted || n.State == plan.Ready && n.Chore == "" && letter.Reason != fault.HotRefused) {
 		c.fail("%s is %s and still among the failed", k, n.State)
 	}
 }
@@ -103,7 +126,7 @@ func (c *checker) standings(name string, f *plan.Fleet) map[string]*standing {
 			s = &standing{}
 			pools[n.Pool] = s
 		}
-		if n.State == plan.Failed || n.State == plan.Pending {
+		if n.State == plan.Failed || n.State == plan.Pending || c.letter(n).Reason != "" {
 			s.stuck++
 		}
 		if n.Goal == plan.Absent {

@@ -130,7 +130,7 @@ func (s *script) networks() []fleet.PoolNetwork {
 func (s *script) something() {
 	name := s.names[s.rng.IntN(len(s.names))]
 	acts := []func(string){
-		s.change, s.change, s.resize, s.scale, s.scale, s.pools, s.rebudget, s.remove, s.retry, s.apply, s.planned,
+		s.change, s.change, s.change, s.resize, s.scale, s.scale, s.pools, s.rebudget, s.remove, s.retry, s.apply, s.planned,
 		s.rewire, s.widen, s.back,
 	}
 	acts[s.rng.IntN(len(acts))](name)
@@ -148,12 +148,16 @@ func (s *script) anyPool(f *fleet.Fleet) *fleet.Pool {
 	return &f.Spec.Pools[s.rng.IntN(len(f.Spec.Pools))]
 }
 
-// change makes a pool's machines outdated.
+// change makes a pool's machines outdated: others are needed, or other CPUs.
 func (s *script) change(name string) {
 	s.edit(name, func(f *fleet.Fleet) {
 		p := s.anyPool(f)
 		v := *p.VSphere
-		v.CPUs++
+		if s.rng.IntN(3) == 0 {
+			v.Source.Template += "t"
+		} else {
+			v.CPUs = 1 + s.rng.IntN(4)
+		}
 		p.VSphere = &v
 	})
 }

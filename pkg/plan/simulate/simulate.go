@@ -27,6 +27,8 @@ type Options struct {
 	// looking for an earlier one.
 	Tamper   func(*plan.Outcome)
 	Careless bool
+	// Idle workers say that they have changed a machine's size and have not.
+	Idle bool
 }
 
 // Report is how a run ended.

@@ -644,8 +644,12 @@ type FleetPlan struct {
 	// Counts what the plan does, in a line.
 	Summary string `protobuf:"bytes,17,opt,name=summary,proto3" json:"summary,omitempty"`
 	// How many nodes it makes, and how many it may without being confirmed.
-	Creates       int32 `protobuf:"varint,18,opt,name=creates,proto3" json:"creates,omitempty"`
-	CreateLimit   int32 `protobuf:"varint,19,opt,name=create_limit,json=createLimit,proto3" json:"create_limit,omitempty"`
+	Creates     int32 `protobuf:"varint,18,opt,name=creates,proto3" json:"creates,omitempty"`
+	CreateLimit int32 `protobuf:"varint,19,opt,name=create_limit,json=createLimit,proto3" json:"create_limit,omitempty"`
+	// How many machines are changed where they are, and how many of them are
+	// restarted for it.
+	Resizes       int32 `protobuf:"varint,20,opt,name=resizes,proto3" json:"resizes,omitempty"`
+	Restarts      int32 `protobuf:"varint,21,opt,name=restarts,proto3" json:"restarts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -813,14 +817,30 @@ func (x *FleetPlan) GetCreateLimit() int32 {
 	return 0
 }
 
+func (x *FleetPlan) GetResizes() int32 {
+	if x != nil {
+		return x.Resizes
+	}
+	return 0
+}
+
+func (x *FleetPlan) GetRestarts() int32 {
+	if x != nil {
+		return x.Restarts
+	}
+	return 0
+}
+
 type NodePlan struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Node  string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
-	// create, replace, delete
+	// create, resize (in place), replace, delete
 	Action string `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
 	// The fields that cause it: "spec.pools[edge].replicas 2 -> 3".
-	Causes        []string `protobuf:"bytes,3,rep,name=causes,proto3" json:"causes,omitempty"`
-	Addresses     []string `protobuf:"bytes,4,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	Causes    []string `protobuf:"bytes,3,rep,name=causes,proto3" json:"causes,omitempty"`
+	Addresses []string `protobuf:"bytes,4,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	// A resize needs no restart.
+	Hot           bool `protobuf:"varint,5,opt,name=hot,proto3" json:"hot,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -881,6 +901,13 @@ func (x *NodePlan) GetAddresses() []string {
 		return x.Addresses
 	}
 	return nil
+}
+
+func (x *NodePlan) GetHot() bool {
+	if x != nil {
+		return x.Hot
+	}
+	return false
 }
 
 type ApplyRequest struct {
@@ -5395,7 +5422,7 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\x06causes\x18\x04 \x03(\tR\x06causes\x12\x18\n" +
 	"\aeffects\x18\x05 \x03(\tR\aeffects\x12\x1a\n" +
 	"\brefusals\x18\x06 \x03(\tR\brefusals\x12\x12\n" +
-	"\x04code\x18\a \x01(\tR\x04code\"\xc6\x04\n" +
+	"\x04code\x18\a \x01(\tR\x04code\"\xfc\x04\n" +
 	"\tFleetPlan\x12\x14\n" +
 	"\x05fleet\x18\x01 \x01(\tR\x05fleet\x12#\n" +
 	"\rrevision_from\x18\x02 \x01(\x05R\frevisionFrom\x12\x1f\n" +
@@ -5417,12 +5444,15 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\x04code\x18\x10 \x01(\tR\x04code\x12\x18\n" +
 	"\asummary\x18\x11 \x01(\tR\asummary\x12\x18\n" +
 	"\acreates\x18\x12 \x01(\x05R\acreates\x12!\n" +
-	"\fcreate_limit\x18\x13 \x01(\x05R\vcreateLimit\"l\n" +
+	"\fcreate_limit\x18\x13 \x01(\x05R\vcreateLimit\x12\x18\n" +
+	"\aresizes\x18\x14 \x01(\x05R\aresizes\x12\x1a\n" +
+	"\brestarts\x18\x15 \x01(\x05R\brestarts\"~\n" +
 	"\bNodePlan\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\tR\x06action\x12\x16\n" +
 	"\x06causes\x18\x03 \x03(\tR\x06causes\x12\x1c\n" +
-	"\taddresses\x18\x04 \x03(\tR\taddresses\"\x8a\x03\n" +
+	"\taddresses\x18\x04 \x03(\tR\taddresses\x12\x10\n" +
+	"\x03hot\x18\x05 \x01(\bR\x03hot\"\x8a\x03\n" +
 	"\fApplyRequest\x12/\n" +
 	"\asources\x18\x01 \x03(\v2\x15.yardmaster.v1.SourceR\asources\x12\x1d\n" +
 	"\n" +

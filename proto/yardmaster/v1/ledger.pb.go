@@ -314,42 +314,46 @@ func (x *RevisionRecord) GetDocument() []byte {
 
 // NodeRecord is all that is known of a node, and nothing secret.
 type NodeRecord struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Fleet         string                 `protobuf:"bytes,1,opt,name=fleet,proto3" json:"fleet,omitempty"`
-	FleetUid      string                 `protobuf:"bytes,2,opt,name=fleet_uid,json=fleetUid,proto3" json:"fleet_uid,omitempty"`
-	Pool          string                 `protobuf:"bytes,3,opt,name=pool,proto3" json:"pool,omitempty"`
-	Ordinal       int32                  `protobuf:"varint,4,opt,name=ordinal,proto3" json:"ordinal,omitempty"`
-	State         string                 `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"`
-	Since         *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=since,proto3" json:"since,omitempty"`
-	Goal          string                 `protobuf:"bytes,7,opt,name=goal,proto3" json:"goal,omitempty"`
-	Created       *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=created,proto3" json:"created,omitempty"`
-	ReadyAt       *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=ready_at,json=readyAt,proto3" json:"ready_at,omitempty"`
-	Incarnation   int32                  `protobuf:"varint,10,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
-	Attempt       int32                  `protobuf:"varint,11,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	Revision      int32                  `protobuf:"varint,12,opt,name=revision,proto3" json:"revision,omitempty"`
-	PoolHash      string                 `protobuf:"bytes,13,opt,name=pool_hash,json=poolHash,proto3" json:"pool_hash,omitempty"`
-	Event         int64                  `protobuf:"varint,14,opt,name=event,proto3" json:"event,omitempty"`
-	Job           *OpenJob               `protobuf:"bytes,15,opt,name=job,proto3" json:"job,omitempty"`
-	Due           *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=due,proto3" json:"due,omitempty"`
-	DueFor        string                 `protobuf:"bytes,17,opt,name=due_for,json=dueFor,proto3" json:"due_for,omitempty"`
-	Deadline      *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=deadline,proto3" json:"deadline,omitempty"`
-	Reason        string                 `protobuf:"bytes,19,opt,name=reason,proto3" json:"reason,omitempty"`
-	Message       string                 `protobuf:"bytes,20,opt,name=message,proto3" json:"message,omitempty"`
-	Hint          string                 `protobuf:"bytes,21,opt,name=hint,proto3" json:"hint,omitempty"`
-	Site          string                 `protobuf:"bytes,22,opt,name=site,proto3" json:"site,omitempty"`
-	Mac           string                 `protobuf:"bytes,23,opt,name=mac,proto3" json:"mac,omitempty"`
-	Addresses     []*NodeAddress         `protobuf:"bytes,24,rep,name=addresses,proto3" json:"addresses,omitempty"`
-	ConfigDigest  string                 `protobuf:"bytes,25,opt,name=config_digest,json=configDigest,proto3" json:"config_digest,omitempty"`
-	ConfigSize    int32                  `protobuf:"varint,26,opt,name=config_size,json=configSize,proto3" json:"config_size,omitempty"`
-	TokenSha256   string                 `protobuf:"bytes,27,opt,name=token_sha256,json=tokenSha256,proto3" json:"token_sha256,omitempty"`
-	MachineId     string                 `protobuf:"bytes,28,opt,name=machine_id,json=machineId,proto3" json:"machine_id,omitempty"`
-	MachineUuid   string                 `protobuf:"bytes,29,opt,name=machine_uuid,json=machineUuid,proto3" json:"machine_uuid,omitempty"`
-	GuestAddress  string                 `protobuf:"bytes,30,opt,name=guest_address,json=guestAddress,proto3" json:"guest_address,omitempty"`
-	OsVersion     string                 `protobuf:"bytes,31,opt,name=os_version,json=osVersion,proto3" json:"os_version,omitempty"`
-	Trace         string                 `protobuf:"bytes,32,opt,name=trace,proto3" json:"trace,omitempty"`
-	Boots         int32                  `protobuf:"varint,33,opt,name=boots,proto3" json:"boots,omitempty"`
-	Reported      bool                   `protobuf:"varint,34,opt,name=reported,proto3" json:"reported,omitempty"`
-	Chore         string                 `protobuf:"bytes,35,opt,name=chore,proto3" json:"chore,omitempty"`
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Fleet        string                 `protobuf:"bytes,1,opt,name=fleet,proto3" json:"fleet,omitempty"`
+	FleetUid     string                 `protobuf:"bytes,2,opt,name=fleet_uid,json=fleetUid,proto3" json:"fleet_uid,omitempty"`
+	Pool         string                 `protobuf:"bytes,3,opt,name=pool,proto3" json:"pool,omitempty"`
+	Ordinal      int32                  `protobuf:"varint,4,opt,name=ordinal,proto3" json:"ordinal,omitempty"`
+	State        string                 `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"`
+	Since        *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=since,proto3" json:"since,omitempty"`
+	Goal         string                 `protobuf:"bytes,7,opt,name=goal,proto3" json:"goal,omitempty"`
+	Created      *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=created,proto3" json:"created,omitempty"`
+	ReadyAt      *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=ready_at,json=readyAt,proto3" json:"ready_at,omitempty"`
+	Incarnation  int32                  `protobuf:"varint,10,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Attempt      int32                  `protobuf:"varint,11,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Revision     int32                  `protobuf:"varint,12,opt,name=revision,proto3" json:"revision,omitempty"`
+	PoolHash     string                 `protobuf:"bytes,13,opt,name=pool_hash,json=poolHash,proto3" json:"pool_hash,omitempty"`
+	Event        int64                  `protobuf:"varint,14,opt,name=event,proto3" json:"event,omitempty"`
+	Job          *OpenJob               `protobuf:"bytes,15,opt,name=job,proto3" json:"job,omitempty"`
+	Due          *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=due,proto3" json:"due,omitempty"`
+	DueFor       string                 `protobuf:"bytes,17,opt,name=due_for,json=dueFor,proto3" json:"due_for,omitempty"`
+	Deadline     *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	Reason       string                 `protobuf:"bytes,19,opt,name=reason,proto3" json:"reason,omitempty"`
+	Message      string                 `protobuf:"bytes,20,opt,name=message,proto3" json:"message,omitempty"`
+	Hint         string                 `protobuf:"bytes,21,opt,name=hint,proto3" json:"hint,omitempty"`
+	Site         string                 `protobuf:"bytes,22,opt,name=site,proto3" json:"site,omitempty"`
+	Mac          string                 `protobuf:"bytes,23,opt,name=mac,proto3" json:"mac,omitempty"`
+	Addresses    []*NodeAddress         `protobuf:"bytes,24,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	ConfigDigest string                 `protobuf:"bytes,25,opt,name=config_digest,json=configDigest,proto3" json:"config_digest,omitempty"`
+	ConfigSize   int32                  `protobuf:"varint,26,opt,name=config_size,json=configSize,proto3" json:"config_size,omitempty"`
+	TokenSha256  string                 `protobuf:"bytes,27,opt,name=token_sha256,json=tokenSha256,proto3" json:"token_sha256,omitempty"`
+	MachineId    string                 `protobuf:"bytes,28,opt,name=machine_id,json=machineId,proto3" json:"machine_id,omitempty"`
+	MachineUuid  string                 `protobuf:"bytes,29,opt,name=machine_uuid,json=machineUuid,proto3" json:"machine_uuid,omitempty"`
+	GuestAddress string                 `protobuf:"bytes,30,opt,name=guest_address,json=guestAddress,proto3" json:"guest_address,omitempty"`
+	OsVersion    string                 `protobuf:"bytes,31,opt,name=os_version,json=osVersion,proto3" json:"os_version,omitempty"`
+	Trace        string                 `protobuf:"bytes,32,opt,name=trace,proto3" json:"trace,omitempty"`
+	Boots        int32                  `protobuf:"varint,33,opt,name=boots,proto3" json:"boots,omitempty"`
+	Reported     bool                   `protobuf:"varint,34,opt,name=reported,proto3" json:"reported,omitempty"`
+	Chore        string                 `protobuf:"bytes,35,opt,name=chore,proto3" json:"chore,omitempty"`
+	// What the machine takes while it runs.
+	HotCpu        bool                   `protobuf:"varint,40,opt,name=hot_cpu,json=hotCpu,proto3" json:"hot_cpu,omitempty"`
+	HotMemory     bool                   `protobuf:"varint,41,opt,name=hot_memory,json=hotMemory,proto3" json:"hot_memory,omitempty"`
+	Restarted     *timestamppb.Timestamp `protobuf:"bytes,42,opt,name=restarted,proto3" json:"restarted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -627,6 +631,27 @@ func (x *NodeRecord) GetChore() string {
 		return x.Chore
 	}
 	return ""
+}
+
+func (x *NodeRecord) GetHotCpu() bool {
+	if x != nil {
+		return x.HotCpu
+	}
+	return false
+}
+
+func (x *NodeRecord) GetHotMemory() bool {
+	if x != nil {
+		return x.HotMemory
+	}
+	return false
+}
+
+func (x *NodeRecord) GetRestarted() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Restarted
+	}
+	return nil
 }
 
 // OpenJob is the job of a node that has no result yet.
@@ -1620,9 +1645,11 @@ type Job struct {
 	Networks     []*JobNetwork          `protobuf:"bytes,18,rep,name=networks,proto3" json:"networks,omitempty"`
 	ConfigDigest string                 `protobuf:"bytes,19,opt,name=config_digest,json=configDigest,proto3" json:"config_digest,omitempty"`
 	// The pool's vsphere section as canonical JSON; empty when there is none.
-	Vsphere       []byte `protobuf:"bytes,20,opt,name=vsphere,proto3" json:"vsphere,omitempty"`
-	PhoneHome     string `protobuf:"bytes,21,opt,name=phone_home,json=phoneHome,proto3" json:"phone_home,omitempty"`
-	Trace         string `protobuf:"bytes,22,opt,name=trace,proto3" json:"trace,omitempty"`
+	Vsphere   []byte `protobuf:"bytes,20,opt,name=vsphere,proto3" json:"vsphere,omitempty"`
+	PhoneHome string `protobuf:"bytes,21,opt,name=phone_home,json=phoneHome,proto3" json:"phone_home,omitempty"`
+	Trace     string `protobuf:"bytes,22,opt,name=trace,proto3" json:"trace,omitempty"`
+	// A resize may switch the machine off and on.
+	Restart       bool `protobuf:"varint,40,opt,name=restart,proto3" json:"restart,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1809,6 +1836,13 @@ func (x *Job) GetTrace() string {
 		return x.Trace
 	}
 	return ""
+}
+
+func (x *Job) GetRestart() bool {
+	if x != nil {
+		return x.Restart
+	}
+	return false
 }
 
 // JobNetwork is one address with all that a guest needs to use it.
@@ -2737,6 +2771,8 @@ type Result struct {
 	MachineId     string                 `protobuf:"bytes,14,opt,name=machine_id,json=machineId,proto3" json:"machine_id,omitempty"`
 	MachineUuid   string                 `protobuf:"bytes,15,opt,name=machine_uuid,json=machineUuid,proto3" json:"machine_uuid,omitempty"`
 	Adopted       bool                   `protobuf:"varint,16,opt,name=adopted,proto3" json:"adopted,omitempty"`
+	HotCpu        bool                   `protobuf:"varint,20,opt,name=hot_cpu,json=hotCpu,proto3" json:"hot_cpu,omitempty"`
+	HotMemory     bool                   `protobuf:"varint,21,opt,name=hot_memory,json=hotMemory,proto3" json:"hot_memory,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2883,6 +2919,20 @@ func (x *Result) GetAdopted() bool {
 	return false
 }
 
+func (x *Result) GetHotCpu() bool {
+	if x != nil {
+		return x.HotCpu
+	}
+	return false
+}
+
+func (x *Result) GetHotMemory() bool {
+	if x != nil {
+		return x.HotMemory
+	}
+	return false
+}
+
 // Failure is a classified error.
 type Failure struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3021,6 +3071,7 @@ type Observation struct {
 	Address       string                 `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
 	Lost          bool                   `protobuf:"varint,4,opt,name=lost,proto3" json:"lost,omitempty"`
 	Detail        string                 `protobuf:"bytes,5,opt,name=detail,proto3" json:"detail,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=at,proto3" json:"at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3088,6 +3139,13 @@ func (x *Observation) GetDetail() string {
 		return x.Detail
 	}
 	return ""
+}
+
+func (x *Observation) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
 }
 
 // GuestReport is what a guest said last of itself. The message's own time
@@ -3521,7 +3579,7 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\x06number\x18\x03 \x01(\x05R\x06number\x12*\n" +
 	"\x02at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x0e\n" +
 	"\x02by\x18\x05 \x01(\tR\x02by\x12\x1a\n" +
-	"\bdocument\x18\x06 \x01(\fR\bdocument\"\xdd\b\n" +
+	"\bdocument\x18\x06 \x01(\fR\bdocument\"\xcf\t\n" +
 	"\n" +
 	"NodeRecord\x12\x14\n" +
 	"\x05fleet\x18\x01 \x01(\tR\x05fleet\x12\x1b\n" +
@@ -3562,7 +3620,11 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\x05trace\x18  \x01(\tR\x05trace\x12\x14\n" +
 	"\x05boots\x18! \x01(\x05R\x05boots\x12\x1a\n" +
 	"\breported\x18\" \x01(\bR\breported\x12\x14\n" +
-	"\x05chore\x18# \x01(\tR\x05chore\"\x9d\x01\n" +
+	"\x05chore\x18# \x01(\tR\x05chore\x12\x17\n" +
+	"\ahot_cpu\x18( \x01(\bR\x06hotCpu\x12\x1d\n" +
+	"\n" +
+	"hot_memory\x18) \x01(\bR\thotMemory\x128\n" +
+	"\trestarted\x18* \x01(\v2\x1a.google.protobuf.TimestampR\trestarted\"\x9d\x01\n" +
 	"\aOpenJob\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x03R\x06number\x12\x16\n" +
 	"\x06worker\x18\x02 \x01(\tR\x06worker\x12\x12\n" +
@@ -3645,7 +3707,7 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\tdisrupted\x18\x11 \x01(\x05R\tdisrupted\x12\x16\n" +
 	"\x06surged\x18\x12 \x01(\x05R\x06surged\x12\x12\n" +
 	"\x04prev\x18\x13 \x01(\fR\x04prev\x12\x16\n" +
-	"\x06record\x18\x14 \x01(\fR\x06record\"\x81\x05\n" +
+	"\x06record\x18\x14 \x01(\fR\x06record\"\x9b\x05\n" +
 	"\x03Job\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x12\n" +
 	"\x04site\x18\x02 \x01(\tR\x04site\x12\x14\n" +
@@ -3671,7 +3733,8 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\avsphere\x18\x14 \x01(\fR\avsphere\x12\x1d\n" +
 	"\n" +
 	"phone_home\x18\x15 \x01(\tR\tphoneHome\x12\x14\n" +
-	"\x05trace\x18\x16 \x01(\tR\x05trace\"\x98\x02\n" +
+	"\x05trace\x18\x16 \x01(\tR\x05trace\x12\x18\n" +
+	"\arestart\x18( \x01(\bR\arestart\"\x98\x02\n" +
 	"\n" +
 	"JobNetwork\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x12\n" +
@@ -3756,7 +3819,7 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"machine_id\x18\x05 \x01(\tR\tmachineId\x12\x17\n" +
 	"\aboot_id\x18\x06 \x01(\tR\x06bootId\x12\x1d\n" +
 	"\n" +
-	"os_version\x18\a \x01(\tR\tosVersion\"\x8f\x04\n" +
+	"os_version\x18\a \x01(\tR\tosVersion\"\xc7\x04\n" +
 	"\x06Result\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x10\n" +
 	"\x03job\x18\x02 \x01(\x03R\x03job\x12\x18\n" +
@@ -3776,7 +3839,10 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\n" +
 	"machine_id\x18\x0e \x01(\tR\tmachineId\x12!\n" +
 	"\fmachine_uuid\x18\x0f \x01(\tR\vmachineUuid\x12\x18\n" +
-	"\aadopted\x18\x10 \x01(\bR\aadopted\"\xcb\x01\n" +
+	"\aadopted\x18\x10 \x01(\bR\aadopted\x12\x17\n" +
+	"\ahot_cpu\x18\x14 \x01(\bR\x06hotCpu\x12\x1d\n" +
+	"\n" +
+	"hot_memory\x18\x15 \x01(\bR\thotMemory\"\xcb\x01\n" +
 	"\aFailure\x12,\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x18.yardmaster.v1.FaultKindR\x04kind\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
@@ -3786,13 +3852,15 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"retryAfter\x12\x10\n" +
 	"\x03log\x18\x06 \x03(\tR\x03log\"\x16\n" +
 	"\x04Step\x12\x0e\n" +
-	"\x02by\x18\x01 \x01(\tR\x02by\"\x89\x01\n" +
+	"\x02by\x18\x01 \x01(\tR\x02by\"\xb5\x01\n" +
 	"\vObservation\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x05R\vincarnation\x12\x18\n" +
 	"\aaddress\x18\x03 \x01(\tR\aaddress\x12\x12\n" +
 	"\x04lost\x18\x04 \x01(\bR\x04lost\x12\x16\n" +
-	"\x06detail\x18\x05 \x01(\tR\x06detail\"\xc2\x02\n" +
+	"\x06detail\x18\x05 \x01(\tR\x06detail\x12*\n" +
+	"\x02at\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xc2\x02\n" +
 	"\vGuestReport\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x05R\vincarnation\x12\x17\n" +
@@ -3905,44 +3973,46 @@ var file_yardmaster_v1_ledger_proto_depIdxs = []int32{
 	40, // 10: yardmaster.v1.NodeRecord.due:type_name -> google.protobuf.Timestamp
 	40, // 11: yardmaster.v1.NodeRecord.deadline:type_name -> google.protobuf.Timestamp
 	5,  // 12: yardmaster.v1.NodeRecord.addresses:type_name -> yardmaster.v1.NodeAddress
-	40, // 13: yardmaster.v1.DeadLetterRecord.since:type_name -> google.protobuf.Timestamp
-	40, // 14: yardmaster.v1.ReceiptRecord.at:type_name -> google.protobuf.Timestamp
-	40, // 15: yardmaster.v1.ClaimRecord.since:type_name -> google.protobuf.Timestamp
-	40, // 16: yardmaster.v1.SiteRecord.at:type_name -> google.protobuf.Timestamp
-	40, // 17: yardmaster.v1.NetworkRecord.at:type_name -> google.protobuf.Timestamp
-	40, // 18: yardmaster.v1.Seat.until:type_name -> google.protobuf.Timestamp
-	40, // 19: yardmaster.v1.Event.at:type_name -> google.protobuf.Timestamp
-	41, // 20: yardmaster.v1.Event.took:type_name -> google.protobuf.Duration
-	40, // 21: yardmaster.v1.Job.deadline:type_name -> google.protobuf.Timestamp
-	16, // 22: yardmaster.v1.Job.networks:type_name -> yardmaster.v1.JobNetwork
-	17, // 23: yardmaster.v1.JobNetwork.routes:type_name -> yardmaster.v1.Route
-	40, // 24: yardmaster.v1.Command.at:type_name -> google.protobuf.Timestamp
-	19, // 25: yardmaster.v1.Command.apply_fleet:type_name -> yardmaster.v1.ApplyFleet
-	20, // 26: yardmaster.v1.Command.apply_network:type_name -> yardmaster.v1.ApplyDocument
-	20, // 27: yardmaster.v1.Command.apply_site:type_name -> yardmaster.v1.ApplyDocument
-	21, // 28: yardmaster.v1.Command.delete_fleet:type_name -> yardmaster.v1.DeleteFleet
-	22, // 29: yardmaster.v1.Command.delete:type_name -> yardmaster.v1.DeleteDocument
-	23, // 30: yardmaster.v1.Command.place:type_name -> yardmaster.v1.PlaceFleet
-	24, // 31: yardmaster.v1.Command.scale:type_name -> yardmaster.v1.ScalePool
-	25, // 32: yardmaster.v1.Command.retry:type_name -> yardmaster.v1.RetryNodes
-	26, // 33: yardmaster.v1.Command.phone_home:type_name -> yardmaster.v1.PhoneHome
-	40, // 34: yardmaster.v1.Result.started:type_name -> google.protobuf.Timestamp
-	40, // 35: yardmaster.v1.Result.finished:type_name -> google.protobuf.Timestamp
-	28, // 36: yardmaster.v1.Result.failure:type_name -> yardmaster.v1.Failure
-	0,  // 37: yardmaster.v1.Failure.kind:type_name -> yardmaster.v1.FaultKind
-	41, // 38: yardmaster.v1.Failure.retry_after:type_name -> google.protobuf.Duration
-	41, // 39: yardmaster.v1.GuestReport.up:type_name -> google.protobuf.Duration
-	32, // 40: yardmaster.v1.GuestReport.stages:type_name -> yardmaster.v1.GuestStage
-	33, // 41: yardmaster.v1.GuestReport.failed:type_name -> yardmaster.v1.GuestFailed
-	41, // 42: yardmaster.v1.GuestStage.after:type_name -> google.protobuf.Duration
-	40, // 43: yardmaster.v1.ServiceState.at:type_name -> google.protobuf.Timestamp
-	41, // 44: yardmaster.v1.ServiceState.clock_offset:type_name -> google.protobuf.Duration
-	35, // 45: yardmaster.v1.ServiceState.scopes:type_name -> yardmaster.v1.ServiceScope
-	46, // [46:46] is the sub-list for method output_type
-	46, // [46:46] is the sub-list for method input_type
-	46, // [46:46] is the sub-list for extension type_name
-	46, // [46:46] is the sub-list for extension extendee
-	0,  // [0:46] is the sub-list for field type_name
+	40, // 13: yardmaster.v1.NodeRecord.restarted:type_name -> google.protobuf.Timestamp
+	40, // 14: yardmaster.v1.DeadLetterRecord.since:type_name -> google.protobuf.Timestamp
+	40, // 15: yardmaster.v1.ReceiptRecord.at:type_name -> google.protobuf.Timestamp
+	40, // 16: yardmaster.v1.ClaimRecord.since:type_name -> google.protobuf.Timestamp
+	40, // 17: yardmaster.v1.SiteRecord.at:type_name -> google.protobuf.Timestamp
+	40, // 18: yardmaster.v1.NetworkRecord.at:type_name -> google.protobuf.Timestamp
+	40, // 19: yardmaster.v1.Seat.until:type_name -> google.protobuf.Timestamp
+	40, // 20: yardmaster.v1.Event.at:type_name -> google.protobuf.Timestamp
+	41, // 21: yardmaster.v1.Event.took:type_name -> google.protobuf.Duration
+	40, // 22: yardmaster.v1.Job.deadline:type_name -> google.protobuf.Timestamp
+	16, // 23: yardmaster.v1.Job.networks:type_name -> yardmaster.v1.JobNetwork
+	17, // 24: yardmaster.v1.JobNetwork.routes:type_name -> yardmaster.v1.Route
+	40, // 25: yardmaster.v1.Command.at:type_name -> google.protobuf.Timestamp
+	19, // 26: yardmaster.v1.Command.apply_fleet:type_name -> yardmaster.v1.ApplyFleet
+	20, // 27: yardmaster.v1.Command.apply_network:type_name -> yardmaster.v1.ApplyDocument
+	20, // 28: yardmaster.v1.Command.apply_site:type_name -> yardmaster.v1.ApplyDocument
+	21, // 29: yardmaster.v1.Command.delete_fleet:type_name -> yardmaster.v1.DeleteFleet
+	22, // 30: yardmaster.v1.Command.delete:type_name -> yardmaster.v1.DeleteDocument
+	23, // 31: yardmaster.v1.Command.place:type_name -> yardmaster.v1.PlaceFleet
+	24, // 32: yardmaster.v1.Command.scale:type_name -> yardmaster.v1.ScalePool
+	25, // 33: yardmaster.v1.Command.retry:type_name -> yardmaster.v1.RetryNodes
+	26, // 34: yardmaster.v1.Command.phone_home:type_name -> yardmaster.v1.PhoneHome
+	40, // 35: yardmaster.v1.Result.started:type_name -> google.protobuf.Timestamp
+	40, // 36: yardmaster.v1.Result.finished:type_name -> google.protobuf.Timestamp
+	28, // 37: yardmaster.v1.Result.failure:type_name -> yardmaster.v1.Failure
+	0,  // 38: yardmaster.v1.Failure.kind:type_name -> yardmaster.v1.FaultKind
+	41, // 39: yardmaster.v1.Failure.retry_after:type_name -> google.protobuf.Duration
+	40, // 40: yardmaster.v1.Observation.at:type_name -> google.protobuf.Timestamp
+	41, // 41: yardmaster.v1.GuestReport.up:type_name -> google.protobuf.Duration
+	32, // 42: yardmaster.v1.GuestReport.stages:type_name -> yardmaster.v1.GuestStage
+	33, // 43: yardmaster.v1.GuestReport.failed:type_name -> yardmaster.v1.GuestFailed
+	41, // 44: yardmaster.v1.GuestStage.after:type_name -> google.protobuf.Duration
+	40, // 45: yardmaster.v1.ServiceState.at:type_name -> google.protobuf.Timestamp
+	41, // 46: yardmaster.v1.ServiceState.clock_offset:type_name -> google.protobuf.Duration
+	35, // 47: yardmaster.v1.ServiceState.scopes:type_name -> yardmaster.v1.ServiceScope
+	48, // [48:48] is the sub-list for method output_type
+	48, // [48:48] is the sub-list for method input_type
+	48, // [48:48] is the sub-list for extension type_name
+	48, // [48:48] is the sub-list for extension extendee
+	0,  // [0:48] is the sub-list for field type_name
 }
 
 func init() { file_yardmaster_v1_ledger_proto_init() }

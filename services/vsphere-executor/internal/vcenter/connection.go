@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	vfault "github.com/vmware/govmomi/fault"
 	"github.com/vmware/govmomi/object"
@@ -23,6 +24,8 @@ type connection struct {
 	names  *names
 	tasks  *tasks
 	limits *limits
+	// shutdownFor is how long a guest may take to shut down.
+	shutdownFor time.Duration
 }
 
 func connect(ctx context.Context, site *fleet.SiteVSphere, o access) (*connection, error) {
@@ -35,6 +38,8 @@ func connect(ctx context.Context, site *fleet.SiteVSphere, o access) (*connectio
 		names:  newNames(vim, site.Datacenter),
 		tasks:  newTasks(vim, o.metrics),
 		limits: newLimits(site.Limits),
+
+		shutdownFor: shutdownFor,
 	}, nil
 }
 

@@ -132,3 +132,98 @@ func (w *world) alien(t *testing.T, name string) types.ManagedObjectReference {
 }
 
 var _ executor.Backend = (*Backend)(nil)
+
+// TestResizeUnderCrashes has executors that crash before any step and in the
+// middle of calls change sizes with a restart; in the end every VM has its new
+// size, is on, and nothing was made or lost.
+func TestResizeUnderCrashes(t *testing.T) {
+	t.Parallel()
+	const nodes, crashes = 6, 12
+	w := newWorld(t)
+	b := w.backend(t)
+	for i := range nodes {
+		if _, err := b.Create(t.Context(), jobOf(i, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	smaller := func(i int) *executor.Task {
+		task := jobOf(i, 1)
+		v := *task.Job.VSphere
+		v.CPUs, v.Memory, v.Disk = 1, "1Gi", "30Gi"
+		task.Job.VSphere, task.Job.Restart, task.Config = &v, true, nil
+		return task
+	}
+	var group sync.WaitGroup
+	for i := range nodes {
+		group.Go(func() {
+			for range crashes {
+				w.crashingResize(t, smaller(i))
+			}
+		})
+	}
+	group.Wait()
+	for i := range nodes {
+		if _, err := b.Resize(t.Context(), smaller(i)); err != nil {
+			t.Errorf("Resize(%d) after the crashes: %v", i, err)
+		}
+	}
+	vms := w.all(t)
+	if len(vms) != nodes {
+		t.Errorf("%d VMs; want %d", len(vms), nodes)
+	}
+	for _, vm := range vms {
+		small(t, vm)
+	}
+}
+
+func small(t *testing.T, vm mo.VirtualMachine) {
+	t.Helper()
+	have := vm.Config.Hardware
+	size := disk(object.VirtualDeviceList(have.Device)).CapacityInBytes
+	if !isOn(vm) || have.NumCPU != 1 || have.MemoryMB != 1024 || size != 30<<30 {
+		t.Errorf("%s: on %v, %d CPUs, %d MiB, disk %d", vm.Name, isOn(vm), have.NumCPU, have.MemoryMB, size)
+	}
+}
+
+func (w *world) crashingResize(t *testing.T, task *executor.Task) {
+	t.Helper()
+	ctx, crash := context.WithTimeoutCause(t.Context(), time.Duration(rand.Int64N(int64(60*time.Millisecond))), errCrash)
+	defer crash()
+	b := w.backend(t)
+	defer b.Close(context.WithoutCancel(ctx))
+	task.Permit = func(ctx context.Context) error {
+		if rand.IntN(4) == 0 {
+			crash()
+		}
+		return context.Cause(ctx)
+	}
+	_, err := b.Resize(ctx, task)
+	if err == nil || ctx.Err() != nil {
+		return
+	}
+	if f := fault.Of(err); f.Kind != fault.Transient && f.Kind != fault.Cancelled {
+		t.Errorf("%s: %v (%v, %v)", task.Job.Node, err, f.Kind, f.Reason)
+	}
+}
+
+// A guest that does not hear the wish to shut down is switched off.
+func TestResizeOfDeafGuest(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	b := w.backend(t)
+	if _, err := b.Create(t.Context(), jobOf(0, 1)); err != nil {
+		t.Fatal(err)
+	}
+	b.current.shutdownFor = time.Millisecond
+	w.tasks.add(&rule{operation: "shutdownGuest", fault: &types.ToolsUnavailable{}})
+	task := jobOf(0, 1)
+	v := *task.Job.VSphere
+	v.CPUs = 1
+	task.Job.VSphere, task.Job.Restart = &v, true
+	if _, err := b.Resize(t.Context(), task); err != nil {
+		t.Fatal(err)
+	}
+	if vm := w.all(t)["web-edge-0"]; !isOn(vm) || vm.Config.Hardware.NumCPU != 1 {
+		t.Errorf("on %v, %d CPUs; want it on with 1", isOn(vm), vm.Config.Hardware.NumCPU)
+	}
+}

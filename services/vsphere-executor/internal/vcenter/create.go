@@ -23,7 +23,7 @@ func (c *connection) create(ctx context.Context, t *executor.Task) (executor.Mac
 	if m == nil {
 		made, err := c.clone(ctx, t)
 		if err == nil {
-			return machineOf(t, made), c.powerOn(ctx, t, made)
+			return made, c.powerOn(ctx, t, ref{Type: "VirtualMachine", Value: made.ID})
 		}
 		if m, err = c.afterClone(ctx, t, err); err != nil {
 			return executor.Machine{}, err
@@ -33,7 +33,7 @@ func (c *connection) create(ctx context.Context, t *executor.Task) (executor.Mac
 		return executor.Machine{}, err
 	}
 	adopted := machineOf(t, m.ref)
-	adopted.Adopted = true
+	adopted.Adopted, adopted.Hot = true, m.hot
 	return adopted, c.adopt(ctx, t, m)
 }
 
@@ -41,26 +41,28 @@ func machineOf(t *executor.Task, r ref) executor.Machine {
 	return executor.Machine{ID: r.Value, UUID: t.Job.MachineUUID}
 }
 
-func (c *connection) clone(ctx context.Context, t *executor.Task) (ref, error) {
+func (c *connection) clone(ctx context.Context, t *executor.Task) (executor.Machine, error) {
 	p, err := c.names.place(ctx, t.Job)
 	if err != nil {
-		return ref{}, err
+		return executor.Machine{}, err
 	}
 	spec, err := cloneSpec(t, p)
 	if err != nil {
-		return ref{}, err
+		return executor.Machine{}, err
 	}
 	result, err := c.do(ctx, t, "clone", func(ctx context.Context) (*object.Task, error) {
 		return object.NewVirtualMachine(c.vim, p.template.ref).Clone(ctx, object.NewFolder(c.vim, p.folder), name(t), spec)
 	}, c.limits.template(p.template.ref), c.limits.clones)
 	if err != nil {
-		return ref{}, err
+		return executor.Machine{}, err
 	}
 	made, ok := result.(types.ManagedObjectReference)
 	if !ok {
-		return ref{}, fmt.Errorf("clone %s: the task ended without a VM: %w", name(t), errAgain)
+		return executor.Machine{}, fmt.Errorf("clone %s: the task ended without a VM: %w", name(t), errAgain)
 	}
-	return made, nil
+	out := machineOf(t, made)
+	out.Hot = p.template.hot
+	return out, nil
 }
 
 // afterClone looks for the VM that a failed clone may have left: the name was

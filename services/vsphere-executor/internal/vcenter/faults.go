@@ -75,6 +75,8 @@ var faults = []struct {
 	{is[types.BaseNotEnoughLicenses], fault.Permanent, fault.PermissionDenied, "add licences in vCenter"},
 	{is[*types.RestrictedVersion], fault.Permanent, fault.PermissionDenied, "the vCenter edition does not allow it"},
 	{is[types.BaseCustomizationFault], fault.Permanent, fault.SpecUnsupported, ""},
+	{is[*types.CpuHotPlugNotSupported], fault.Permanent, fault.HotRefused, ""},
+	{is[*types.MemoryHotPlugNotSupported], fault.Permanent, fault.HotRefused, ""},
 	{is[types.BaseVmConfigFault], fault.Permanent, fault.SpecUnsupported, "vCenter refuses the VM's hardware; correct the pool's vsphere section"},
 	{is[types.BaseInvalidArgument], fault.Permanent, fault.SpecUnsupported, "correct the pool's vsphere section"},
 	{is[*types.InvalidName], fault.Permanent, fault.SpecUnsupported, ""},

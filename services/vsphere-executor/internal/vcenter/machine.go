@@ -14,6 +14,7 @@ import (
 
 	"yardmaster.dev/pkg/executor"
 	"yardmaster.dev/pkg/fault"
+	"yardmaster.dev/pkg/plan"
 )
 
 // The extra-config keys that are ours.
@@ -28,12 +29,18 @@ const (
 	keyReport = "guestinfo.yardmaster.report"
 )
 
+// Where vCenter tells what a VM takes while it runs.
+const (
+	pathHotCPU    = "config.cpuHotAddEnabled"
+	pathHotMemory = "config.memoryHotAddEnabled"
+)
+
 // extraPath is the property path of one extra-config value; the whole list
 // costs ten times as much and holds the configs.
 func extraPath(key string) string { return `config.extraConfig["` + key + `"]` }
 
 var machinePaths = []string{
-	"name", "runtime.powerState", "config.instanceUuid",
+	"name", "runtime.powerState", "config.instanceUuid", pathHotCPU, pathHotMemory,
 	extraPath(keyOwner), extraPath(keyEpoch), extraPath(keyConfig),
 }
 
@@ -46,6 +53,7 @@ type machine struct {
 	owner  string
 	epoch  int64
 	config string
+	hot    plan.Hot
 }
 
 // read returns nil if the VM does not exist (any more).
@@ -66,6 +74,7 @@ func read(ctx context.Context, vim *vim25.Client, r ref) (*machine, error) {
 		owner:  extraValue(o, keyOwner),
 		epoch:  epochOf(extraValue(o, keyEpoch)),
 		config: extraValue(o, keyConfig),
+		hot:    plan.Hot{CPU: value[bool](o, pathHotCPU), Memory: value[bool](o, pathHotMemory)},
 	}, nil
 }
 

@@ -30,14 +30,18 @@ func (c *connection) blank(ctx context.Context, t *executor.Task) error {
 	if err := c.own(ctx, t, m); err != nil {
 		return err
 	}
-	spec := types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{
-		&types.OptionValue{Key: "guestinfo.ignition.config.data", Value: ""},
-		&types.OptionValue{Key: "guestinfo.ignition.config.data.encoding", Value: ""},
-	}}
+	spec := types.VirtualMachineConfigSpec{ExtraConfig: blankConfig()}
 	_, err = c.do(ctx, t, "reconfigure", func(ctx context.Context) (*object.Task, error) {
 		return object.NewVirtualMachine(c.vim, m.ref).Reconfigure(ctx, spec)
 	})
 	return err
+}
+
+func blankConfig() []types.BaseOptionValue {
+	return []types.BaseOptionValue{
+		&types.OptionValue{Key: "guestinfo.ignition.config.data", Value: ""},
+		&types.OptionValue{Key: "guestinfo.ignition.config.data.encoding", Value: ""},
+	}
 }
 
 // remove destroys the job's VM, found by identity or by name. Nothing found

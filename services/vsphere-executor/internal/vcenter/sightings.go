@@ -68,6 +68,15 @@ func (s *sightings) expect(t *executor.Task, id string) {
 	}
 }
 
+// restarted has a machine's address reported anew once its guest is back.
+func (s *sightings) restarted(o executor.Owner) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if k := s.known[o.String()]; k != nil {
+		k.address, k.since = "", time.Now()
+	}
+}
+
 // retell has every address and word reported anew.
 func (s *sightings) retell() {
 	s.mu.Lock()

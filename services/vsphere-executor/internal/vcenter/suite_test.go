@@ -24,13 +24,21 @@ func TestBackend(t *testing.T) {
 				all := map[string]executortest.Machine{}
 				for _, vm := range w.all(t) {
 					values := extra(vm)
-					all[values[keyOwner]] = executortest.Machine{On: isOn(vm), Config: values["guestinfo.ignition.config.data"] != ""}
+					all[values[keyOwner]] = executortest.Machine{
+						On: isOn(vm), Config: values["guestinfo.ignition.config.data"] != "",
+						CPUs: int(vm.Config.Hardware.NumCPU), Boots: w.tasks.count(vm.Self),
+					}
 				}
 				return all
 			},
 			Give: func(o executor.Owner, address string) {
 				done(t)(vm(o).Reconfigure(t.Context(), types.VirtualMachineConfigSpec{
 					ExtraConfig: []types.BaseOptionValue{&types.OptionValue{Key: "SET.guest.ipAddress", Value: address}},
+				}))
+			},
+			Cool: func(o executor.Owner) {
+				done(t)(vm(o).Reconfigure(t.Context(), types.VirtualMachineConfigSpec{
+					CpuHotAddEnabled: new(false), MemoryHotAddEnabled: new(false),
 				}))
 			},
 			Vanish: func(o executor.Owner) {

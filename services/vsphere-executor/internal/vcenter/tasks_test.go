@@ -21,6 +21,7 @@ type taskHandler struct {
 
 	mu    sync.Mutex
 	rules []*rule
+	boots map[types.ManagedObjectReference]int
 	// away makes every call fail on the way.
 	away atomic.Bool
 	// calls counts all calls.
@@ -80,7 +81,7 @@ func (h *taskHandler) Reference() types.ManagedObjectReference {
 	return types.ManagedObjectReference{Type: "Test", Value: "tasks"}
 }
 
-func (h *taskHandler) PutObject(_ *simulator.Context, o mo.Reference) {
+func (h *taskHandler) PutObject(ctx *simulator.Context, o mo.Reference) {
 	task, ok := o.(*simulator.Task)
 	if !ok {
 		return
@@ -105,11 +106,42 @@ func (h *taskHandler) PutObject(_ *simulator.Context, o mo.Reference) {
 			return nil, r.fault
 		}
 		result, failed := work(task)
+		if operation == "cloneVm" && failed == nil {
+			inheritHot(ctx, result)
+		}
+		if operation == "powerOn" && failed == nil {
+			h.booted(*task.Info.Entity)
+		}
 		if r.fault != nil {
 			return nil, r.fault
 		}
 		return result, failed
 	}
+}
+
+// inheritHot gives a clone what its template takes while it runs: the
+// simulator forgets it.
+func inheritHot(ctx *simulator.Context, clone types.AnyType) {
+	r, _ := clone.(types.ManagedObjectReference)
+	if vm, ok := ctx.Map.Get(r).(*simulator.VirtualMachine); ok {
+		vm.Config.CpuHotAddEnabled, vm.Config.MemoryHotAddEnabled = new(true), new(true)
+	}
+}
+
+func (h *taskHandler) booted(vm types.ManagedObjectReference) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.boots == nil {
+		h.boots = map[types.ManagedObjectReference]int{}
+	}
+	h.boots[vm]++
+}
+
+// count says how often a VM was switched on.
+func (h *taskHandler) count(vm types.ManagedObjectReference) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.boots[vm]
 }
 
 func cutLast(s string) (before, after string, found bool) {

@@ -10,6 +10,7 @@ import (
 
 	"yardmaster.dev/pkg/fault"
 	"yardmaster.dev/pkg/fleet"
+	"yardmaster.dev/pkg/plan"
 )
 
 // template is what clones are made from.
@@ -17,6 +18,8 @@ type template struct {
 	ref     ref
 	name    string
 	devices object.VirtualDeviceList
+	// hot is what its clones take while they run.
+	hot plan.Hot
 	// snapshot is where linked clones branch off; nil for full ones.
 	snapshot *ref
 }
@@ -66,11 +69,12 @@ func noTemplate(name, dc string, hits int, ordinary bool) error {
 // first turn it back into a VM).
 func (n *names) shape(ctx context.Context, found ref, w wish) (*template, error) {
 	var vm mo.VirtualMachine
-	if err := object.NewCommon(n.vim, found).Properties(ctx, found, []string{"config.hardware.device", "snapshot"}, &vm); err != nil {
+	if err := object.NewCommon(n.vim, found).Properties(ctx, found, []string{"config.hardware.device", pathHotCPU, pathHotMemory, "snapshot"}, &vm); err != nil {
 		return nil, fmt.Errorf("read template %s: %w", w.template, err)
 	}
 	t := &template{ref: found, name: w.template}
 	if vm.Config != nil {
+		t.hot = hotOf(&vm)
 		t.devices = object.VirtualDeviceList(vm.Config.Hardware.Device)
 	}
 	if !w.linked {

@@ -62,6 +62,7 @@ func newWorld(t *testing.T) *world {
 	w.client = client
 	vm := w.vm(t, "DC0_C0_RP0_VM0")
 	done(t)(vm.Rename(ctx, testTemplate))
+	done(t)(vm.Reconfigure(ctx, types.VirtualMachineConfigSpec{CpuHotAddEnabled: new(true), MemoryHotAddEnabled: new(true)}))
 	if err := vm.MarkAsTemplate(ctx); err != nil {
 		t.Fatal(err)
 	}
