@@ -102,3 +102,45 @@ func FuzzCheck(f *testing.F) {
 		}
 	})
 }
+
+// FuzzRoles looks for a parameter of a role that passes its form and then is
+// stamped otherwise than the slow path does, or makes lines of its own.
+func FuzzRoles(f *testing.F) {
+	type param struct{ role, name string }
+	var params []param
+	for _, r := range fleet.Roles {
+		for _, p := range r.Params {
+			params = append(params, param{r.Name, p.Name})
+		}
+	}
+	for i := range params {
+		f.Add(i, "a")
+	}
+	f.Add(0, "10.0.0.0/8")
+	f.Add(1, "https://mirror.example/a/b\n")
+	f.Fuzz(func(t *testing.T, which int, value string) {
+		p := params[int(uint(which)%uint(len(params)))]
+		doc, n := roleFleet(p.role), roleNode(3)
+		if name, ok := strings.CutPrefix(p.name, "secrets."); ok {
+			n.Secrets[name] = value
+		} else {
+			doc.Spec.Vars[strings.TrimPrefix(p.name, "vars.")] = value
+		}
+		c, err := render.Compile(doc, "edge")
+		if err != nil {
+			return
+		}
+		got, err := c.Stamp(n)
+		if err != nil {
+			return
+		}
+		want, err := c.SlowIgnition(n)
+		if err != nil || !bytes.Equal(got.Ignition, want) {
+			t.Fatalf("stamped %s\nslow    %s, %v", got.Ignition, want, err)
+		}
+		usual := stamp(t, compile(t, roleFleet(p.role)), roleNode(3))
+		if a, b := strings.Count(string(got.Ignition), "%0A"), strings.Count(string(usual.Ignition), "%0A"); a > b {
+			t.Fatalf("%s=%q makes %d lines of %d in\n%s", p.name, value, a, b, got.Ignition)
+		}
+	})
+}
