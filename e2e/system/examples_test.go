@@ -3,11 +3,19 @@
 package system
 
 import (
+	"bytes"
+	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"maps"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -47,6 +55,7 @@ func TestExamplesApply(t *testing.T) {
 	if err != nil || len(files) < 11 {
 		t.Fatalf("examples = %v, %v; want at least 11", files, err)
 	}
+	secrets := slices.Collect(maps.Values(exampleSecrets))
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			f := exampleFleet(t, file)
@@ -64,11 +73,80 @@ func TestExamplesApply(t *testing.T) {
 					t.Errorf("%s: nobody saw its config in guestinfo", n.GetName())
 					continue
 				}
-				y.sameAsRendered(t, file, n, &vm)
+				if token := y.sameAsRendered(t, file, n, &vm); token != "" {
+					secrets = append(secrets, token)
+				}
 			}
 			y.noneFailed(t)
 		})
 	}
+	y.nowhere(t, secrets)
+}
+
+// nowhere searches all that the yard wrote for secrets that it was given and
+// tokens that it drew: the bus's store with every record, event, job and
+// result, the logs, and the metrics. What stands for vCenter may have them.
+func (y *yard) nowhere(t *testing.T, secrets []string) {
+	t.Helper()
+	files := written(t, harness.Dir(t))
+	files["metrics"] = y.metrics(t)
+	// A var of the same fleet stands in its revision: the store can be read.
+	vars := 0
+	for path, content := range files {
+		vars += bytes.Count(content, []byte("k3s.example:6443"))
+		for _, secret := range secrets {
+			if holds(content, secret) {
+				t.Errorf("%s holds the secret %.12s...", path, secret)
+			}
+		}
+	}
+	if vars == 0 || len(secrets) < len(exampleSecrets)+10 {
+		t.Errorf("searched for %d secrets in %d files, a var was found %d times: the search cannot find anything", len(secrets), len(files), vars)
+	}
+}
+
+// holds looks for a secret in the forms in which it travels.
+func holds(content []byte, secret string) bool {
+	for _, form := range []string{secret, escaped([]string{secret})[0], base64.StdEncoding.EncodeToString([]byte(secret))} {
+		if bytes.Contains(content, []byte(form)) {
+			return true
+		}
+	}
+	return false
+}
+
+// written are the files of a yard but those of its secrets and of vCenter.
+func written(t *testing.T, dir string) map[string][]byte {
+	t.Helper()
+	files := map[string][]byte{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (d.Name() == "secrets" || d.Name() == "simulator"):
+			return filepath.SkipDir
+		case d.Type().IsRegular():
+			files[path], err = os.ReadFile(path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+func (y *yard) metrics(t *testing.T) []byte {
+	t.Helper()
+	res, err := http.Get(y.URL() + "/metrics") //nolint:noctx // ends with the gateway
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := io.ReadAll(res.Body)
+	if err := errors.Join(err, res.Body.Close()); err != nil || len(out) == 0 {
+		t.Fatalf("metrics: %d bytes, %v", len(out), err)
+	}
+	return out
 }
 
 func exampleFleet(t *testing.T, file string) *fleet.Fleet {
@@ -100,8 +178,8 @@ type renderedNode struct {
 var tokenLine = regexp.MustCompile(`Authorization%3A%20Bearer%20([A-Z0-9a-z]+)%0A`)
 
 // sameAsRendered renders the node offline and puts the values that only the
-// yard knew in place of their markers.
-func (y *yard) sameAsRendered(t *testing.T, file string, n *ymv1.NodeView, vm *harness.VM) {
+// yard knew in place of their markers. It returns the node's token.
+func (y *yard) sameAsRendered(t *testing.T, file string, n *ymv1.NodeView, vm *harness.VM) (token string) {
 	t.Helper()
 	got, err := vm.Ignition()
 	if err != nil {
@@ -112,7 +190,6 @@ func (y *yard) sameAsRendered(t *testing.T, file string, n *ymv1.NodeView, vm *h
 	if err := json.Unmarshal([]byte(r.Out), &rendered); r.Code != 0 || err != nil {
 		t.Fatalf("render %s: exit %d, %v: %s", n.GetName(), r.Code, err, r.Err)
 	}
-	token := ""
 	if m := tokenLine.FindSubmatch(got); m != nil {
 		token = string(m[1])
 	}
@@ -134,6 +211,7 @@ func (y *yard) sameAsRendered(t *testing.T, file string, n *ymv1.NodeView, vm *h
 	if d := cmp.Diff(want, string(got)); d != "" {
 		t.Errorf("%s: the VM's config differs from yardctl render (-render +VM):\n%s", n.GetName(), d)
 	}
+	return token
 }
 
 // escaped are texts as they stand in a data: URL.
