@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"yardmaster.dev/pkg/guest"
 	"yardmaster.dev/pkg/plan"
 	v1 "yardmaster.dev/proto/yardmaster/v1"
 )
@@ -54,5 +55,22 @@ func BenchmarkTell(b *testing.B) {
 		for _, w := range all {
 			<-w.changes
 		}
+	}
+}
+
+// What a heartbeat costs beside HTTP: to read it and to see that it says
+// nothing new.
+func BenchmarkHeartbeat(b *testing.B) {
+	g, now := newGuests(), time.Now()
+	for b.Loop() {
+		now = now.Add(time.Minute)
+		if !g.may(aKey, now) {
+			b.Fatal("refused")
+		}
+		said, err := guest.Parse([]byte(guestSays))
+		if err != nil {
+			b.Fatal(err)
+		}
+		g.hear(aKey, word{said, 1, viaGateway, now})
 	}
 }
