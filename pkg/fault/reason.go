@@ -20,6 +20,10 @@ const (
 	NoAddress         Reason = "no_address"
 	NotFound          Reason = "not_found"
 	TemplateMissing   Reason = "template_missing"
+	ImageImporting    Reason = "image_importing"
+	ImageMissing      Reason = "image_missing"
+	ImageUnreachable  Reason = "image_unreachable"
+	ImageUntrusted    Reason = "image_untrusted"
 	PermissionDenied  Reason = "permission_denied"
 	LoginRefused      Reason = "login_refused"
 	BackendDown       Reason = "backend_down"
@@ -53,6 +57,10 @@ var Reasons = []struct {
 	{NoAddress, "the Network has no free address"},
 	{NotFound, "an object that the fleet names does not exist in vCenter"},
 	{TemplateMissing, "the template that the pool names does not exist"},
+	{ImageImporting, "the pool's image is being imported first"},
+	{ImageMissing, "the image to import is not where it should be"},
+	{ImageUnreachable, "the image to import cannot be fetched at the moment"},
+	{ImageUntrusted, "the image's signature or digest is not what it must be"},
 	{PermissionDenied, "the vCenter account lacks a privilege"},
 	{LoginRefused, "vCenter refuses the login; logins stop so that no account is locked"},
 	{BackendDown, "vCenter does not answer"},
