@@ -43,7 +43,11 @@ func newBreaker(name string, pause time.Duration, changed func(up float64)) *bre
 			return c.ConsecutiveFailures >= breakerAfter || fault.Of(b.reason()).Reason == fault.LoginRefused
 		},
 		IsSuccessful: func(err error) bool { return fault.Of(err).Kind != fault.Busy },
-		IsExcluded:   func(err error) bool { return fault.Of(err).Kind == fault.Cancelled },
+		// An image on its way says nothing about the backend.
+		IsExcluded: func(err error) bool {
+			f := fault.Of(err)
+			return f.Kind == fault.Cancelled || f.Reason == fault.ImageImporting
+		},
 		OnStateChange: func(_ string, _, to gobreaker.State) {
 			if to == gobreaker.StateOpen {
 				b.mu.Lock()
@@ -71,7 +75,7 @@ func (b *breaker) through(work func() error) error {
 	err = errors.New("the work did not end")
 	defer func() { finished(err) }()
 	err = work()
-	if fault.Of(err).Kind == fault.Busy {
+	if f := fault.Of(err); f.Kind == fault.Busy && f.Reason != fault.ImageImporting {
 		b.mu.Lock()
 		b.last = err
 		b.mu.Unlock()

@@ -40,8 +40,10 @@ type Runner struct {
 	// SeatTTL and BreakerPause are those of this package by default.
 	SeatTTL      time.Duration
 	BreakerPause time.Duration
-	Log          *slog.Logger
-	Metrics      *Metrics
+	// Beside, if set, runs beside the jobs for as long as the seat is held.
+	Beside  func(ctx context.Context, s Standing) error
+	Log     *slog.Logger
+	Metrics *Metrics
 
 	seat    *Seat
 	breaker *breaker
@@ -116,7 +118,20 @@ func (r *Runner) active(ctx context.Context, epoch int64) error {
 	group.Go(func() error { return work.Run(ctx, turn.handle) })
 	group.Go(func() error { return turn.watch(ctx) })
 	group.Go(func() error { return turn.answer(ctx) })
+	if r.Beside != nil {
+		group.Go(func() error {
+			return r.Beside(ctx, Standing{Yard: yard.UID, Permit: func(ctx context.Context) error { return r.seat.Confirm(ctx, epoch) }})
+		})
+	}
 	return group.Wait()
+}
+
+// Standing is what holding the seat means for work that is no job.
+type Standing struct {
+	Yard string
+	// Permit confirms the seat; ask it before something is made or
+	// destroyed.
+	Permit func(ctx context.Context) error
 }
 
 // turn is one holding of the seat.

@@ -69,7 +69,7 @@ func (p Pool) withDefaults(f *Fleet) Pool {
 
 func (v VSphere) withDefaults(f *Fleet) VSphere {
 	if v.Source.Template == "" && f.Spec.OS.Version != "" {
-		v.Source.Template = "flatcar-" + f.Spec.OS.Version
+		v.Source.Template = TemplateOf(f.Spec.OS.Version)
 	}
 	if v.Folder == "" {
 		v.Folder = f.Metadata.Name

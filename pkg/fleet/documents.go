@@ -368,6 +368,32 @@ type SiteVSphere struct {
 	Datacenter string `json:"datacenter,omitempty"`
 	// Limits bound what runs at once.
 	Limits Limits `json:"limits,omitzero"`
+	// Images says where templates come from that are not there.
+	Images *SiteImages `json:"images,omitempty"`
+}
+
+// SiteImages says where images are fetched from, whose signature makes them
+// good, and where in vCenter the templates made of them are put.
+type SiteImages struct {
+	// From is a URL or a folder at the executor that holds
+	// VERSION/flatcar_production_vmware_ova.ova with its .sig; {channel} in
+	// it is filled in. Default: Flatcar's own release server.
+	From string `json:"from,omitempty"`
+	// KeyFile is a file at the executor with OpenPGP keys; the one of the
+	// fingerprint is trusted and no other.
+	KeyFile string `json:"keyFile"`
+	// Fingerprint is that of the key that is trusted. Default: Flatcar's.
+	Fingerprint string `json:"fingerprint,omitempty"`
+	// Cluster is where templates are registered. Default: the only one.
+	Cluster string `json:"cluster,omitempty"`
+	// Datastore is where templates lie. Default: the only one.
+	Datastore string `json:"datastore,omitempty"`
+	// Folder is the templates' VM folder, made if it is missing. Default:
+	// yardmaster-images.
+	Folder string `json:"folder,omitempty"`
+	// Network is the portgroup that the image's networks are mapped to.
+	// Default: vCenter's choice.
+	Network string `json:"network,omitempty"`
 }
 
 // Limits of what runs at once in a vCenter.

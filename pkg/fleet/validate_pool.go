@@ -145,7 +145,7 @@ func (c *checker) vsphere(path string, f *Fleet, v *VSphere) {
 
 // template checks that it is said, and said once, what VMs are made from.
 func (c *checker) template(path string, os OS, source VSphereSource) {
-	byVersion := "flatcar-" + os.Version
+	byVersion := TemplateOf(os.Version)
 	switch {
 	case os.Version == "" && source.Template == "":
 		c.add(path+".source.template", "there is no telling what to clone", "set spec.os.version, or source: {template: ...} here")

@@ -41,6 +41,9 @@ func (c *checker) vcenter(v *SiteVSphere) {
 		c.add(path+".caFile", shown(v.CAFile)+" is not an absolute path", "")
 	}
 	c.inventoryName(path+".datacenter", v.Datacenter)
+	if v.Images != nil {
+		c.images(path+".images", v.Images)
+	}
 	c.between(path+".limits.clones", v.Limits.Clones, 0, 640)
 	c.between(path+".limits.perTemplate", v.Limits.PerTemplate, 0, 640)
 	c.between(path+".limits.operations", v.Limits.Operations, 0, 2000)

@@ -23,7 +23,7 @@ type feed struct {
 // to comes first. The first part lives in shard 0 only.
 var (
 	yardKinds = []subject.Kind{
-		subject.KindYard, subject.KindSite, subject.KindNetwork, subject.KindPlace, subject.KindClaim,
+		subject.KindYard, subject.KindSite, subject.KindNetwork, subject.KindImages, subject.KindPlace, subject.KindClaim,
 		// Seats are not remembered, but they pass by: else the newest
 		// sequence of shard 0 might be one that no mirror ever reaches.
 		subject.KindSeat,

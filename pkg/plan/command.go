@@ -35,6 +35,10 @@ func (d *decision) command(c *Command) error {
 		answer = d.applySite(c.ApplySite)
 	case c.Delete != nil:
 		answer = d.deleteDocument(c.Delete)
+	case c.ImportImage != nil:
+		answer = d.importImage(c.ImportImage)
+	case c.ForgetImage != nil:
+		answer = d.forgetImage(c.ForgetImage)
 	default:
 		answer = d.fleetCommand(c)
 	}

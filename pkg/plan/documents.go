@@ -103,6 +103,7 @@ func (d *decision) deleteSite(name string) *Receipt {
 		return refusal
 	}
 	d.put("site/"+name, &Site{Document: s.Document, At: d.now, Deleted: true})
+	d.forgetImages(name)
 	return accept(0, "Site %s is deleted", name)
 }
 

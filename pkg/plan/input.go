@@ -43,6 +43,8 @@ type Command struct {
 	Scale        *Scale
 	Retry        *RetryNodes
 	PhoneHome    *PhoneHome
+	ImportImage  *ImportImage
+	ForgetImage  *ForgetImage
 }
 
 // ApplyFleet submits a fleet spec.
@@ -71,6 +73,15 @@ type DeleteDocument struct {
 	Kind fleet.Kind
 	Name string
 }
+
+// ImportImage asks for an image to be brought to a site.
+type ImportImage struct {
+	Site  string
+	Image fleet.Image
+}
+
+// ForgetImage takes the wish back; a template that is there stays.
+type ForgetImage struct{ Site, Name string }
 
 // PlaceFleet asks shard 0 for the fleet's shard before its first apply.
 type PlaceFleet struct{ Name string }

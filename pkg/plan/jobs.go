@@ -92,6 +92,8 @@ func (d *decision) job(n *Node) *Job {
 	j.Hostname = Hostname(p.Hostname, n)
 	j.VSphere = p.VSphere
 	j.Networks = d.w.jobNetworks(n, p)
+	os := d.w.fleets[n.Fleet].revs[n.Revision].spec.Spec.OS
+	j.OSChannel, j.OSVersion = os.Channel, os.Version
 	return j
 }
 

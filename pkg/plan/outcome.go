@@ -90,6 +90,10 @@ type Job struct {
 	VSphere      *fleet.VSphere
 	// Restart lets a resize switch the machine off and on.
 	Restart bool
+	// OSChannel and OSVersion are the release that the fleet names: a
+	// template that is named by it can be imported if it is missing.
+	OSChannel string
+	OSVersion string
 	// PhoneHome is the URL base that the node reports to; empty means the
 	// renderer's configured gateway.
 	PhoneHome string

@@ -8,7 +8,7 @@ import (
 )
 
 // Record is one thing that the planner owns: *Fleet, *Revision, *Node,
-// *DeadLetter, *Receipt, *Claim, *Place, *Site, *Network, *Yard.
+// *DeadLetter, *Receipt, *Claim, *Place, *Site, *Network, *Images, *Yard.
 type Record interface{ record() }
 
 // Fleet is the record of a fleet.
@@ -135,6 +135,25 @@ type Network struct {
 	Deleted  bool
 }
 
+// Images is the record of the images that a site shall have as templates: its
+// executor's level-triggered instruction.
+type Images struct {
+	Site   string
+	Wanted []WantedImage
+}
+
+// WantedImage is one of them. Asking for it again sets Asked anew, upon which
+// the executor tries again what failed.
+type WantedImage struct {
+	fleet.Image
+	Asked time.Time
+	By    string
+}
+
+// MaxImages is how many images a site may be asked to have: its record is one
+// message.
+const MaxImages = 64
+
 // Yard is the record of the yard itself.
 type Yard struct {
 	UID string
@@ -155,4 +174,5 @@ func (*Claim) record()      {}
 func (*Place) record()      {}
 func (*Site) record()       {}
 func (*Network) record()    {}
+func (*Images) record()     {}
 func (*Yard) record()       {}

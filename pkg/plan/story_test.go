@@ -94,6 +94,10 @@ var verbs = map[string]func(s *story, args []string){
 	"scale":   (*story).scale,  // POOL TARGET [BASIS] [destroy PERCENT] [create NODES]
 	"delete":  (*story).delete, // [Site NAME | Network NAME]
 	"retry":   (*story).retry,  // [KEY...] [destroy PERCENT]
+	"site":    (*story).site,   // NAME [images | none]
+	"import":  (*story).image,  // SITE NAME [version VERSION] [from PLACE] [sha256 DIGEST] [unsigned yes]
+	"forget":  (*story).forget, // SITE NAME
+	"images":  (*story).images, // SITE
 	"run":     func(s *story, _ []string) { s.run() },
 	"work":    func(s *story, _ []string) { s.work() },
 	"wait":    (*story).pass, // DURATION
@@ -288,6 +292,49 @@ func (s *story) brakes(args []string) (b Brakes) {
 		}
 	}
 	return b
+}
+
+// site puts a vCenter's Site into the yard, with or without a key for images.
+func (s *story) site(args []string) {
+	site := &Site{Document: fleet.Site{Metadata: fleet.Metadata{Name: args[0]}}}
+	if len(args) == 1 || args[1] != "none" {
+		site.Document.Spec.VSphere = &fleet.SiteVSphere{URL: "https://vcenter.example/sdk"}
+	}
+	if len(args) > 1 && args[1] == "images" {
+		site.Document.Spec.VSphere.Images = &fleet.SiteImages{KeyFile: "/etc/yardmaster/flatcar.asc"}
+	}
+	s.w.Put(site)
+}
+
+func (s *story) image(args []string) {
+	i := fleet.Image{Name: args[1]}
+	for rest := args[2:]; len(rest) > 1; rest = rest[2:] {
+		switch value := rest[1]; rest[0] {
+		case "version":
+			i.Version = value
+		case "channel":
+			i.Channel = value
+		case "from":
+			i.From = value
+		case "sha256":
+			i.SHA256 = strings.Repeat(value, 64)
+		case "unsigned":
+			i.Unsigned = true
+		}
+	}
+	s.command(YardScope, Command{ImportImage: &ImportImage{Site: args[0], Image: i}})
+}
+
+func (s *story) forget(args []string) {
+	s.command(YardScope, Command{ForgetImage: &ForgetImage{Site: args[0], Name: args[1]}})
+}
+
+func (s *story) images(args []string) {
+	if r := s.w.Images(args[0]); r != nil {
+		for _, w := range r.Wanted {
+			fmt.Fprintf(&s.out, "  %s from %s, asked at %s\n", w.Name, w.Location("/mirror/{channel}"), w.Asked.Format(time.TimeOnly))
+		}
+	}
 }
 
 func (s *story) pass(args []string) {

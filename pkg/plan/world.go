@@ -23,6 +23,7 @@ type World struct {
 	sites    map[string]*Site
 	networks map[string]*network
 	places   map[string]*Place
+	images   map[string]*Images
 	// claims are those on names and documents, see claim.
 	claims map[thing]*Claim
 	// loose holds the address claims that no node record lists (yet).
@@ -76,6 +77,7 @@ func NewWorld(shard int) *World {
 		sites:    map[string]*Site{},
 		networks: map[string]*network{},
 		places:   map[string]*Place{},
+		images:   map[string]*Images{},
 		claims:   map[thing]*Claim{},
 		loose:    map[holder][]*Claim{},
 		uses:     map[string]map[string]bool{},
@@ -114,6 +116,8 @@ func (w *World) Put(r Record) (undo func()) {
 		return exchange(w.sites, r.Document.Metadata.Name, r)
 	case *Network:
 		return w.putNetwork(r)
+	case *Images:
+		return exchange(w.images, r.Site, r)
 	case *Claim:
 		return w.putClaim(r)
 	}

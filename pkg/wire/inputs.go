@@ -69,6 +69,12 @@ func smallCommand(c *plan.Command, m *ymv1.Command) error {
 			Node: p.Node, Incarnation: int32(p.Incarnation), TokenSha256: p.TokenSHA256, Address: p.Address,
 			MachineId: p.MachineID, BootId: p.BootID, OsVersion: p.OSVersion,
 		}}
+	case c.ImportImage != nil:
+		m.What = &ymv1.Command_ImportImage{ImportImage: &ymv1.ImportImage{
+			Site: c.ImportImage.Site, Image: wantedMessage(plan.WantedImage{Image: c.ImportImage.Image}),
+		}}
+	case c.ForgetImage != nil:
+		m.What = &ymv1.Command_ForgetImage{ForgetImage: &ymv1.ForgetImage{Site: c.ForgetImage.Site, Name: c.ForgetImage.Name}}
 	default:
 		return fmt.Errorf("encode command %s: it asks for nothing", c.ID)
 	}
@@ -118,7 +124,9 @@ func DecodeCommand(typ, version string, body []byte) (*plan.Command, error) {
 			MachineID: p.GetMachineId(), BootID: p.GetBootId(), OSVersion: p.GetOsVersion(),
 		}
 	default:
-		return nil, fmt.Errorf("command %s asks for something that this release does not know", c.ID)
+		if !imageCommand(m, c) {
+			return nil, fmt.Errorf("command %s asks for something that this release does not know", c.ID)
+		}
 	}
 	return c, nil
 }
@@ -178,7 +186,7 @@ func Job(j *plan.Job) (Message, error) {
 		Action: string(j.Action), Incarnation: int32(j.Incarnation), Attempt: int32(j.Attempt), Revision: int32(j.Revision),
 		Deadline: stamp(j.Deadline), Pool: j.Pool, Ordinal: int32(j.Ordinal), Hostname: j.Hostname,
 		MachineUuid: j.MachineUUID, MachineId: j.MachineID, Mac: j.MAC, ConfigDigest: j.ConfigDigest,
-		PhoneHome: j.PhoneHome, Trace: j.Trace, Restart: j.Restart,
+		PhoneHome: j.PhoneHome, Trace: j.Trace, Restart: j.Restart, OsChannel: j.OSChannel, OsVersion: j.OSVersion,
 	}
 	for _, n := range j.Networks {
 		m.Networks = append(m.Networks, jobNetwork(&n))
@@ -207,6 +215,7 @@ func DecodeJob(typ, version string, body []byte) (*plan.Job, error) {
 		Attempt: int(m.GetAttempt()), Revision: int(m.GetRevision()), Deadline: when(m.GetDeadline()),
 		Pool: m.GetPool(), Ordinal: int(m.GetOrdinal()), Hostname: m.GetHostname(), MachineUUID: m.GetMachineUuid(),
 		MachineID: m.GetMachineId(), MAC: m.GetMac(), ConfigDigest: m.GetConfigDigest(), PhoneHome: m.GetPhoneHome(), Trace: m.GetTrace(), Restart: m.GetRestart(),
+		OSChannel: m.GetOsChannel(), OSVersion: m.GetOsVersion(),
 	}
 	for _, n := range m.GetNetworks() {
 		j.Networks = append(j.Networks, decodeJobNetwork(n))

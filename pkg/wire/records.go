@@ -32,6 +32,8 @@ func Subject(shard int, r plan.Record) string {
 		return subject.Site(r.Document.Metadata.Name)
 	case *plan.Network:
 		return subject.Network(r.Document.Metadata.Name)
+	case *plan.Images:
+		return subject.Images(r.Site)
 	case *plan.Yard:
 		return subject.Yard()
 	}
@@ -99,6 +101,8 @@ func yardMessage(r plan.Record) (typ string, m proto.Message, err error) {
 	case *plan.Network:
 		doc, err := document(&r.Document)
 		return TypeNetwork, &ymv1.NetworkRecord{Document: doc, At: stamp(r.At), Deleted: r.Deleted}, err
+	case *plan.Images:
+		return TypeImages, imagesMessage(r), nil
 	case *plan.Yard:
 		return TypeYard, &ymv1.YardRecord{
 			Uid: r.UID, Format: int32(r.Format), Shards: int32(r.Shards), ObserveOnly: r.ObserveOnly,
@@ -201,6 +205,8 @@ func yardRecord(m proto.Message) (plan.Record, error) {
 	case *ymv1.NetworkRecord:
 		r := &plan.Network{At: when(m.GetAt()), Deleted: m.GetDeleted()}
 		return r, undocument(m.GetDocument(), &r.Document)
+	case *ymv1.ImagesRecord:
+		return imagesRecord(m), nil
 	case *ymv1.YardRecord:
 		return &plan.Yard{
 			UID: m.GetUid(), Format: int(m.GetFormat()), Shards: int(m.GetShards()), ObserveOnly: m.GetObserveOnly(),

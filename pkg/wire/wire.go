@@ -121,6 +121,7 @@ const (
 	TypePlace       = "place"
 	TypeSite        = "site"
 	TypeNetwork     = "network"
+	TypeImages      = "images"
 	TypeYard        = "yard"
 	TypeSeat        = "seat"
 	TypeEvent       = "event"
@@ -133,6 +134,7 @@ const (
 	TypeGuest       = "guest_report"
 	TypeQuestion    = "question"
 	TypeAnswer      = "answer"
+	TypeSiteImages  = "site_images"
 )
 
 // blank returns an empty message of the type, nil if it is not known.
@@ -153,6 +155,7 @@ var blanks = map[string]func() proto.Message{
 	TypePlace:       func() proto.Message { return &ymv1.PlaceRecord{} },
 	TypeSite:        func() proto.Message { return &ymv1.SiteRecord{} },
 	TypeNetwork:     func() proto.Message { return &ymv1.NetworkRecord{} },
+	TypeImages:      func() proto.Message { return &ymv1.ImagesRecord{} },
 	TypeYard:        func() proto.Message { return &ymv1.YardRecord{} },
 	TypeSeat:        func() proto.Message { return &ymv1.Seat{} },
 	TypeEvent:       func() proto.Message { return &ymv1.Event{} },
@@ -165,6 +168,7 @@ var blanks = map[string]func() proto.Message{
 	TypeGuest:       func() proto.Message { return &ymv1.GuestReport{} },
 	TypeQuestion:    func() proto.Message { return &ymv1.Question{} },
 	TypeAnswer:      func() proto.Message { return &ymv1.Answer{} },
+	TypeSiteImages:  func() proto.Message { return &ymv1.SiteImages{} },
 }
 
 // Decode returns the message of a type as it is stored, unknown fields

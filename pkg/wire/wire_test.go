@@ -82,7 +82,7 @@ func TestRecordsSurvive(t *testing.T) {
 	t.Parallel()
 	for _, want := range []plan.Record{
 		filled[plan.Fleet](), filled[plan.Revision](), filled[plan.Node](), filled[plan.DeadLetter](), filled[plan.Receipt](),
-		filled[plan.Claim](), filled[plan.Place](), filled[plan.Site](), filled[plan.Network](), filled[plan.Yard](),
+		filled[plan.Claim](), filled[plan.Place](), filled[plan.Site](), filled[plan.Network](), filled[plan.Images](), filled[plan.Yard](),
 	} {
 		t.Run(fmt.Sprintf("%T", want), func(t *testing.T) {
 			t.Parallel()
@@ -173,6 +173,12 @@ func TestMessagesSurvive(t *testing.T) {
 	check("guest report", nil, nil, err)
 	gotSaid, err := DecodeGuestReport(m.Type, Version, m.Body)
 	check("guest report", said, gotSaid, err)
+
+	images := filled[SiteImages]()
+	m, err = EncodeSiteImages(*images)
+	check("site images", nil, nil, err)
+	gotImages, err := DecodeSiteImages(m.Type, Version, m.Body)
+	check("site images", *images, gotImages, err)
 
 	seat := filled[Seat]()
 	m, err = EncodeSeat(*seat)

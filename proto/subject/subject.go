@@ -43,6 +43,9 @@ func Site(name string) string { return ledger(0, "st.site", name) }
 // Network is the record of a Network.
 func Network(name string) string { return ledger(0, "st.network", name) }
 
+// Images is the record of the images that a site shall have.
+func Images(site string) string { return ledger(0, "st.images", site) }
+
 // Place says which shard a fleet lives in.
 func Place(fleet string) string { return ledger(0, "st.place", fleet) }
 
@@ -112,12 +115,19 @@ const (
 	// through guestinfo, which every user of the guest can write.
 	AspectGuest     = "guest"
 	AspectGuestinfo = "guestinfo"
+	AspectImages    = "images" // the templates of a site; fleet is _images
 )
 
 // Alive is where a gateway tells the others that a node has spoken. Nothing
 // stores it: of a hundred thousand nodes a minute it would be the bus's whole
 // work.
 func Alive(fleet, key string) string { return "alive." + fleet + "." + key }
+
+// SiteImages is where an executor says which templates its site has.
+func SiteImages(site string) string { return Observation(site, ImageScope, "all", AspectImages) }
+
+// ImageScope is the fleet token of what executors say of their templates.
+const ImageScope = "_images"
 
 // ServiceScope is the fleet token of the services' own heartbeats.
 const ServiceScope = "_service"
@@ -147,6 +157,7 @@ const (
 	KindReceipt    Kind = "st.rcpt"
 	KindSite       Kind = "st.site"
 	KindNetwork    Kind = "st.network"
+	KindImages     Kind = "st.images"
 	KindPlace      Kind = "st.place"
 	KindYard       Kind = "st.yard"
 	KindSeat       Kind = "st.seat"
@@ -161,7 +172,7 @@ const (
 // lengths is how many tokens follow each kind.
 var lengths = map[Kind]int{
 	KindFleet: 1, KindRevision: 2, KindNode: 2, KindDeadLetter: 2, KindReceipt: 2,
-	KindSite: 1, KindNetwork: 1, KindPlace: 1, KindYard: 1, KindSeat: 1, KindClaim: 2,
+	KindSite: 1, KindNetwork: 1, KindImages: 1, KindPlace: 1, KindYard: 1, KindSeat: 1, KindClaim: 2,
 	KindEvent: 3, KindJob: 5, KindCommand: 2, KindResult: 6, KindStep: 1,
 }
 
@@ -204,7 +215,7 @@ func (n *Name) fill(t []string) (err error) {
 	switch n.Kind {
 	case KindFleet, KindPlace, KindStep:
 		n.Fleet = t[0]
-	case KindSite, KindNetwork, KindYard, KindSeat:
+	case KindSite, KindNetwork, KindImages, KindYard, KindSeat:
 		n.ID = t[0]
 	case KindNode, KindDeadLetter:
 		n.Fleet, n.Node = t[0], t[1]

@@ -69,12 +69,12 @@ func printUsers(b *strings.Builder, topology Topology) {
 func everySubject() []string {
 	return []string{
 		Fleet(0, "web"), Revision(0, "web", 3), Node(1, "web", "edge-0"), DeadLetter(1, "web", "_in-17"), Receipt(0, "web", "c1"),
-		Site("dc1"), Network("dmz"), Place("web"), Yard(), Seat("dc1"), Claim("address", "dmz/10.0.0.7"), Claim("address", "dmz/fd00::7"),
+		Site("dc1"), Network("dmz"), Images("dc1"), Place("web"), Yard(), Seat("dc1"), Claim("address", "dmz/10.0.0.7"), Claim("address", "dmz/fd00::7"),
 		Event(0, "web", "edge-0", 4), Job(0, "vsphere", "dc1", "web", "edge-0", 4),
 		Command(0, "web", "c1"), Result(0, "vsphere", "dc1", "web", "edge-0", 4, 2), Step(0, "web"),
 		Observation("dc1", "web", "edge-0", AspectAddress), Observation(YardScope, ServiceScope, "planner-1", AspectService),
 		Observation("dc1", "web", "edge-0", AspectGuest), Observation("dc1", "web", "edge-0", AspectGuestinfo), Alive("web", "edge-0"),
-		Config("dc1", "88d9391a"), History(0, "web", "edge-0", 4),
+		SiteImages("dc1"), Config("dc1", "88d9391a"), History(0, "web", "edge-0", 4),
 		Ask("dc1", "machines"), Answer("dc1", "q1"),
 	}
 }
@@ -122,6 +122,7 @@ func TestParse(t *testing.T) {
 			Kind: KindResult, Worker: "vsphere", Site: "dc1", Fleet: "w", Node: "e", Number: 4, Attempt: 2,
 		},
 		Step(0, "web"): {Kind: KindStep, Fleet: "web"},
+		Images("dc1"):  {Kind: KindImages, ID: "dc1"},
 		Seat("dc1"):    {Kind: KindSeat, ID: "dc1"},
 	} {
 		if got, err := Parse(s); err != nil || got != want {

@@ -115,6 +115,7 @@ func (t Topology) vsphere(site string) User {
 		u.Publish,
 		directGet(zero, Yard()), directGet(zero, Site(site)), directGet(zero, Seat(site)), Seat(site),
 		info(configs), directGet(configs, Config(site, "*")),
+		directGet(zero, Images(site)), SiteImages(site),
 		Observation(site, "*", "*", AspectAddress), Observation(site, "*", "*", AspectLost),
 		Observation(site, "*", "*", AspectGuestinfo), heartbeats,
 	)

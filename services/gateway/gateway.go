@@ -32,6 +32,7 @@ type Gateway struct {
 
 	model    *model
 	presence *presence
+	stock    stock
 	hub      *hub
 	metrics  *metrics
 	guests   *guests
@@ -154,6 +155,7 @@ func (g *Gateway) run(ctx context.Context, env service.Env) error {
 	group.Go(func() error { g.presence.follow(ctx, conn, g.log); return nil })
 	group.Go(func() error { return g.listen(ctx, conn) })
 	group.Go(func() error { g.countSilent(ctx); return nil })
+	group.Go(func() error { g.stock.follow(ctx, conn, g.log); return nil })
 	group.Go(func() error {
 		return g.model.watch(ctx, func() {
 			env.Health.Set(healthModel, g.model.health())

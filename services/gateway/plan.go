@@ -39,7 +39,11 @@ func (g *Gateway) Plan(_ context.Context, req *connect.Request[v1.PlanRequest]) 
 		}
 		defer suppose(w, docs, now)()
 		for _, f := range docs.fleets() {
-			out.Fleets = append(out.Fleets, viewPlan(preview(w, f, req.Msg, now)))
+			p := preview(w, f, req.Msg, now)
+			view := viewPlan(p)
+			steps, notes := g.imageSteps(w, f, &p)
+			view.Images, view.Notes = steps, append(view.Notes, notes...)
+			out.Fleets = append(out.Fleets, view)
 		}
 		return nil
 	})

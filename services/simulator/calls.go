@@ -19,7 +19,7 @@ func (free) Lock() {}
 // Unlock does nothing.
 func (free) Unlock() {}
 
-// machineCall, folderCall and searchCall stand between a client and an object
+// machineCall, folderCall, searchCall and poolCall stand between a client and an object
 // of the simulator. The simulator finds their methods by name; what they do
 // not have is the object's own.
 type (
@@ -36,6 +36,11 @@ type (
 	searchCall struct {
 		free
 		*simulator.SearchIndex
+		w *World
+	}
+	poolCall struct {
+		free
+		*simulator.ResourcePool
 		w *World
 	}
 )
@@ -71,6 +76,10 @@ func (w *World) route(ctx *simulator.Context, m *simulator.Method) (mo.Reference
 		}
 	case *simulator.SearchIndex:
 		stand = &searchCall{SearchIndex: x, w: w}
+	case *simulator.ResourcePool:
+		if m.Name == "ImportVApp" {
+			stand = &poolCall{ResourcePool: x, w: w}
+		}
 	}
 	if stand != nil {
 		m.This = diverted
@@ -239,6 +248,37 @@ func (c *folderCall) CreateVMTask(ctx *simulator.Context, req *types.CreateVM_Ta
 		}
 		return c.Folder.CreateVMTask(ctx, req)
 	})
+}
+
+// ImportVApp makes a VM that its client then fills: it runs alone, as a clone
+// does. It is no verb that a rule can spoil, because the client would wait for
+// the lease of a task that failed; a rule may name the call itself.
+func (c *poolCall) ImportVApp(ctx *simulator.Context, req *types.ImportVApp) soap.HasFault {
+	refuse := func(f types.BaseMethodFault) soap.HasFault {
+		return &methods.ImportVAppBody{Fault_: simulator.Fault("", f)}
+	}
+	folder := c.w.inv.vmFolder
+	if req.Folder != nil {
+		named, ok := c.w.reg.Get(*req.Folder).(*simulator.Folder)
+		if !ok {
+			return refuse(&types.ManagedObjectNotFound{Obj: *req.Folder})
+		}
+		folder = named
+	}
+	if req.Host != nil && c.w.reg.Get(*req.Host) == nil {
+		return refuse(&types.ManagedObjectNotFound{Obj: *req.Host})
+	}
+	name := ""
+	if spec, ok := req.Spec.(*types.VirtualMachineImportSpec); ok {
+		name = spec.ConfigSpec.Name
+	}
+	c.w.gate.RLock()
+	defer c.w.gate.RUnlock()
+	if other := c.w.reg.FindByName(name, folder.ChildEntity); other != nil {
+		return refuse(&types.DuplicateName{Name: name, Object: other.Reference()})
+	}
+	op := operation{vm: name, takes: c.w.cfg.CloneDelay, alone: true}
+	return c.w.dispatch(ctx, c.ResourcePool, op, func() soap.HasFault { return c.ResourcePool.ImportVApp(ctx, req) })
 }
 
 // RenameTask goes through dispatch, alone.

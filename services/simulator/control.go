@@ -172,7 +172,7 @@ func (w *World) machines() []Machine {
 			continue
 		}
 		m, ok := w.look(vm.Reference().Value)
-		if !ok || m.Name == "" || !w.journal.knows(m.Ref) {
+		if !ok || m.Name == "" || m.Template || !w.journal.knows(m.Ref) {
 			continue
 		}
 		g := w.guests.of(m.Ref)

@@ -41,7 +41,7 @@ func (c *contents) apply(e entry) {
 	switch {
 	case e.Machine != nil:
 		c.machines[e.Machine.Ref] = *e.Machine
-		c.highest = max(c.highest, serial(e.Machine.Ref))
+		c.highest = max(c.highest, e.Machine.serial())
 	case e.Folder != nil:
 		c.folders[e.Folder.Ref] = *e.Folder
 		c.highest = max(c.highest, serial(e.Folder.Ref))
@@ -166,7 +166,7 @@ func (j *journal) note(e entry, line []byte) {
 	switch {
 	case e.Machine != nil:
 		j.lines[e.Machine.Ref] = line
-		j.highest = max(j.highest, serial(e.Machine.Ref))
+		j.highest = max(j.highest, e.Machine.serial())
 	case e.Folder != nil:
 		j.lines[e.Folder.Ref] = line
 		j.highest = max(j.highest, serial(e.Folder.Ref))

@@ -29,9 +29,25 @@ type machine struct {
 	Extra       []option   `json:"extra,omitempty"`
 	NICs        []nic      `json:"nics,omitempty"`
 	Disks       []disk     `json:"disks,omitempty"`
+	Snapshot    *snapshot  `json:"snapshot,omitempty"`
 	Power       string     `json:"power"`
 	BootTime    *time.Time `json:"bootTime,omitempty"`
 	Guest       guest      `json:"guest"`
+}
+
+// serial is the highest number in the machine's own morefs.
+func (m *machine) serial() int64 {
+	if m.Snapshot == nil {
+		return serial(m.Ref)
+	}
+	return max(serial(m.Ref), serial(m.Snapshot.Ref))
+}
+
+// snapshot is the current snapshot, such as a template's that linked clones
+// branch off.
+type snapshot struct {
+	Ref  string `json:"ref"`
+	Name string `json:"name"`
 }
 
 type option struct {
@@ -85,6 +101,7 @@ func capture(vm *mo.VirtualMachine) machine {
 	if vm.Config.CreateDate != nil {
 		m.Created = *vm.Config.CreateDate
 	}
+	m.Snapshot = captureSnapshot(vm.Snapshot)
 	for _, o := range vm.Config.ExtraConfig {
 		v := o.GetOptionValue()
 		if s, ok := v.Value.(string); ok {
@@ -103,6 +120,17 @@ func capture(vm *mo.VirtualMachine) machine {
 }
 
 func yes(b *bool) bool { return b != nil && *b }
+
+func captureSnapshot(all *types.VirtualMachineSnapshotInfo) *snapshot {
+	if all == nil || all.CurrentSnapshot == nil {
+		return nil
+	}
+	s := &snapshot{Ref: all.CurrentSnapshot.Value}
+	for list := all.RootSnapshotList; len(list) > 0; list = list[0].ChildSnapshotList {
+		s.Name = list[0].Name
+	}
+	return s
+}
 
 func captureNIC(card *types.VirtualEthernetCard) nic {
 	n := nic{Key: card.Key, MAC: card.MacAddress, Type: card.AddressType}

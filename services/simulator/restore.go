@@ -86,6 +86,7 @@ func (r *restorer) machine(m machine) error {
 		parent = r.w.inv.vmFolder
 	}
 	r.shape(&vm.VirtualMachine, m)
+	r.snapshot(&vm.VirtualMachine, m)
 	if err := r.placeFiles(m); err != nil {
 		return err
 	}
@@ -135,6 +136,24 @@ func (r *restorer) shape(vm *mo.VirtualMachine, m machine) {
 	if m.Guest.Phase == PhaseUp {
 		mo.ApplyPropertyChange(vm, toolsUp(vm, m.Guest))
 	}
+}
+
+// snapshot puts back the current snapshot; of its elders nothing was kept.
+func (r *restorer) snapshot(vm *mo.VirtualMachine, m machine) {
+	if m.Snapshot == nil {
+		return
+	}
+	made := &simulator.VirtualMachineSnapshot{DataSets: map[string]*simulator.DataSet{}}
+	made.Self, made.Vm, made.Config = reference("VirtualMachineSnapshot", m.Snapshot.Ref), vm.Self, *vm.Config
+	r.w.reg.Put(made)
+	vm.Snapshot = &types.VirtualMachineSnapshotInfo{
+		CurrentSnapshot: &made.Self,
+		RootSnapshotList: []types.VirtualMachineSnapshotTree{{
+			Snapshot: made.Self, Vm: vm.Self, Name: m.Snapshot.Name, Id: 1, CreateTime: m.Created,
+			State: types.VirtualMachinePowerStatePoweredOff,
+		}},
+	}
+	vm.RootSnapshot = []types.ManagedObjectReference{made.Self}
 }
 
 // placeFiles makes the placeholders that the simulator wants to see when it

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/vmware/govmomi/vim25/types"
 	"golang.org/x/sync/errgroup"
 
 	"yardmaster.dev/pkg/service"
@@ -57,6 +58,7 @@ func (w *World) Serve(ctx context.Context, health *service.Health) error {
 	}
 	defer func() { _ = back.Close() }()
 	w.addresses.set(front.Addr().String(), back.Addr().String())
+	w.leasesAt("https://" + front.Addr().String() + w.reg.Path)
 	defer w.away.Wait()
 	group, ctx := errgroup.WithContext(ctx)
 	secure := tls.NewListener(front, &tls.Config{
@@ -79,6 +81,14 @@ func (w *World) Serve(ctx context.Context, health *service.Health) error {
 	w.log.InfoContext(ctx, "simulated vcenter is ready", service.KeyAddress, front.Addr().String(),
 		service.KeyCount, len(w.machines()))
 	return group.Wait()
+}
+
+// leasesAt says where the files of imports are uploaded to.
+func (w *World) leasesAt(url string) {
+	options := w.reg.OptionManager()
+	w.reg.WithLock(w.context(), options, func() {
+		options.Setting = append(options.Setting, &types.OptionValue{Key: "vcsim.server.url", Value: url})
+	})
 }
 
 func (w *World) listen(ctx context.Context, l net.Listener, h http.Handler) error {

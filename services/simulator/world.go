@@ -111,6 +111,7 @@ func (w *World) build(kept *contents) error {
 	w.svc.RegisterSDK(w.reg, w.reg.Path+"/vimService")
 	w.svc.ServeMux.HandleFunc(w.reg.Path+"/vimServiceVersions.xml", w.svc.ServiceVersions)
 	w.svc.ServeMux.HandleFunc(filesPath, w.files)
+	w.svc.ServeMux.HandleFunc("/nfc/", simulator.ServeNFC)
 	return nil
 }
 

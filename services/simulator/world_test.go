@@ -253,7 +253,7 @@ func (r *running) powerOff(ctx context.Context, vm *object.VirtualMachine) error
 func (r *running) properties(t *testing.T, vm *object.VirtualMachine) mo.VirtualMachine {
 	t.Helper()
 	var out mo.VirtualMachine
-	names := []string{"name", "parent", "config", "guest", "runtime", "summary", "network", "resourcePool", "datastore"}
+	names := []string{"name", "parent", "config", "guest", "runtime", "summary", "network", "resourcePool", "datastore", "snapshot"}
 	if err := vm.Properties(t.Context(), vm.Reference(), names, &out); err != nil {
 		t.Fatalf("properties of %s: %v", vm.Reference(), err)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/nats-io/nkeys"
@@ -17,6 +18,7 @@ import (
 	"yardmaster.dev/pkg/service"
 	"yardmaster.dev/pkg/wire"
 	"yardmaster.dev/proto/subject"
+	"yardmaster.dev/services/vsphere-executor/internal/image"
 	"yardmaster.dev/services/vsphere-executor/internal/vcenter"
 )
 
@@ -33,6 +35,12 @@ type Config struct {
 	// its login: set it where others than the executor's own operators may
 	// apply Sites.
 	SecretsDir string `json:"secretsDir"`
+	// ImagesDir keeps images while templates are made of them, default
+	// data/images/<site>; it needs room for the largest.
+	ImagesDir string `json:"imagesDir"`
+	// MirrorDir, if set, is the only folder whose files a Site or an import
+	// may name as images and keys.
+	MirrorDir string `json:"mirrorDir"`
 	// Slots is how many jobs are in work at once, default 32; how many of
 	// them vCenter sees at once is in the Site's limits.
 	Slots int `json:"slots"`
@@ -42,6 +50,8 @@ type Config struct {
 const (
 	defaultSite  = "dc1"
 	defaultSlots = 32
+
+	defaultImages = "data/images"
 )
 
 // healthBus is the executor's only check: a stand-by is ready too, and a
@@ -77,6 +87,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	backend := vcenter.New(vcenter.Options{
 		Site: site, Agent: "yardmaster/" + service.Build().Version, Log: env.Log, Metrics: backendMetrics,
 		Secret: secrets{dir: cfg.SecretsDir, env: service.LookupEnv}.read,
+		Images: &image.Store{Dir: cmp.Or(cfg.ImagesDir, filepath.Join(defaultImages, site)), Open: inside(cfg.MirrorDir).open},
 	})
 	defer backend.Close(context.WithoutCancel(ctx))
 	runner := &executor.Runner{
@@ -84,11 +95,14 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 		Slots: cmp.Or(cfg.Slots, defaultSlots), Log: env.Log, Metrics: metrics,
 		Answers: map[string]executor.Answer{subject.AskConsole: executor.On(backend.Console)},
 	}
+	images := &images{conn: conn, site: site, backend: backend, log: env.Log}
+	runner.Beside = images.run
 	if err := runner.Prepare(); err != nil {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return follow(ctx, conn, site, backend.Use, env.Log) })
+	group.Go(func() error { return images.follow(ctx) })
 	group.Go(func() error { return runner.Run(ctx) })
 	group.Go(func() error {
 		bus.Heartbeat(ctx, conn, func() wire.ServiceState {

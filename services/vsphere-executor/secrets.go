@@ -48,7 +48,7 @@ func (s secrets) variable(name string) (string, error) {
 }
 
 func (s secrets) file(name string) (string, error) {
-	f, err := s.open(name)
+	f, err := inside(s.dir).open(name)
 	if err != nil {
 		return "", err
 	}
@@ -63,24 +63,27 @@ func (s secrets) file(name string) (string, error) {
 	return strings.TrimRight(string(content), "\r\n"), nil
 }
 
+// inside is the only folder whose files may be opened, empty for any.
+type inside string
+
 // open opens a file, below the folder if there is one: the root refuses links
 // that lead out.
-func (s secrets) open(name string) (*os.File, error) {
-	if s.dir == "" {
+func (dir inside) open(name string) (*os.File, error) {
+	if dir == "" {
 		return os.Open(name)
 	}
-	inside := name
+	below := name
 	if filepath.IsAbs(name) {
-		rel, err := filepath.Rel(s.dir, name)
+		rel, err := filepath.Rel(string(dir), name)
 		if err != nil {
-			return nil, fmt.Errorf("file %s is not below %s: %w", name, s.dir, err)
+			return nil, fmt.Errorf("file %s is not below %s: %w", name, dir, err)
 		}
-		inside = rel
+		below = rel
 	}
-	root, err := os.OpenRoot(s.dir)
+	root, err := os.OpenRoot(string(dir))
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = root.Close() }()
-	return root.Open(inside)
+	return root.Open(below)
 }

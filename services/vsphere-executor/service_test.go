@@ -95,7 +95,7 @@ func (s *stage) run(instance string) (stop func() error) {
 	ended := make(chan error, 1)
 	go func() {
 		ended <- Run(ctx,
-			Config{Bus: s.server.Config(s.dir, subject.ConsumerVSphere(testSite)), Site: testSite, SealSeedFile: bus.SealFile(s.dir, testSite)},
+			Config{Bus: s.server.Config(s.dir, subject.ConsumerVSphere(testSite)), Site: testSite, SealSeedFile: bus.SealFile(s.dir, testSite), ImagesDir: filepath.Join(s.dir, "images")},
 			service.Env{
 				Name: "vsphere-executor", Instance: instance, Metrics: prometheus.NewRegistry(), Health: service.NewHealth(),
 				Log: slog.New(slog.NewJSONHandler(s.log, nil)),
@@ -122,7 +122,9 @@ func (s *stage) store(c *bus.Conn, to string, m wire.Message, err error) {
 }
 
 // site stores the Site of a simulated vCenter.
-func (s *stage) site(url string) {
+func (s *stage) site(url string) { s.t.Helper(); s.siteOf(url, nil) }
+
+func (s *stage) siteOf(url string, images *fleet.SiteImages) {
 	s.t.Helper()
 	secret := func(name string) fleet.Secret {
 		file := filepath.Join(s.dir, name)
@@ -131,9 +133,10 @@ func (s *stage) site(url string) {
 		}
 		return fleet.Secret{File: file}
 	}
+	vsphere := &fleet.SiteVSphere{URL: url, Username: secret("user"), Password: secret("password"), Images: images}
 	record := &plan.Site{Document: fleet.Site{
 		APIVersion: fleet.APIVersion, Kind: fleet.KindSite, Metadata: fleet.Metadata{Name: testSite},
-		Spec: fleet.SiteSpec{VSphere: &fleet.SiteVSphere{URL: url, Username: secret("user"), Password: secret("password")}},
+		Spec: fleet.SiteSpec{VSphere: vsphere},
 	}}
 	m, err := wire.Record(record, nil)
 	s.store(s.planner, subject.Site(testSite), m, err)

@@ -259,6 +259,10 @@ func (*gateway) Plan(_ context.Context, req *connect.Request[v1.PlanRequest]) (*
 		return connect.NewResponse(out), nil
 	}
 	p.RevisionTo, p.Keep, p.Destroys, p.DestroyPercent = 5, 36, 1, 2.5
+	p.Images = []*v1.ImageStep{{
+		Site: "dc1", Name: "flatcar-4593.2.5", Action: "importing", Done: 100 << 20, Total: 600 << 20,
+		From: "https://stable.release.flatcar-linux.net/amd64-usr/4593.2.5/flatcar_production_vmware_ova.ova",
+	}}
 	p.Notes = []string{"Network dmz has 14 addresses free, this needs 2"}
 	p.Nodes = []*v1.NodePlan{
 		{Node: "web-db-0", Action: "replace", Causes: []string{"spec.pools[db].config[1]: /etc/etcd.conf changes"}, Addresses: []string{"10.0.0.20"}},

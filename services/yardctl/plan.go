@@ -206,6 +206,7 @@ func (a *app) fleetPlan(p *shownPlan, f *yardmasterv1.FleetPlan) {
 	}
 	a.say("%-56s  plan %s (valid until the fleet changes)", a.palette.Paint(show.Bold, title), short(p.id))
 	a.say("")
+	a.imageSteps(f)
 	a.say("  %s keep     %s", a.actionSign(actionKeep), show.Count(int(f.GetKeep()), "node"))
 	for _, action := range []string{actionResize, actionReplace, actionCreate, actionDelete} {
 		a.planned(f, action)

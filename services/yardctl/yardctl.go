@@ -113,7 +113,7 @@ func (a *app) root() *cobra.Command {
 		a.planCommand(), a.applyCommand(),
 		a.getCommand(), a.describeCommand(), a.logsCommand(), a.watchCommand(), a.failedCommand(),
 		a.historyCommand(), a.diffCommand(), a.rollbackCommand(),
-		a.scaleCommand(), a.retryCommand(), a.deleteCommand(),
+		a.scaleCommand(), a.retryCommand(), a.deleteCommand(), a.imageCommand(),
 		a.statusCommand(), a.versionCommand(), a.auditCommand(), a.debugCommand(),
 	)
 	root.SetHelpCommandGroupID(groupYard)

@@ -70,6 +70,9 @@ and is kept in the data folder; the next "up" goes on from there.`,
 	f.StringVar(&o.Control, "control", o.Control, "address of the simulator's health and faults")
 	f.IntVar(&o.Shards, "shards", o.Shards, "ledger shards of a new yard")
 	f.StringVar(&o.Example, "example", o.Example, "documents to apply to a new yard; empty for none")
+	f.StringVar(&o.Images.KeyFile, "images-key", "", "file with the OpenPGP key whose images the simulated site takes")
+	f.StringVar(&o.Images.Fingerprint, "images-fingerprint", "", "fingerprint of that key (default Flatcar's)")
+	f.StringVar(&o.Images.From, "images-from", "", "URL or folder that they come from (default Flatcar's release server)")
 	return cmd
 }
 

@@ -19,6 +19,7 @@ func (d files) simulator() string      { return filepath.Join(string(d), "simula
 func (d files) nats() string           { return filepath.Join(string(d), "nats") }
 func (d files) users() string          { return filepath.Join(string(d), "users") }
 func (d files) secrets() string        { return filepath.Join(string(d), "secrets") }
+func (d files) images() string         { return filepath.Join(string(d), "images") }
 func (d files) token() string          { return filepath.Join(string(d), "token") }
 func (d files) site() string           { return filepath.Join(string(d), "site.yaml") }
 func (d files) secret(n string) string { return absolute(filepath.Join(d.secrets(), n)) }

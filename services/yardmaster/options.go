@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 
+	"yardmaster.dev/pkg/fleet"
 	"yardmaster.dev/pkg/service"
 	"yardmaster.dev/services/gateway"
 	"yardmaster.dev/services/simulator"
@@ -25,6 +26,9 @@ type Options struct {
 	Shards int
 	// Example is applied to a new yard; empty applies nothing.
 	Example string
+	// Images is where the simulated site takes images from; without a key
+	// file it takes none.
+	Images fleet.SiteImages
 }
 
 // DefaultOptions are those of make up.

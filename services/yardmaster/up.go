@@ -153,7 +153,7 @@ func (y yard) services(server *embedded.Server) []part {
 			return renderer.Run(ctx, renderer.Config{Bus: as(subject.UserRenderer), SecretsDir: d.secrets(), Gateway: y.gatewayURL()}, rendererEnv)
 		}},
 		{"vsphere-executor", func(ctx context.Context) error {
-			return executor.Run(ctx, executor.Config{Bus: as(subject.ConsumerVSphere(site)), Site: site, SealSeedFile: bus.SealFile(o.Dir, site)}, executorEnv)
+			return executor.Run(ctx, executor.Config{Bus: as(subject.ConsumerVSphere(site)), Site: site, SealSeedFile: bus.SealFile(o.Dir, site), ImagesDir: d.images()}, executorEnv)
 		}},
 		{"gateway", func(ctx context.Context) error {
 			return gateway.Run(ctx, gateway.Config{Bus: as(subject.UserGateway), Listen: o.Gateway, TokenFile: d.token(), Observe: true}, gatewayEnv)

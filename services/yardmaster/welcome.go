@@ -33,6 +33,12 @@ func (y yard) writeSite() error {
 	if err != nil {
 		return fmt.Errorf("read the simulated vCenter's certificate: %w", err)
 	}
+	var images *fleet.SiteImages
+	if y.options.Images.KeyFile != "" {
+		given := y.options.Images
+		given.KeyFile = absolute(given.KeyFile)
+		images = &given
+	}
 	doc, err := specfile.Marshal(&fleet.Site{
 		APIVersion: fleet.APIVersion, Kind: fleet.KindSite, Metadata: fleet.Metadata{Name: site},
 		Spec: fleet.SiteSpec{
@@ -40,7 +46,7 @@ func (y yard) writeSite() error {
 			VSphere: &fleet.SiteVSphere{
 				URL:      "https://" + y.options.VCenter + "/sdk",
 				Username: fleet.Secret{File: user}, Password: fleet.Secret{File: password},
-				Thumbprint: strings.TrimSpace(string(thumbprint)), Datacenter: "dc1",
+				Thumbprint: strings.TrimSpace(string(thumbprint)), Datacenter: "dc1", Images: images,
 			},
 		},
 	})

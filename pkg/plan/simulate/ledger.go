@@ -55,6 +55,8 @@ func key(r plan.Record) (kind, subject string) {
 		return "site", "site." + r.Document.Metadata.Name
 	case *plan.Network:
 		return "network", "network." + r.Document.Metadata.Name
+	case *plan.Images:
+		return "images", "images." + r.Site
 	case *plan.Yard:
 		return "yard", "yard"
 	}
@@ -107,7 +109,7 @@ func (l *ledger) nodes(yield func(*plan.Node) bool) {
 func (l *ledger) load(rng *rand.Rand) *plan.World {
 	w := plan.NewWorld(0)
 	w.Policy.Chunk = 3 // small fleets shall need steps too
-	kinds := []string{"yard", "site", "network", "place", "claim", "fleet", "rev", "node", "dlq", "rcpt"}
+	kinds := []string{"yard", "site", "network", "images", "place", "claim", "fleet", "rev", "node", "dlq", "rcpt"}
 	rng.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
 	for _, kind := range kinds {
 		for _, k := range l.kinds[kind] {

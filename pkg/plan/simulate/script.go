@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -26,6 +27,8 @@ type script struct {
 	present  map[string]map[string]int
 	kept     map[string]map[string]int
 	scaled   map[string]bool
+	// images are what the site was asked to have and not to forget.
+	images map[string]bool
 }
 
 // The Networks: the first is short of addresses.
@@ -38,13 +41,16 @@ func newScript(r *run) *script {
 	s := &script{
 		run: r, names: []string{"web"}, wanted: map[string]*fleet.Fleet{}, accepted: map[string]*fleet.Fleet{},
 		present: map[string]map[string]int{}, kept: map[string]map[string]int{}, scaled: map[string]bool{},
+		images: map[string]bool{},
 	}
 	if r.rng.IntN(3) == 0 {
 		s.names = append(s.names, "db")
 	}
 	s.last = 12 + r.rng.IntN(20)
 	r.ledger.write(&plan.Yard{UID: "6ba7b810-9dad-11d1-80b4-00c04fd430c8", Format: 1, Shards: 1})
-	r.ledger.write(&plan.Site{Document: fleet.Site{Metadata: fleet.Metadata{Name: "dc1"}}})
+	site := fleet.Site{Metadata: fleet.Metadata{Name: "dc1"}}
+	site.Spec.VSphere = &fleet.SiteVSphere{Images: &fleet.SiteImages{KeyFile: "/key"}}
+	r.ledger.write(&plan.Site{Document: site})
 	r.ledger.write(&plan.Network{Document: s.network()})
 	second := s.network()
 	second.Metadata.Name, second.Spec.Subnet, second.Spec.Range = secondName, "10.1.0.0/24", "10.1.0.10-10.1.0.60"
@@ -131,7 +137,7 @@ func (s *script) something() {
 	name := s.names[s.rng.IntN(len(s.names))]
 	acts := []func(string){
 		s.change, s.change, s.change, s.resize, s.scale, s.scale, s.pools, s.rebudget, s.remove, s.retry, s.apply, s.planned,
-		s.rewire, s.widen, s.back,
+		s.rewire, s.widen, s.back, s.image,
 	}
 	acts[s.rng.IntN(len(acts))](name)
 }
@@ -251,6 +257,41 @@ func (s *script) widen(string) {
 	s.command(plan.YardScope, plan.Command{ApplyNetwork: &doc})
 }
 
+// image asks for an image, or takes that back.
+func (s *script) image(string) {
+	version := fmt.Sprintf("4593.2.%d", s.rng.IntN(3))
+	name := fleet.TemplateOf(version)
+	if s.rng.IntN(3) == 0 {
+		s.command(plan.YardScope, plan.Command{ForgetImage: &plan.ForgetImage{Site: "dc1", Name: name}})
+		return
+	}
+	s.command(plan.YardScope, plan.Command{ImportImage: &plan.ImportImage{Site: "dc1", Image: fleet.Image{Name: name, Version: version}}})
+}
+
+// takeImage compares the site's list with what was asked for.
+func (s *script) takeImage(c *plan.Command) {
+	switch {
+	case c.ImportImage != nil:
+		s.images[c.ImportImage.Image.Name] = true
+	case c.ForgetImage != nil:
+		delete(s.images, c.ForgetImage.Name)
+	default:
+		return
+	}
+	listed := map[string]bool{}
+	if r, ok := s.ledger.records["images.dc1"].(*plan.Images); ok {
+		for _, w := range r.Wanted {
+			listed[w.Name] = true
+		}
+		if len(listed) != len(r.Wanted) {
+			s.fail("an image is wanted twice: %v", r.Wanted)
+		}
+	}
+	if !maps.Equal(listed, s.images) {
+		s.fail("the site is to have the images %v; asked for were %v", listed, s.images)
+	}
+}
+
 func (s *script) clearUp() {
 	for _, name := range s.names {
 		for range 6 { // a command takes a chunk of them
@@ -278,6 +319,7 @@ func (s *script) took(in plan.Input, records []plan.Record) {
 		if c := in.Command.Scale; c != nil {
 			s.scaled[in.Fleet+"/"+c.Pool] = true
 		}
+		s.takeImage(in.Command)
 	}
 }
 

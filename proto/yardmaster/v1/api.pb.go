@@ -648,8 +648,10 @@ type FleetPlan struct {
 	CreateLimit int32 `protobuf:"varint,19,opt,name=create_limit,json=createLimit,proto3" json:"create_limit,omitempty"`
 	// How many machines are changed where they are, and how many of them are
 	// restarted for it.
-	Resizes       int32 `protobuf:"varint,20,opt,name=resizes,proto3" json:"resizes,omitempty"`
-	Restarts      int32 `protobuf:"varint,21,opt,name=restarts,proto3" json:"restarts,omitempty"`
+	Resizes  int32 `protobuf:"varint,20,opt,name=resizes,proto3" json:"resizes,omitempty"`
+	Restarts int32 `protobuf:"varint,21,opt,name=restarts,proto3" json:"restarts,omitempty"`
+	// Templates that are made first, from images.
+	Images        []*ImageStep `protobuf:"bytes,30,rep,name=images,proto3" json:"images,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -831,6 +833,99 @@ func (x *FleetPlan) GetRestarts() int32 {
 	return 0
 }
 
+func (x *FleetPlan) GetImages() []*ImageStep {
+	if x != nil {
+		return x.Images
+	}
+	return nil
+}
+
+type ImageStep struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Site  string                 `protobuf:"bytes,1,opt,name=site,proto3" json:"site,omitempty"`
+	Name  string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// import, or importing if it is under way.
+	Action string `protobuf:"bytes,3,opt,name=action,proto3" json:"action,omitempty"`
+	From   string `protobuf:"bytes,4,opt,name=from,proto3" json:"from,omitempty"`
+	Done   int64  `protobuf:"varint,5,opt,name=done,proto3" json:"done,omitempty"`
+	// In bytes; 0 while nobody knows.
+	Total         int64 `protobuf:"varint,6,opt,name=total,proto3" json:"total,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImageStep) Reset() {
+	*x = ImageStep{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImageStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImageStep) ProtoMessage() {}
+
+func (x *ImageStep) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImageStep.ProtoReflect.Descriptor instead.
+func (*ImageStep) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ImageStep) GetSite() string {
+	if x != nil {
+		return x.Site
+	}
+	return ""
+}
+
+func (x *ImageStep) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ImageStep) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *ImageStep) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *ImageStep) GetDone() int64 {
+	if x != nil {
+		return x.Done
+	}
+	return 0
+}
+
+func (x *ImageStep) GetTotal() int64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
 type NodePlan struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Node  string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
@@ -847,7 +942,7 @@ type NodePlan struct {
 
 func (x *NodePlan) Reset() {
 	*x = NodePlan{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[10]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -859,7 +954,7 @@ func (x *NodePlan) String() string {
 func (*NodePlan) ProtoMessage() {}
 
 func (x *NodePlan) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[10]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -872,7 +967,7 @@ func (x *NodePlan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodePlan.ProtoReflect.Descriptor instead.
 func (*NodePlan) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{10}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *NodePlan) GetNode() string {
@@ -931,7 +1026,7 @@ type ApplyRequest struct {
 
 func (x *ApplyRequest) Reset() {
 	*x = ApplyRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[11]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -943,7 +1038,7 @@ func (x *ApplyRequest) String() string {
 func (*ApplyRequest) ProtoMessage() {}
 
 func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[11]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -956,7 +1051,7 @@ func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyRequest.ProtoReflect.Descriptor instead.
 func (*ApplyRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{11}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ApplyRequest) GetSources() []*Source {
@@ -1011,7 +1106,7 @@ type ApplyResponse struct {
 
 func (x *ApplyResponse) Reset() {
 	*x = ApplyResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[12]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1023,7 +1118,7 @@ func (x *ApplyResponse) String() string {
 func (*ApplyResponse) ProtoMessage() {}
 
 func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[12]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1036,7 +1131,7 @@ func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyResponse.ProtoReflect.Descriptor instead.
 func (*ApplyResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{12}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ApplyResponse) GetProblems() []*Problem {
@@ -1074,7 +1169,7 @@ type CommandResponse struct {
 
 func (x *CommandResponse) Reset() {
 	*x = CommandResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[13]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1086,7 +1181,7 @@ func (x *CommandResponse) String() string {
 func (*CommandResponse) ProtoMessage() {}
 
 func (x *CommandResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[13]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1099,7 +1194,7 @@ func (x *CommandResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandResponse.ProtoReflect.Descriptor instead.
 func (*CommandResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{13}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CommandResponse) GetKind() string {
@@ -1188,7 +1283,7 @@ type ScaleRequest struct {
 
 func (x *ScaleRequest) Reset() {
 	*x = ScaleRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[14]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1200,7 +1295,7 @@ func (x *ScaleRequest) String() string {
 func (*ScaleRequest) ProtoMessage() {}
 
 func (x *ScaleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[14]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1213,7 +1308,7 @@ func (x *ScaleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScaleRequest.ProtoReflect.Descriptor instead.
 func (*ScaleRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{14}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ScaleRequest) GetFleet() string {
@@ -1276,7 +1371,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[15]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1288,7 +1383,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[15]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1301,7 +1396,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{15}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DeleteRequest) GetKind() string {
@@ -1343,7 +1438,7 @@ type RetryRequest struct {
 
 func (x *RetryRequest) Reset() {
 	*x = RetryRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[16]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1355,7 +1450,7 @@ func (x *RetryRequest) String() string {
 func (*RetryRequest) ProtoMessage() {}
 
 func (x *RetryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[16]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1368,7 +1463,7 @@ func (x *RetryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryRequest.ProtoReflect.Descriptor instead.
 func (*RetryRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{16}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RetryRequest) GetFleet() string {
@@ -1421,7 +1516,7 @@ type ListFleetsRequest struct {
 
 func (x *ListFleetsRequest) Reset() {
 	*x = ListFleetsRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[17]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1433,7 +1528,7 @@ func (x *ListFleetsRequest) String() string {
 func (*ListFleetsRequest) ProtoMessage() {}
 
 func (x *ListFleetsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[17]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1446,7 +1541,7 @@ func (x *ListFleetsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFleetsRequest.ProtoReflect.Descriptor instead.
 func (*ListFleetsRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{17}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{18}
 }
 
 type ListFleetsResponse struct {
@@ -1459,7 +1554,7 @@ type ListFleetsResponse struct {
 
 func (x *ListFleetsResponse) Reset() {
 	*x = ListFleetsResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[18]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1471,7 +1566,7 @@ func (x *ListFleetsResponse) String() string {
 func (*ListFleetsResponse) ProtoMessage() {}
 
 func (x *ListFleetsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[18]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1484,7 +1579,7 @@ func (x *ListFleetsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFleetsResponse.ProtoReflect.Descriptor instead.
 func (*ListFleetsResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{18}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListFleetsResponse) GetFleets() []*FleetView {
@@ -1521,7 +1616,7 @@ type FleetView struct {
 
 func (x *FleetView) Reset() {
 	*x = FleetView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[19]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1533,7 +1628,7 @@ func (x *FleetView) String() string {
 func (*FleetView) ProtoMessage() {}
 
 func (x *FleetView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[19]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1546,7 +1641,7 @@ func (x *FleetView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetView.ProtoReflect.Descriptor instead.
 func (*FleetView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{19}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *FleetView) GetName() string {
@@ -1642,7 +1737,7 @@ type ListPoolsRequest struct {
 
 func (x *ListPoolsRequest) Reset() {
 	*x = ListPoolsRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[20]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1654,7 +1749,7 @@ func (x *ListPoolsRequest) String() string {
 func (*ListPoolsRequest) ProtoMessage() {}
 
 func (x *ListPoolsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[20]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1667,7 +1762,7 @@ func (x *ListPoolsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoolsRequest.ProtoReflect.Descriptor instead.
 func (*ListPoolsRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{20}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListPoolsRequest) GetFleet() string {
@@ -1687,7 +1782,7 @@ type ListPoolsResponse struct {
 
 func (x *ListPoolsResponse) Reset() {
 	*x = ListPoolsResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[21]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1699,7 +1794,7 @@ func (x *ListPoolsResponse) String() string {
 func (*ListPoolsResponse) ProtoMessage() {}
 
 func (x *ListPoolsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[21]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1712,7 +1807,7 @@ func (x *ListPoolsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoolsResponse.ProtoReflect.Descriptor instead.
 func (*ListPoolsResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{21}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListPoolsResponse) GetPools() []*PoolView {
@@ -1747,7 +1842,7 @@ type PoolView struct {
 
 func (x *PoolView) Reset() {
 	*x = PoolView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[22]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1759,7 +1854,7 @@ func (x *PoolView) String() string {
 func (*PoolView) ProtoMessage() {}
 
 func (x *PoolView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[22]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1772,7 +1867,7 @@ func (x *PoolView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolView.ProtoReflect.Descriptor instead.
 func (*PoolView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{22}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PoolView) GetFleet() string {
@@ -1858,7 +1953,7 @@ type ListNodesRequest struct {
 
 func (x *ListNodesRequest) Reset() {
 	*x = ListNodesRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[23]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1870,7 +1965,7 @@ func (x *ListNodesRequest) String() string {
 func (*ListNodesRequest) ProtoMessage() {}
 
 func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[23]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1883,7 +1978,7 @@ func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesRequest.ProtoReflect.Descriptor instead.
 func (*ListNodesRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{23}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListNodesRequest) GetFleet() string {
@@ -1924,7 +2019,7 @@ type ListNodesResponse struct {
 
 func (x *ListNodesResponse) Reset() {
 	*x = ListNodesResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[24]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1936,7 +2031,7 @@ func (x *ListNodesResponse) String() string {
 func (*ListNodesResponse) ProtoMessage() {}
 
 func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[24]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1949,7 +2044,7 @@ func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesResponse.ProtoReflect.Descriptor instead.
 func (*ListNodesResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{24}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListNodesResponse) GetNodes() []*NodeView {
@@ -2010,7 +2105,7 @@ type NodeView struct {
 
 func (x *NodeView) Reset() {
 	*x = NodeView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[25]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2022,7 +2117,7 @@ func (x *NodeView) String() string {
 func (*NodeView) ProtoMessage() {}
 
 func (x *NodeView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[25]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2035,7 +2130,7 @@ func (x *NodeView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeView.ProtoReflect.Descriptor instead.
 func (*NodeView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{25}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *NodeView) GetName() string {
@@ -2278,7 +2373,7 @@ type ListJobsRequest struct {
 
 func (x *ListJobsRequest) Reset() {
 	*x = ListJobsRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[26]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2290,7 +2385,7 @@ func (x *ListJobsRequest) String() string {
 func (*ListJobsRequest) ProtoMessage() {}
 
 func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[26]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2303,7 +2398,7 @@ func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsRequest.ProtoReflect.Descriptor instead.
 func (*ListJobsRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{26}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListJobsRequest) GetFleet() string {
@@ -2323,7 +2418,7 @@ type ListJobsResponse struct {
 
 func (x *ListJobsResponse) Reset() {
 	*x = ListJobsResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[27]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2335,7 +2430,7 @@ func (x *ListJobsResponse) String() string {
 func (*ListJobsResponse) ProtoMessage() {}
 
 func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[27]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2348,7 +2443,7 @@ func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsResponse.ProtoReflect.Descriptor instead.
 func (*ListJobsResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{27}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListJobsResponse) GetJobs() []*JobView {
@@ -2382,7 +2477,7 @@ type JobView struct {
 
 func (x *JobView) Reset() {
 	*x = JobView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[28]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2394,7 +2489,7 @@ func (x *JobView) String() string {
 func (*JobView) ProtoMessage() {}
 
 func (x *JobView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[28]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2407,7 +2502,7 @@ func (x *JobView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobView.ProtoReflect.Descriptor instead.
 func (*JobView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{28}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *JobView) GetNode() string {
@@ -2485,7 +2580,7 @@ type ListEventsRequest struct {
 
 func (x *ListEventsRequest) Reset() {
 	*x = ListEventsRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[29]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2497,7 +2592,7 @@ func (x *ListEventsRequest) String() string {
 func (*ListEventsRequest) ProtoMessage() {}
 
 func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[29]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2510,7 +2605,7 @@ func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListEventsRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{29}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListEventsRequest) GetFleet() string {
@@ -2545,7 +2640,7 @@ type ListEventsResponse struct {
 
 func (x *ListEventsResponse) Reset() {
 	*x = ListEventsResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[30]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2557,7 +2652,7 @@ func (x *ListEventsResponse) String() string {
 func (*ListEventsResponse) ProtoMessage() {}
 
 func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[30]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2570,7 +2665,7 @@ func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListEventsResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{30}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListEventsResponse) GetEvents() []*EventView {
@@ -2609,7 +2704,7 @@ type EventView struct {
 
 func (x *EventView) Reset() {
 	*x = EventView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[31]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2621,7 +2716,7 @@ func (x *EventView) String() string {
 func (*EventView) ProtoMessage() {}
 
 func (x *EventView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[31]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2634,7 +2729,7 @@ func (x *EventView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventView.ProtoReflect.Descriptor instead.
 func (*EventView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{31}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *EventView) GetFleet() string {
@@ -2735,6 +2830,426 @@ func (x *EventView) GetRevision() int32 {
 	return 0
 }
 
+type ImportImageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Site  string                 `protobuf:"bytes,1,opt,name=site,proto3" json:"site,omitempty"`
+	// The template's name, default flatcar-<version>.
+	Name    string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Channel string `protobuf:"bytes,3,opt,name=channel,proto3" json:"channel,omitempty"`
+	Version string `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
+	// A URL, or a path at the executor, in place of the Site's: of the image
+	// itself if it ends in .ova.
+	From string `protobuf:"bytes,5,opt,name=from,proto3" json:"from,omitempty"`
+	// The image's digest in hex; unsigned takes it by that alone.
+	Sha256        string `protobuf:"bytes,6,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	Unsigned      bool   `protobuf:"varint,7,opt,name=unsigned,proto3" json:"unsigned,omitempty"`
+	CommandId     string `protobuf:"bytes,8,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportImageRequest) Reset() {
+	*x = ImportImageRequest{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportImageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportImageRequest) ProtoMessage() {}
+
+func (x *ImportImageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportImageRequest.ProtoReflect.Descriptor instead.
+func (*ImportImageRequest) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *ImportImageRequest) GetSite() string {
+	if x != nil {
+		return x.Site
+	}
+	return ""
+}
+
+func (x *ImportImageRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ImportImageRequest) GetChannel() string {
+	if x != nil {
+		return x.Channel
+	}
+	return ""
+}
+
+func (x *ImportImageRequest) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *ImportImageRequest) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *ImportImageRequest) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
+func (x *ImportImageRequest) GetUnsigned() bool {
+	if x != nil {
+		return x.Unsigned
+	}
+	return false
+}
+
+func (x *ImportImageRequest) GetCommandId() string {
+	if x != nil {
+		return x.CommandId
+	}
+	return ""
+}
+
+type ForgetImageRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Site          string                 `protobuf:"bytes,1,opt,name=site,proto3" json:"site,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	CommandId     string                 `protobuf:"bytes,3,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForgetImageRequest) Reset() {
+	*x = ForgetImageRequest{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForgetImageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForgetImageRequest) ProtoMessage() {}
+
+func (x *ForgetImageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForgetImageRequest.ProtoReflect.Descriptor instead.
+func (*ForgetImageRequest) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *ForgetImageRequest) GetSite() string {
+	if x != nil {
+		return x.Site
+	}
+	return ""
+}
+
+func (x *ForgetImageRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ForgetImageRequest) GetCommandId() string {
+	if x != nil {
+		return x.CommandId
+	}
+	return ""
+}
+
+type ListImagesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Site          string                 `protobuf:"bytes,1,opt,name=site,proto3" json:"site,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListImagesRequest) Reset() {
+	*x = ListImagesRequest{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListImagesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListImagesRequest) ProtoMessage() {}
+
+func (x *ListImagesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListImagesRequest.ProtoReflect.Descriptor instead.
+func (*ListImagesRequest) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *ListImagesRequest) GetSite() string {
+	if x != nil {
+		return x.Site
+	}
+	return ""
+}
+
+type ListImagesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Images        []*ImageView           `protobuf:"bytes,1,rep,name=images,proto3" json:"images,omitempty"`
+	Read          *ReadStatus            `protobuf:"bytes,2,opt,name=read,proto3" json:"read,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListImagesResponse) Reset() {
+	*x = ListImagesResponse{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListImagesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListImagesResponse) ProtoMessage() {}
+
+func (x *ListImagesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListImagesResponse.ProtoReflect.Descriptor instead.
+func (*ListImagesResponse) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *ListImagesResponse) GetImages() []*ImageView {
+	if x != nil {
+		return x.Images
+	}
+	return nil
+}
+
+func (x *ListImagesResponse) GetRead() *ReadStatus {
+	if x != nil {
+		return x.Read
+	}
+	return nil
+}
+
+type ImageView struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Site  string                 `protobuf:"bytes,1,opt,name=site,proto3" json:"site,omitempty"`
+	Name  string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// ready, importing, failed, or wanted: asked for, and no executor has
+	// begun.
+	State string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	Step  string                 `protobuf:"bytes,4,opt,name=step,proto3" json:"step,omitempty"`
+	Done  int64                  `protobuf:"varint,5,opt,name=done,proto3" json:"done,omitempty"`
+	Total int64                  `protobuf:"varint,6,opt,name=total,proto3" json:"total,omitempty"`
+	Since *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=since,proto3" json:"since,omitempty"`
+	// Of the key whose signature was checked.
+	Fingerprint string `protobuf:"bytes,8,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	Sha256      string `protobuf:"bytes,9,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	Reason      string `protobuf:"bytes,10,opt,name=reason,proto3" json:"reason,omitempty"`
+	Message     string `protobuf:"bytes,11,opt,name=message,proto3" json:"message,omitempty"`
+	Hint        string `protobuf:"bytes,12,opt,name=hint,proto3" json:"hint,omitempty"`
+	// Who asked for it by name, and when; empty if nobody did.
+	By            string                 `protobuf:"bytes,13,opt,name=by,proto3" json:"by,omitempty"`
+	Asked         *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=asked,proto3" json:"asked,omitempty"`
+	From          string                 `protobuf:"bytes,15,opt,name=from,proto3" json:"from,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImageView) Reset() {
+	*x = ImageView{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImageView) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImageView) ProtoMessage() {}
+
+func (x *ImageView) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImageView.ProtoReflect.Descriptor instead.
+func (*ImageView) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *ImageView) GetSite() string {
+	if x != nil {
+		return x.Site
+	}
+	return ""
+}
+
+func (x *ImageView) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ImageView) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *ImageView) GetStep() string {
+	if x != nil {
+		return x.Step
+	}
+	return ""
+}
+
+func (x *ImageView) GetDone() int64 {
+	if x != nil {
+		return x.Done
+	}
+	return 0
+}
+
+func (x *ImageView) GetTotal() int64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *ImageView) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *ImageView) GetFingerprint() string {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return ""
+}
+
+func (x *ImageView) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
+func (x *ImageView) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ImageView) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *ImageView) GetHint() string {
+	if x != nil {
+		return x.Hint
+	}
+	return ""
+}
+
+func (x *ImageView) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *ImageView) GetAsked() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Asked
+	}
+	return nil
+}
+
+func (x *ImageView) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
 type ListNetworksRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -2743,7 +3258,7 @@ type ListNetworksRequest struct {
 
 func (x *ListNetworksRequest) Reset() {
 	*x = ListNetworksRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[32]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2755,7 +3270,7 @@ func (x *ListNetworksRequest) String() string {
 func (*ListNetworksRequest) ProtoMessage() {}
 
 func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[32]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2768,7 +3283,7 @@ func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNetworksRequest.ProtoReflect.Descriptor instead.
 func (*ListNetworksRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{32}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{38}
 }
 
 type ListNetworksResponse struct {
@@ -2781,7 +3296,7 @@ type ListNetworksResponse struct {
 
 func (x *ListNetworksResponse) Reset() {
 	*x = ListNetworksResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[33]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2793,7 +3308,7 @@ func (x *ListNetworksResponse) String() string {
 func (*ListNetworksResponse) ProtoMessage() {}
 
 func (x *ListNetworksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[33]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2806,7 +3321,7 @@ func (x *ListNetworksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNetworksResponse.ProtoReflect.Descriptor instead.
 func (*ListNetworksResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{33}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListNetworksResponse) GetNetworks() []*NetworkView {
@@ -2839,7 +3354,7 @@ type NetworkView struct {
 
 func (x *NetworkView) Reset() {
 	*x = NetworkView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[34]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2851,7 +3366,7 @@ func (x *NetworkView) String() string {
 func (*NetworkView) ProtoMessage() {}
 
 func (x *NetworkView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[34]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2864,7 +3379,7 @@ func (x *NetworkView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkView.ProtoReflect.Descriptor instead.
 func (*NetworkView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{34}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *NetworkView) GetName() string {
@@ -2931,7 +3446,7 @@ type ListSitesRequest struct {
 
 func (x *ListSitesRequest) Reset() {
 	*x = ListSitesRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[35]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2943,7 +3458,7 @@ func (x *ListSitesRequest) String() string {
 func (*ListSitesRequest) ProtoMessage() {}
 
 func (x *ListSitesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[35]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2956,7 +3471,7 @@ func (x *ListSitesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSitesRequest.ProtoReflect.Descriptor instead.
 func (*ListSitesRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{35}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{41}
 }
 
 type ListSitesResponse struct {
@@ -2969,7 +3484,7 @@ type ListSitesResponse struct {
 
 func (x *ListSitesResponse) Reset() {
 	*x = ListSitesResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[36]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2981,7 +3496,7 @@ func (x *ListSitesResponse) String() string {
 func (*ListSitesResponse) ProtoMessage() {}
 
 func (x *ListSitesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[36]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2994,7 +3509,7 @@ func (x *ListSitesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSitesResponse.ProtoReflect.Descriptor instead.
 func (*ListSitesResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{36}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ListSitesResponse) GetSites() []*SiteView {
@@ -3028,7 +3543,7 @@ type SiteView struct {
 
 func (x *SiteView) Reset() {
 	*x = SiteView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[37]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3040,7 +3555,7 @@ func (x *SiteView) String() string {
 func (*SiteView) ProtoMessage() {}
 
 func (x *SiteView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[37]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3053,7 +3568,7 @@ func (x *SiteView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SiteView.ProtoReflect.Descriptor instead.
 func (*SiteView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{37}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *SiteView) GetName() string {
@@ -3121,7 +3636,7 @@ type ListFailedRequest struct {
 
 func (x *ListFailedRequest) Reset() {
 	*x = ListFailedRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[38]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3133,7 +3648,7 @@ func (x *ListFailedRequest) String() string {
 func (*ListFailedRequest) ProtoMessage() {}
 
 func (x *ListFailedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[38]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3146,7 +3661,7 @@ func (x *ListFailedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFailedRequest.ProtoReflect.Descriptor instead.
 func (*ListFailedRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{38}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ListFailedRequest) GetFleet() string {
@@ -3166,7 +3681,7 @@ type ListFailedResponse struct {
 
 func (x *ListFailedResponse) Reset() {
 	*x = ListFailedResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[39]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3178,7 +3693,7 @@ func (x *ListFailedResponse) String() string {
 func (*ListFailedResponse) ProtoMessage() {}
 
 func (x *ListFailedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[39]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3191,7 +3706,7 @@ func (x *ListFailedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFailedResponse.ProtoReflect.Descriptor instead.
 func (*ListFailedResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{39}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ListFailedResponse) GetFailed() []*FailedView {
@@ -3225,7 +3740,7 @@ type FailedView struct {
 
 func (x *FailedView) Reset() {
 	*x = FailedView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[40]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3237,7 +3752,7 @@ func (x *FailedView) String() string {
 func (*FailedView) ProtoMessage() {}
 
 func (x *FailedView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[40]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3250,7 +3765,7 @@ func (x *FailedView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailedView.ProtoReflect.Descriptor instead.
 func (*FailedView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{40}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *FailedView) GetNode() string {
@@ -3325,7 +3840,7 @@ type DescribeNodeRequest struct {
 
 func (x *DescribeNodeRequest) Reset() {
 	*x = DescribeNodeRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[41]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3337,7 +3852,7 @@ func (x *DescribeNodeRequest) String() string {
 func (*DescribeNodeRequest) ProtoMessage() {}
 
 func (x *DescribeNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[41]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3350,7 +3865,7 @@ func (x *DescribeNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeNodeRequest.ProtoReflect.Descriptor instead.
 func (*DescribeNodeRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{41}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *DescribeNodeRequest) GetNode() string {
@@ -3378,7 +3893,7 @@ type DescribeNodeResponse struct {
 
 func (x *DescribeNodeResponse) Reset() {
 	*x = DescribeNodeResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[42]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3390,7 +3905,7 @@ func (x *DescribeNodeResponse) String() string {
 func (*DescribeNodeResponse) ProtoMessage() {}
 
 func (x *DescribeNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[42]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3403,7 +3918,7 @@ func (x *DescribeNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeNodeResponse.ProtoReflect.Descriptor instead.
 func (*DescribeNodeResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{42}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *DescribeNodeResponse) GetNode() *NodeView {
@@ -3477,7 +3992,7 @@ type GuestView struct {
 
 func (x *GuestView) Reset() {
 	*x = GuestView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[43]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3489,7 +4004,7 @@ func (x *GuestView) String() string {
 func (*GuestView) ProtoMessage() {}
 
 func (x *GuestView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[43]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3502,7 +4017,7 @@ func (x *GuestView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestView.ProtoReflect.Descriptor instead.
 func (*GuestView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{43}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *GuestView) GetHeard() *timestamppb.Timestamp {
@@ -3585,7 +4100,7 @@ type GuestStageView struct {
 
 func (x *GuestStageView) Reset() {
 	*x = GuestStageView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[44]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3597,7 +4112,7 @@ func (x *GuestStageView) String() string {
 func (*GuestStageView) ProtoMessage() {}
 
 func (x *GuestStageView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[44]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3610,7 +4125,7 @@ func (x *GuestStageView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestStageView.ProtoReflect.Descriptor instead.
 func (*GuestStageView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{44}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *GuestStageView) GetName() string {
@@ -3638,7 +4153,7 @@ type GuestFailedView struct {
 
 func (x *GuestFailedView) Reset() {
 	*x = GuestFailedView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[45]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3650,7 +4165,7 @@ func (x *GuestFailedView) String() string {
 func (*GuestFailedView) ProtoMessage() {}
 
 func (x *GuestFailedView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[45]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3663,7 +4178,7 @@ func (x *GuestFailedView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestFailedView.ProtoReflect.Descriptor instead.
 func (*GuestFailedView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{45}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *GuestFailedView) GetUnit() string {
@@ -3703,7 +4218,7 @@ type NodeNetwork struct {
 
 func (x *NodeNetwork) Reset() {
 	*x = NodeNetwork{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[46]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3715,7 +4230,7 @@ func (x *NodeNetwork) String() string {
 func (*NodeNetwork) ProtoMessage() {}
 
 func (x *NodeNetwork) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[46]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3728,7 +4243,7 @@ func (x *NodeNetwork) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeNetwork.ProtoReflect.Descriptor instead.
 func (*NodeNetwork) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{46}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *NodeNetwork) GetCard() int32 {
@@ -3793,7 +4308,7 @@ type VSphereView struct {
 
 func (x *VSphereView) Reset() {
 	*x = VSphereView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[47]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3805,7 +4320,7 @@ func (x *VSphereView) String() string {
 func (*VSphereView) ProtoMessage() {}
 
 func (x *VSphereView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[47]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3818,7 +4333,7 @@ func (x *VSphereView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VSphereView.ProtoReflect.Descriptor instead.
 func (*VSphereView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{47}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *VSphereView) GetSite() string {
@@ -3868,7 +4383,7 @@ type NodeLogRequest struct {
 
 func (x *NodeLogRequest) Reset() {
 	*x = NodeLogRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[48]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3880,7 +4395,7 @@ func (x *NodeLogRequest) String() string {
 func (*NodeLogRequest) ProtoMessage() {}
 
 func (x *NodeLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[48]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3893,7 +4408,7 @@ func (x *NodeLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeLogRequest.ProtoReflect.Descriptor instead.
 func (*NodeLogRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{48}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *NodeLogRequest) GetNode() string {
@@ -3925,7 +4440,7 @@ type NodeLogResponse struct {
 
 func (x *NodeLogResponse) Reset() {
 	*x = NodeLogResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[49]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3937,7 +4452,7 @@ func (x *NodeLogResponse) String() string {
 func (*NodeLogResponse) ProtoMessage() {}
 
 func (x *NodeLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[49]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3950,7 +4465,7 @@ func (x *NodeLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeLogResponse.ProtoReflect.Descriptor instead.
 func (*NodeLogResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{49}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *NodeLogResponse) GetLines() []*LogLine {
@@ -3996,7 +4511,7 @@ type LogLine struct {
 
 func (x *LogLine) Reset() {
 	*x = LogLine{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[50]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4008,7 +4523,7 @@ func (x *LogLine) String() string {
 func (*LogLine) ProtoMessage() {}
 
 func (x *LogLine) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[50]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4021,7 +4536,7 @@ func (x *LogLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
 func (*LogLine) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{50}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *LogLine) GetAt() *timestamppb.Timestamp {
@@ -4061,7 +4576,7 @@ type HistoryRequest struct {
 
 func (x *HistoryRequest) Reset() {
 	*x = HistoryRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[51]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4073,7 +4588,7 @@ func (x *HistoryRequest) String() string {
 func (*HistoryRequest) ProtoMessage() {}
 
 func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[51]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4086,7 +4601,7 @@ func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
 func (*HistoryRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{51}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *HistoryRequest) GetFleet() string {
@@ -4107,7 +4622,7 @@ type HistoryResponse struct {
 
 func (x *HistoryResponse) Reset() {
 	*x = HistoryResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[52]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4119,7 +4634,7 @@ func (x *HistoryResponse) String() string {
 func (*HistoryResponse) ProtoMessage() {}
 
 func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[52]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4132,7 +4647,7 @@ func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryResponse.ProtoReflect.Descriptor instead.
 func (*HistoryResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{52}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *HistoryResponse) GetRevisions() []*RevisionView {
@@ -4172,7 +4687,7 @@ type RevisionView struct {
 
 func (x *RevisionView) Reset() {
 	*x = RevisionView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[53]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4184,7 +4699,7 @@ func (x *RevisionView) String() string {
 func (*RevisionView) ProtoMessage() {}
 
 func (x *RevisionView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[53]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4197,7 +4712,7 @@ func (x *RevisionView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevisionView.ProtoReflect.Descriptor instead.
 func (*RevisionView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{53}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *RevisionView) GetNumber() int32 {
@@ -4277,7 +4792,7 @@ type DiffRequest struct {
 
 func (x *DiffRequest) Reset() {
 	*x = DiffRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[54]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4289,7 +4804,7 @@ func (x *DiffRequest) String() string {
 func (*DiffRequest) ProtoMessage() {}
 
 func (x *DiffRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[54]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4302,7 +4817,7 @@ func (x *DiffRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiffRequest.ProtoReflect.Descriptor instead.
 func (*DiffRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{54}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *DiffRequest) GetSources() []*Source {
@@ -4344,7 +4859,7 @@ type DiffResponse struct {
 
 func (x *DiffResponse) Reset() {
 	*x = DiffResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[55]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4356,7 +4871,7 @@ func (x *DiffResponse) String() string {
 func (*DiffResponse) ProtoMessage() {}
 
 func (x *DiffResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[55]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4369,7 +4884,7 @@ func (x *DiffResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiffResponse.ProtoReflect.Descriptor instead.
 func (*DiffResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{55}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *DiffResponse) GetProblems() []*Problem {
@@ -4409,7 +4924,7 @@ type DocumentDiff struct {
 
 func (x *DocumentDiff) Reset() {
 	*x = DocumentDiff{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[56]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4421,7 +4936,7 @@ func (x *DocumentDiff) String() string {
 func (*DocumentDiff) ProtoMessage() {}
 
 func (x *DocumentDiff) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[56]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4434,7 +4949,7 @@ func (x *DocumentDiff) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DocumentDiff.ProtoReflect.Descriptor instead.
 func (*DocumentDiff) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{56}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *DocumentDiff) GetKind() string {
@@ -4492,7 +5007,7 @@ type FieldDiff struct {
 
 func (x *FieldDiff) Reset() {
 	*x = FieldDiff{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[57]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4504,7 +5019,7 @@ func (x *FieldDiff) String() string {
 func (*FieldDiff) ProtoMessage() {}
 
 func (x *FieldDiff) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[57]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4517,7 +5032,7 @@ func (x *FieldDiff) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldDiff.ProtoReflect.Descriptor instead.
 func (*FieldDiff) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{57}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *FieldDiff) GetPath() string {
@@ -4553,7 +5068,7 @@ type GetDocumentRequest struct {
 
 func (x *GetDocumentRequest) Reset() {
 	*x = GetDocumentRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[58]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4565,7 +5080,7 @@ func (x *GetDocumentRequest) String() string {
 func (*GetDocumentRequest) ProtoMessage() {}
 
 func (x *GetDocumentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[58]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4578,7 +5093,7 @@ func (x *GetDocumentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDocumentRequest.ProtoReflect.Descriptor instead.
 func (*GetDocumentRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{58}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *GetDocumentRequest) GetKind() string {
@@ -4612,7 +5127,7 @@ type GetDocumentResponse struct {
 
 func (x *GetDocumentResponse) Reset() {
 	*x = GetDocumentResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[59]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4624,7 +5139,7 @@ func (x *GetDocumentResponse) String() string {
 func (*GetDocumentResponse) ProtoMessage() {}
 
 func (x *GetDocumentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[59]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4637,7 +5152,7 @@ func (x *GetDocumentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDocumentResponse.ProtoReflect.Descriptor instead.
 func (*GetDocumentResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{59}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *GetDocumentResponse) GetYaml() string {
@@ -4663,7 +5178,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[60]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4675,7 +5190,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[60]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4688,7 +5203,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{60}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *WatchRequest) GetFleet() string {
@@ -4713,7 +5228,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[61]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4725,7 +5240,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[61]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4738,7 +5253,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{61}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *WatchResponse) GetChange() isWatchResponse_Change {
@@ -4821,7 +5336,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[62]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4833,7 +5348,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[62]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4846,7 +5361,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{62}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{68}
 }
 
 type StatusResponse struct {
@@ -4866,7 +5381,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[63]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4878,7 +5393,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[63]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4891,7 +5406,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{63}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *StatusResponse) GetShards() []*ShardStatus {
@@ -4974,7 +5489,7 @@ type ShardStatus struct {
 
 func (x *ShardStatus) Reset() {
 	*x = ShardStatus{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[64]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4986,7 +5501,7 @@ func (x *ShardStatus) String() string {
 func (*ShardStatus) ProtoMessage() {}
 
 func (x *ShardStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[64]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4999,7 +5514,7 @@ func (x *ShardStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardStatus.ProtoReflect.Descriptor instead.
 func (*ShardStatus) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{64}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *ShardStatus) GetShard() uint32 {
@@ -5082,7 +5597,7 @@ type ServiceStatus struct {
 
 func (x *ServiceStatus) Reset() {
 	*x = ServiceStatus{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[65]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5094,7 +5609,7 @@ func (x *ServiceStatus) String() string {
 func (*ServiceStatus) ProtoMessage() {}
 
 func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[65]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5107,7 +5622,7 @@ func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceStatus.ProtoReflect.Descriptor instead.
 func (*ServiceStatus) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{65}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *ServiceStatus) GetService() string {
@@ -5174,7 +5689,7 @@ type VersionRequest struct {
 
 func (x *VersionRequest) Reset() {
 	*x = VersionRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[66]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5186,7 +5701,7 @@ func (x *VersionRequest) String() string {
 func (*VersionRequest) ProtoMessage() {}
 
 func (x *VersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[66]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5199,7 +5714,7 @@ func (x *VersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionRequest.ProtoReflect.Descriptor instead.
 func (*VersionRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{66}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{72}
 }
 
 type VersionResponse struct {
@@ -5214,7 +5729,7 @@ type VersionResponse struct {
 
 func (x *VersionResponse) Reset() {
 	*x = VersionResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[67]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5226,7 +5741,7 @@ func (x *VersionResponse) String() string {
 func (*VersionResponse) ProtoMessage() {}
 
 func (x *VersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[67]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5239,7 +5754,7 @@ func (x *VersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionResponse.ProtoReflect.Descriptor instead.
 func (*VersionResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{67}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *VersionResponse) GetVersion() string {
@@ -5279,7 +5794,7 @@ type VerifyAuditRequest struct {
 
 func (x *VerifyAuditRequest) Reset() {
 	*x = VerifyAuditRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[68]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5291,7 +5806,7 @@ func (x *VerifyAuditRequest) String() string {
 func (*VerifyAuditRequest) ProtoMessage() {}
 
 func (x *VerifyAuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[68]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5304,7 +5819,7 @@ func (x *VerifyAuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyAuditRequest.ProtoReflect.Descriptor instead.
 func (*VerifyAuditRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{68}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *VerifyAuditRequest) GetFleet() string {
@@ -5325,7 +5840,7 @@ type VerifyAuditResponse struct {
 
 func (x *VerifyAuditResponse) Reset() {
 	*x = VerifyAuditResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[69]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5337,7 +5852,7 @@ func (x *VerifyAuditResponse) String() string {
 func (*VerifyAuditResponse) ProtoMessage() {}
 
 func (x *VerifyAuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[69]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5350,7 +5865,7 @@ func (x *VerifyAuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyAuditResponse.ProtoReflect.Descriptor instead.
 func (*VerifyAuditResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{69}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *VerifyAuditResponse) GetNodes() int32 {
@@ -5422,7 +5937,7 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\x06causes\x18\x04 \x03(\tR\x06causes\x12\x18\n" +
 	"\aeffects\x18\x05 \x03(\tR\aeffects\x12\x1a\n" +
 	"\brefusals\x18\x06 \x03(\tR\brefusals\x12\x12\n" +
-	"\x04code\x18\a \x01(\tR\x04code\"\xfc\x04\n" +
+	"\x04code\x18\a \x01(\tR\x04code\"\xae\x05\n" +
 	"\tFleetPlan\x12\x14\n" +
 	"\x05fleet\x18\x01 \x01(\tR\x05fleet\x12#\n" +
 	"\rrevision_from\x18\x02 \x01(\x05R\frevisionFrom\x12\x1f\n" +
@@ -5446,7 +5961,15 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\acreates\x18\x12 \x01(\x05R\acreates\x12!\n" +
 	"\fcreate_limit\x18\x13 \x01(\x05R\vcreateLimit\x12\x18\n" +
 	"\aresizes\x18\x14 \x01(\x05R\aresizes\x12\x1a\n" +
-	"\brestarts\x18\x15 \x01(\x05R\brestarts\"~\n" +
+	"\brestarts\x18\x15 \x01(\x05R\brestarts\x120\n" +
+	"\x06images\x18\x1e \x03(\v2\x18.yardmaster.v1.ImageStepR\x06images\"\x89\x01\n" +
+	"\tImageStep\x12\x12\n" +
+	"\x04site\x18\x01 \x01(\tR\x04site\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
+	"\x06action\x18\x03 \x01(\tR\x06action\x12\x12\n" +
+	"\x04from\x18\x04 \x01(\tR\x04from\x12\x12\n" +
+	"\x04done\x18\x05 \x01(\x03R\x04done\x12\x14\n" +
+	"\x05total\x18\x06 \x01(\x03R\x05total\"~\n" +
 	"\bNodePlan\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\tR\x06action\x12\x16\n" +
@@ -5638,7 +6161,44 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\x06reason\x18\v \x01(\tR\x06reason\x12\x18\n" +
 	"\amessage\x18\f \x01(\tR\amessage\x12-\n" +
 	"\x04took\x18\r \x01(\v2\x19.google.protobuf.DurationR\x04took\x12\x1a\n" +
-	"\brevision\x18\x0e \x01(\x05R\brevision\"\x15\n" +
+	"\brevision\x18\x0e \x01(\x05R\brevision\"\xd7\x01\n" +
+	"\x12ImportImageRequest\x12\x12\n" +
+	"\x04site\x18\x01 \x01(\tR\x04site\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
+	"\achannel\x18\x03 \x01(\tR\achannel\x12\x18\n" +
+	"\aversion\x18\x04 \x01(\tR\aversion\x12\x12\n" +
+	"\x04from\x18\x05 \x01(\tR\x04from\x12\x16\n" +
+	"\x06sha256\x18\x06 \x01(\tR\x06sha256\x12\x1a\n" +
+	"\bunsigned\x18\a \x01(\bR\bunsigned\x12\x1d\n" +
+	"\n" +
+	"command_id\x18\b \x01(\tR\tcommandId\"[\n" +
+	"\x12ForgetImageRequest\x12\x12\n" +
+	"\x04site\x18\x01 \x01(\tR\x04site\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"command_id\x18\x03 \x01(\tR\tcommandId\"'\n" +
+	"\x11ListImagesRequest\x12\x12\n" +
+	"\x04site\x18\x01 \x01(\tR\x04site\"u\n" +
+	"\x12ListImagesResponse\x120\n" +
+	"\x06images\x18\x01 \x03(\v2\x18.yardmaster.v1.ImageViewR\x06images\x12-\n" +
+	"\x04read\x18\x02 \x01(\v2\x19.yardmaster.v1.ReadStatusR\x04read\"\x8f\x03\n" +
+	"\tImageView\x12\x12\n" +
+	"\x04site\x18\x01 \x01(\tR\x04site\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x12\x12\n" +
+	"\x04step\x18\x04 \x01(\tR\x04step\x12\x12\n" +
+	"\x04done\x18\x05 \x01(\x03R\x04done\x12\x14\n" +
+	"\x05total\x18\x06 \x01(\x03R\x05total\x120\n" +
+	"\x05since\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12 \n" +
+	"\vfingerprint\x18\b \x01(\tR\vfingerprint\x12\x16\n" +
+	"\x06sha256\x18\t \x01(\tR\x06sha256\x12\x16\n" +
+	"\x06reason\x18\n" +
+	" \x01(\tR\x06reason\x12\x18\n" +
+	"\amessage\x18\v \x01(\tR\amessage\x12\x12\n" +
+	"\x04hint\x18\f \x01(\tR\x04hint\x12\x0e\n" +
+	"\x02by\x18\r \x01(\tR\x02by\x120\n" +
+	"\x05asked\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\x05asked\x12\x12\n" +
+	"\x04from\x18\x0f \x01(\tR\x04from\"\x15\n" +
 	"\x13ListNetworksRequest\"}\n" +
 	"\x14ListNetworksResponse\x126\n" +
 	"\bnetworks\x18\x01 \x03(\v2\x1a.yardmaster.v1.NetworkViewR\bnetworks\x12-\n" +
@@ -5837,7 +6397,7 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\x13VerifyAuditResponse\x12\x14\n" +
 	"\x05nodes\x18\x01 \x01(\x05R\x05nodes\x12\x16\n" +
 	"\x06events\x18\x02 \x01(\x03R\x06events\x12\x16\n" +
-	"\x06breaks\x18\x03 \x03(\tR\x06breaks2\xa1\x0e\n" +
+	"\x06breaks\x18\x03 \x03(\tR\x06breaks2\x9e\x10\n" +
 	"\vYardService\x12M\n" +
 	"\bValidate\x12\x1e.yardmaster.v1.ValidateRequest\x1a\x1f.yardmaster.v1.ValidateResponse\"\x00\x12A\n" +
 	"\x04Plan\x12\x1a.yardmaster.v1.PlanRequest\x1a\x1b.yardmaster.v1.PlanResponse\"\x00\x12D\n" +
@@ -5851,7 +6411,11 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\tListNodes\x12\x1f.yardmaster.v1.ListNodesRequest\x1a .yardmaster.v1.ListNodesResponse\"\x00\x12M\n" +
 	"\bListJobs\x12\x1e.yardmaster.v1.ListJobsRequest\x1a\x1f.yardmaster.v1.ListJobsResponse\"\x00\x12S\n" +
 	"\n" +
-	"ListEvents\x12 .yardmaster.v1.ListEventsRequest\x1a!.yardmaster.v1.ListEventsResponse\"\x00\x12Y\n" +
+	"ListEvents\x12 .yardmaster.v1.ListEventsRequest\x1a!.yardmaster.v1.ListEventsResponse\"\x00\x12R\n" +
+	"\vImportImage\x12!.yardmaster.v1.ImportImageRequest\x1a\x1e.yardmaster.v1.CommandResponse\"\x00\x12R\n" +
+	"\vForgetImage\x12!.yardmaster.v1.ForgetImageRequest\x1a\x1e.yardmaster.v1.CommandResponse\"\x00\x12S\n" +
+	"\n" +
+	"ListImages\x12 .yardmaster.v1.ListImagesRequest\x1a!.yardmaster.v1.ListImagesResponse\"\x00\x12Y\n" +
 	"\fListNetworks\x12\".yardmaster.v1.ListNetworksRequest\x1a#.yardmaster.v1.ListNetworksResponse\"\x00\x12P\n" +
 	"\tListSites\x12\x1f.yardmaster.v1.ListSitesRequest\x1a .yardmaster.v1.ListSitesResponse\"\x00\x12S\n" +
 	"\n" +
@@ -5878,7 +6442,7 @@ func file_yardmaster_v1_api_proto_rawDescGZIP() []byte {
 	return file_yardmaster_v1_api_proto_rawDescData
 }
 
-var file_yardmaster_v1_api_proto_msgTypes = make([]protoimpl.MessageInfo, 73)
+var file_yardmaster_v1_api_proto_msgTypes = make([]protoimpl.MessageInfo, 79)
 var file_yardmaster_v1_api_proto_goTypes = []any{
 	(*Stamp)(nil),                 // 0: yardmaster.v1.Stamp
 	(*ReadStatus)(nil),            // 1: yardmaster.v1.ReadStatus
@@ -5890,75 +6454,81 @@ var file_yardmaster_v1_api_proto_goTypes = []any{
 	(*PlanResponse)(nil),          // 7: yardmaster.v1.PlanResponse
 	(*DocumentPlan)(nil),          // 8: yardmaster.v1.DocumentPlan
 	(*FleetPlan)(nil),             // 9: yardmaster.v1.FleetPlan
-	(*NodePlan)(nil),              // 10: yardmaster.v1.NodePlan
-	(*ApplyRequest)(nil),          // 11: yardmaster.v1.ApplyRequest
-	(*ApplyResponse)(nil),         // 12: yardmaster.v1.ApplyResponse
-	(*CommandResponse)(nil),       // 13: yardmaster.v1.CommandResponse
-	(*ScaleRequest)(nil),          // 14: yardmaster.v1.ScaleRequest
-	(*DeleteRequest)(nil),         // 15: yardmaster.v1.DeleteRequest
-	(*RetryRequest)(nil),          // 16: yardmaster.v1.RetryRequest
-	(*ListFleetsRequest)(nil),     // 17: yardmaster.v1.ListFleetsRequest
-	(*ListFleetsResponse)(nil),    // 18: yardmaster.v1.ListFleetsResponse
-	(*FleetView)(nil),             // 19: yardmaster.v1.FleetView
-	(*ListPoolsRequest)(nil),      // 20: yardmaster.v1.ListPoolsRequest
-	(*ListPoolsResponse)(nil),     // 21: yardmaster.v1.ListPoolsResponse
-	(*PoolView)(nil),              // 22: yardmaster.v1.PoolView
-	(*ListNodesRequest)(nil),      // 23: yardmaster.v1.ListNodesRequest
-	(*ListNodesResponse)(nil),     // 24: yardmaster.v1.ListNodesResponse
-	(*NodeView)(nil),              // 25: yardmaster.v1.NodeView
-	(*ListJobsRequest)(nil),       // 26: yardmaster.v1.ListJobsRequest
-	(*ListJobsResponse)(nil),      // 27: yardmaster.v1.ListJobsResponse
-	(*JobView)(nil),               // 28: yardmaster.v1.JobView
-	(*ListEventsRequest)(nil),     // 29: yardmaster.v1.ListEventsRequest
-	(*ListEventsResponse)(nil),    // 30: yardmaster.v1.ListEventsResponse
-	(*EventView)(nil),             // 31: yardmaster.v1.EventView
-	(*ListNetworksRequest)(nil),   // 32: yardmaster.v1.ListNetworksRequest
-	(*ListNetworksResponse)(nil),  // 33: yardmaster.v1.ListNetworksResponse
-	(*NetworkView)(nil),           // 34: yardmaster.v1.NetworkView
-	(*ListSitesRequest)(nil),      // 35: yardmaster.v1.ListSitesRequest
-	(*ListSitesResponse)(nil),     // 36: yardmaster.v1.ListSitesResponse
-	(*SiteView)(nil),              // 37: yardmaster.v1.SiteView
-	(*ListFailedRequest)(nil),     // 38: yardmaster.v1.ListFailedRequest
-	(*ListFailedResponse)(nil),    // 39: yardmaster.v1.ListFailedResponse
-	(*FailedView)(nil),            // 40: yardmaster.v1.FailedView
-	(*DescribeNodeRequest)(nil),   // 41: yardmaster.v1.DescribeNodeRequest
-	(*DescribeNodeResponse)(nil),  // 42: yardmaster.v1.DescribeNodeResponse
-	(*GuestView)(nil),             // 43: yardmaster.v1.GuestView
-	(*GuestStageView)(nil),        // 44: yardmaster.v1.GuestStageView
-	(*GuestFailedView)(nil),       // 45: yardmaster.v1.GuestFailedView
-	(*NodeNetwork)(nil),           // 46: yardmaster.v1.NodeNetwork
-	(*VSphereView)(nil),           // 47: yardmaster.v1.VSphereView
-	(*NodeLogRequest)(nil),        // 48: yardmaster.v1.NodeLogRequest
-	(*NodeLogResponse)(nil),       // 49: yardmaster.v1.NodeLogResponse
-	(*LogLine)(nil),               // 50: yardmaster.v1.LogLine
-	(*HistoryRequest)(nil),        // 51: yardmaster.v1.HistoryRequest
-	(*HistoryResponse)(nil),       // 52: yardmaster.v1.HistoryResponse
-	(*RevisionView)(nil),          // 53: yardmaster.v1.RevisionView
-	(*DiffRequest)(nil),           // 54: yardmaster.v1.DiffRequest
-	(*DiffResponse)(nil),          // 55: yardmaster.v1.DiffResponse
-	(*DocumentDiff)(nil),          // 56: yardmaster.v1.DocumentDiff
-	(*FieldDiff)(nil),             // 57: yardmaster.v1.FieldDiff
-	(*GetDocumentRequest)(nil),    // 58: yardmaster.v1.GetDocumentRequest
-	(*GetDocumentResponse)(nil),   // 59: yardmaster.v1.GetDocumentResponse
-	(*WatchRequest)(nil),          // 60: yardmaster.v1.WatchRequest
-	(*WatchResponse)(nil),         // 61: yardmaster.v1.WatchResponse
-	(*StatusRequest)(nil),         // 62: yardmaster.v1.StatusRequest
-	(*StatusResponse)(nil),        // 63: yardmaster.v1.StatusResponse
-	(*ShardStatus)(nil),           // 64: yardmaster.v1.ShardStatus
-	(*ServiceStatus)(nil),         // 65: yardmaster.v1.ServiceStatus
-	(*VersionRequest)(nil),        // 66: yardmaster.v1.VersionRequest
-	(*VersionResponse)(nil),       // 67: yardmaster.v1.VersionResponse
-	(*VerifyAuditRequest)(nil),    // 68: yardmaster.v1.VerifyAuditRequest
-	(*VerifyAuditResponse)(nil),   // 69: yardmaster.v1.VerifyAuditResponse
-	nil,                           // 70: yardmaster.v1.ApplyRequest.PlanBasisEntry
-	nil,                           // 71: yardmaster.v1.FleetView.LabelsEntry
-	nil,                           // 72: yardmaster.v1.PoolView.StatesEntry
-	(*timestamppb.Timestamp)(nil), // 73: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 74: google.protobuf.Duration
+	(*ImageStep)(nil),             // 10: yardmaster.v1.ImageStep
+	(*NodePlan)(nil),              // 11: yardmaster.v1.NodePlan
+	(*ApplyRequest)(nil),          // 12: yardmaster.v1.ApplyRequest
+	(*ApplyResponse)(nil),         // 13: yardmaster.v1.ApplyResponse
+	(*CommandResponse)(nil),       // 14: yardmaster.v1.CommandResponse
+	(*ScaleRequest)(nil),          // 15: yardmaster.v1.ScaleRequest
+	(*DeleteRequest)(nil),         // 16: yardmaster.v1.DeleteRequest
+	(*RetryRequest)(nil),          // 17: yardmaster.v1.RetryRequest
+	(*ListFleetsRequest)(nil),     // 18: yardmaster.v1.ListFleetsRequest
+	(*ListFleetsResponse)(nil),    // 19: yardmaster.v1.ListFleetsResponse
+	(*FleetView)(nil),             // 20: yardmaster.v1.FleetView
+	(*ListPoolsRequest)(nil),      // 21: yardmaster.v1.ListPoolsRequest
+	(*ListPoolsResponse)(nil),     // 22: yardmaster.v1.ListPoolsResponse
+	(*PoolView)(nil),              // 23: yardmaster.v1.PoolView
+	(*ListNodesRequest)(nil),      // 24: yardmaster.v1.ListNodesRequest
+	(*ListNodesResponse)(nil),     // 25: yardmaster.v1.ListNodesResponse
+	(*NodeView)(nil),              // 26: yardmaster.v1.NodeView
+	(*ListJobsRequest)(nil),       // 27: yardmaster.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),      // 28: yardmaster.v1.ListJobsResponse
+	(*JobView)(nil),               // 29: yardmaster.v1.JobView
+	(*ListEventsRequest)(nil),     // 30: yardmaster.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),    // 31: yardmaster.v1.ListEventsResponse
+	(*EventView)(nil),             // 32: yardmaster.v1.EventView
+	(*ImportImageRequest)(nil),    // 33: yardmaster.v1.ImportImageRequest
+	(*ForgetImageRequest)(nil),    // 34: yardmaster.v1.ForgetImageRequest
+	(*ListImagesRequest)(nil),     // 35: yardmaster.v1.ListImagesRequest
+	(*ListImagesResponse)(nil),    // 36: yardmaster.v1.ListImagesResponse
+	(*ImageView)(nil),             // 37: yardmaster.v1.ImageView
+	(*ListNetworksRequest)(nil),   // 38: yardmaster.v1.ListNetworksRequest
+	(*ListNetworksResponse)(nil),  // 39: yardmaster.v1.ListNetworksResponse
+	(*NetworkView)(nil),           // 40: yardmaster.v1.NetworkView
+	(*ListSitesRequest)(nil),      // 41: yardmaster.v1.ListSitesRequest
+	(*ListSitesResponse)(nil),     // 42: yardmaster.v1.ListSitesResponse
+	(*SiteView)(nil),              // 43: yardmaster.v1.SiteView
+	(*ListFailedRequest)(nil),     // 44: yardmaster.v1.ListFailedRequest
+	(*ListFailedResponse)(nil),    // 45: yardmaster.v1.ListFailedResponse
+	(*FailedView)(nil),            // 46: yardmaster.v1.FailedView
+	(*DescribeNodeRequest)(nil),   // 47: yardmaster.v1.DescribeNodeRequest
+	(*DescribeNodeResponse)(nil),  // 48: yardmaster.v1.DescribeNodeResponse
+	(*GuestView)(nil),             // 49: yardmaster.v1.GuestView
+	(*GuestStageView)(nil),        // 50: yardmaster.v1.GuestStageView
+	(*GuestFailedView)(nil),       // 51: yardmaster.v1.GuestFailedView
+	(*NodeNetwork)(nil),           // 52: yardmaster.v1.NodeNetwork
+	(*VSphereView)(nil),           // 53: yardmaster.v1.VSphereView
+	(*NodeLogRequest)(nil),        // 54: yardmaster.v1.NodeLogRequest
+	(*NodeLogResponse)(nil),       // 55: yardmaster.v1.NodeLogResponse
+	(*LogLine)(nil),               // 56: yardmaster.v1.LogLine
+	(*HistoryRequest)(nil),        // 57: yardmaster.v1.HistoryRequest
+	(*HistoryResponse)(nil),       // 58: yardmaster.v1.HistoryResponse
+	(*RevisionView)(nil),          // 59: yardmaster.v1.RevisionView
+	(*DiffRequest)(nil),           // 60: yardmaster.v1.DiffRequest
+	(*DiffResponse)(nil),          // 61: yardmaster.v1.DiffResponse
+	(*DocumentDiff)(nil),          // 62: yardmaster.v1.DocumentDiff
+	(*FieldDiff)(nil),             // 63: yardmaster.v1.FieldDiff
+	(*GetDocumentRequest)(nil),    // 64: yardmaster.v1.GetDocumentRequest
+	(*GetDocumentResponse)(nil),   // 65: yardmaster.v1.GetDocumentResponse
+	(*WatchRequest)(nil),          // 66: yardmaster.v1.WatchRequest
+	(*WatchResponse)(nil),         // 67: yardmaster.v1.WatchResponse
+	(*StatusRequest)(nil),         // 68: yardmaster.v1.StatusRequest
+	(*StatusResponse)(nil),        // 69: yardmaster.v1.StatusResponse
+	(*ShardStatus)(nil),           // 70: yardmaster.v1.ShardStatus
+	(*ServiceStatus)(nil),         // 71: yardmaster.v1.ServiceStatus
+	(*VersionRequest)(nil),        // 72: yardmaster.v1.VersionRequest
+	(*VersionResponse)(nil),       // 73: yardmaster.v1.VersionResponse
+	(*VerifyAuditRequest)(nil),    // 74: yardmaster.v1.VerifyAuditRequest
+	(*VerifyAuditResponse)(nil),   // 75: yardmaster.v1.VerifyAuditResponse
+	nil,                           // 76: yardmaster.v1.ApplyRequest.PlanBasisEntry
+	nil,                           // 77: yardmaster.v1.FleetView.LabelsEntry
+	nil,                           // 78: yardmaster.v1.PoolView.StatesEntry
+	(*timestamppb.Timestamp)(nil), // 79: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 80: google.protobuf.Duration
 }
 var file_yardmaster_v1_api_proto_depIdxs = []int32{
 	0,   // 0: yardmaster.v1.ReadStatus.stamps:type_name -> yardmaster.v1.Stamp
-	73,  // 1: yardmaster.v1.ReadStatus.as_of:type_name -> google.protobuf.Timestamp
+	79,  // 1: yardmaster.v1.ReadStatus.as_of:type_name -> google.protobuf.Timestamp
 	3,   // 2: yardmaster.v1.ValidateRequest.sources:type_name -> yardmaster.v1.Source
 	2,   // 3: yardmaster.v1.ValidateResponse.problems:type_name -> yardmaster.v1.Problem
 	3,   // 4: yardmaster.v1.PlanRequest.sources:type_name -> yardmaster.v1.Source
@@ -5966,129 +6536,140 @@ var file_yardmaster_v1_api_proto_depIdxs = []int32{
 	9,   // 6: yardmaster.v1.PlanResponse.fleets:type_name -> yardmaster.v1.FleetPlan
 	8,   // 7: yardmaster.v1.PlanResponse.documents:type_name -> yardmaster.v1.DocumentPlan
 	1,   // 8: yardmaster.v1.PlanResponse.read:type_name -> yardmaster.v1.ReadStatus
-	10,  // 9: yardmaster.v1.FleetPlan.nodes:type_name -> yardmaster.v1.NodePlan
-	3,   // 10: yardmaster.v1.ApplyRequest.sources:type_name -> yardmaster.v1.Source
-	70,  // 11: yardmaster.v1.ApplyRequest.plan_basis:type_name -> yardmaster.v1.ApplyRequest.PlanBasisEntry
-	2,   // 12: yardmaster.v1.ApplyResponse.problems:type_name -> yardmaster.v1.Problem
-	13,  // 13: yardmaster.v1.ApplyResponse.results:type_name -> yardmaster.v1.CommandResponse
-	0,   // 14: yardmaster.v1.CommandResponse.stamp:type_name -> yardmaster.v1.Stamp
-	19,  // 15: yardmaster.v1.ListFleetsResponse.fleets:type_name -> yardmaster.v1.FleetView
-	1,   // 16: yardmaster.v1.ListFleetsResponse.read:type_name -> yardmaster.v1.ReadStatus
-	73,  // 17: yardmaster.v1.FleetView.created:type_name -> google.protobuf.Timestamp
-	71,  // 18: yardmaster.v1.FleetView.labels:type_name -> yardmaster.v1.FleetView.LabelsEntry
-	22,  // 19: yardmaster.v1.ListPoolsResponse.pools:type_name -> yardmaster.v1.PoolView
-	1,   // 20: yardmaster.v1.ListPoolsResponse.read:type_name -> yardmaster.v1.ReadStatus
-	72,  // 21: yardmaster.v1.PoolView.states:type_name -> yardmaster.v1.PoolView.StatesEntry
-	25,  // 22: yardmaster.v1.ListNodesResponse.nodes:type_name -> yardmaster.v1.NodeView
-	1,   // 23: yardmaster.v1.ListNodesResponse.read:type_name -> yardmaster.v1.ReadStatus
-	73,  // 24: yardmaster.v1.NodeView.since:type_name -> google.protobuf.Timestamp
-	73,  // 25: yardmaster.v1.NodeView.created:type_name -> google.protobuf.Timestamp
-	73,  // 26: yardmaster.v1.NodeView.ready_at:type_name -> google.protobuf.Timestamp
-	73,  // 27: yardmaster.v1.NodeView.due:type_name -> google.protobuf.Timestamp
-	73,  // 28: yardmaster.v1.NodeView.deadline:type_name -> google.protobuf.Timestamp
-	28,  // 29: yardmaster.v1.NodeView.job:type_name -> yardmaster.v1.JobView
-	73,  // 30: yardmaster.v1.NodeView.heard:type_name -> google.protobuf.Timestamp
-	28,  // 31: yardmaster.v1.ListJobsResponse.jobs:type_name -> yardmaster.v1.JobView
-	1,   // 32: yardmaster.v1.ListJobsResponse.read:type_name -> yardmaster.v1.ReadStatus
-	73,  // 33: yardmaster.v1.JobView.since:type_name -> google.protobuf.Timestamp
-	73,  // 34: yardmaster.v1.JobView.deadline:type_name -> google.protobuf.Timestamp
-	31,  // 35: yardmaster.v1.ListEventsResponse.events:type_name -> yardmaster.v1.EventView
-	1,   // 36: yardmaster.v1.ListEventsResponse.read:type_name -> yardmaster.v1.ReadStatus
-	73,  // 37: yardmaster.v1.EventView.at:type_name -> google.protobuf.Timestamp
-	74,  // 38: yardmaster.v1.EventView.took:type_name -> google.protobuf.Duration
-	34,  // 39: yardmaster.v1.ListNetworksResponse.networks:type_name -> yardmaster.v1.NetworkView
-	1,   // 40: yardmaster.v1.ListNetworksResponse.read:type_name -> yardmaster.v1.ReadStatus
-	37,  // 41: yardmaster.v1.ListSitesResponse.sites:type_name -> yardmaster.v1.SiteView
-	1,   // 42: yardmaster.v1.ListSitesResponse.read:type_name -> yardmaster.v1.ReadStatus
-	73,  // 43: yardmaster.v1.SiteView.seat_until:type_name -> google.protobuf.Timestamp
-	40,  // 44: yardmaster.v1.ListFailedResponse.failed:type_name -> yardmaster.v1.FailedView
-	1,   // 45: yardmaster.v1.ListFailedResponse.read:type_name -> yardmaster.v1.ReadStatus
-	73,  // 46: yardmaster.v1.FailedView.since:type_name -> google.protobuf.Timestamp
-	25,  // 47: yardmaster.v1.DescribeNodeResponse.node:type_name -> yardmaster.v1.NodeView
-	31,  // 48: yardmaster.v1.DescribeNodeResponse.events:type_name -> yardmaster.v1.EventView
-	1,   // 49: yardmaster.v1.DescribeNodeResponse.read:type_name -> yardmaster.v1.ReadStatus
-	47,  // 50: yardmaster.v1.DescribeNodeResponse.vsphere:type_name -> yardmaster.v1.VSphereView
-	43,  // 51: yardmaster.v1.DescribeNodeResponse.guest:type_name -> yardmaster.v1.GuestView
-	46,  // 52: yardmaster.v1.DescribeNodeResponse.networks:type_name -> yardmaster.v1.NodeNetwork
-	73,  // 53: yardmaster.v1.GuestView.heard:type_name -> google.protobuf.Timestamp
-	73,  // 54: yardmaster.v1.GuestView.booted:type_name -> google.protobuf.Timestamp
-	44,  // 55: yardmaster.v1.GuestView.stages:type_name -> yardmaster.v1.GuestStageView
-	45,  // 56: yardmaster.v1.GuestView.failed:type_name -> yardmaster.v1.GuestFailedView
-	73,  // 57: yardmaster.v1.GuestStageView.at:type_name -> google.protobuf.Timestamp
-	50,  // 58: yardmaster.v1.NodeLogResponse.lines:type_name -> yardmaster.v1.LogLine
-	1,   // 59: yardmaster.v1.NodeLogResponse.read:type_name -> yardmaster.v1.ReadStatus
-	73,  // 60: yardmaster.v1.LogLine.at:type_name -> google.protobuf.Timestamp
-	53,  // 61: yardmaster.v1.HistoryResponse.revisions:type_name -> yardmaster.v1.RevisionView
-	1,   // 62: yardmaster.v1.HistoryResponse.read:type_name -> yardmaster.v1.ReadStatus
-	73,  // 63: yardmaster.v1.RevisionView.at:type_name -> google.protobuf.Timestamp
-	57,  // 64: yardmaster.v1.RevisionView.fields:type_name -> yardmaster.v1.FieldDiff
-	73,  // 65: yardmaster.v1.RevisionView.ended:type_name -> google.protobuf.Timestamp
-	3,   // 66: yardmaster.v1.DiffRequest.sources:type_name -> yardmaster.v1.Source
-	2,   // 67: yardmaster.v1.DiffResponse.problems:type_name -> yardmaster.v1.Problem
-	56,  // 68: yardmaster.v1.DiffResponse.documents:type_name -> yardmaster.v1.DocumentDiff
-	1,   // 69: yardmaster.v1.DiffResponse.read:type_name -> yardmaster.v1.ReadStatus
-	57,  // 70: yardmaster.v1.DocumentDiff.fields:type_name -> yardmaster.v1.FieldDiff
-	1,   // 71: yardmaster.v1.GetDocumentResponse.read:type_name -> yardmaster.v1.ReadStatus
-	25,  // 72: yardmaster.v1.WatchResponse.node:type_name -> yardmaster.v1.NodeView
-	31,  // 73: yardmaster.v1.WatchResponse.event:type_name -> yardmaster.v1.EventView
-	19,  // 74: yardmaster.v1.WatchResponse.fleet:type_name -> yardmaster.v1.FleetView
-	64,  // 75: yardmaster.v1.StatusResponse.shards:type_name -> yardmaster.v1.ShardStatus
-	37,  // 76: yardmaster.v1.StatusResponse.sites:type_name -> yardmaster.v1.SiteView
-	65,  // 77: yardmaster.v1.StatusResponse.services:type_name -> yardmaster.v1.ServiceStatus
-	1,   // 78: yardmaster.v1.StatusResponse.read:type_name -> yardmaster.v1.ReadStatus
-	73,  // 79: yardmaster.v1.ServiceStatus.seen:type_name -> google.protobuf.Timestamp
-	74,  // 80: yardmaster.v1.ServiceStatus.clock_offset:type_name -> google.protobuf.Duration
-	4,   // 81: yardmaster.v1.YardService.Validate:input_type -> yardmaster.v1.ValidateRequest
-	6,   // 82: yardmaster.v1.YardService.Plan:input_type -> yardmaster.v1.PlanRequest
-	11,  // 83: yardmaster.v1.YardService.Apply:input_type -> yardmaster.v1.ApplyRequest
-	14,  // 84: yardmaster.v1.YardService.Scale:input_type -> yardmaster.v1.ScaleRequest
-	15,  // 85: yardmaster.v1.YardService.Delete:input_type -> yardmaster.v1.DeleteRequest
-	16,  // 86: yardmaster.v1.YardService.Retry:input_type -> yardmaster.v1.RetryRequest
-	17,  // 87: yardmaster.v1.YardService.ListFleets:input_type -> yardmaster.v1.ListFleetsRequest
-	20,  // 88: yardmaster.v1.YardService.ListPools:input_type -> yardmaster.v1.ListPoolsRequest
-	23,  // 89: yardmaster.v1.YardService.ListNodes:input_type -> yardmaster.v1.ListNodesRequest
-	26,  // 90: yardmaster.v1.YardService.ListJobs:input_type -> yardmaster.v1.ListJobsRequest
-	29,  // 91: yardmaster.v1.YardService.ListEvents:input_type -> yardmaster.v1.ListEventsRequest
-	32,  // 92: yardmaster.v1.YardService.ListNetworks:input_type -> yardmaster.v1.ListNetworksRequest
-	35,  // 93: yardmaster.v1.YardService.ListSites:input_type -> yardmaster.v1.ListSitesRequest
-	38,  // 94: yardmaster.v1.YardService.ListFailed:input_type -> yardmaster.v1.ListFailedRequest
-	41,  // 95: yardmaster.v1.YardService.DescribeNode:input_type -> yardmaster.v1.DescribeNodeRequest
-	48,  // 96: yardmaster.v1.YardService.NodeLog:input_type -> yardmaster.v1.NodeLogRequest
-	51,  // 97: yardmaster.v1.YardService.History:input_type -> yardmaster.v1.HistoryRequest
-	54,  // 98: yardmaster.v1.YardService.Diff:input_type -> yardmaster.v1.DiffRequest
-	58,  // 99: yardmaster.v1.YardService.GetDocument:input_type -> yardmaster.v1.GetDocumentRequest
-	60,  // 100: yardmaster.v1.YardService.Watch:input_type -> yardmaster.v1.WatchRequest
-	62,  // 101: yardmaster.v1.YardService.Status:input_type -> yardmaster.v1.StatusRequest
-	66,  // 102: yardmaster.v1.YardService.Version:input_type -> yardmaster.v1.VersionRequest
-	68,  // 103: yardmaster.v1.YardService.VerifyAudit:input_type -> yardmaster.v1.VerifyAuditRequest
-	5,   // 104: yardmaster.v1.YardService.Validate:output_type -> yardmaster.v1.ValidateResponse
-	7,   // 105: yardmaster.v1.YardService.Plan:output_type -> yardmaster.v1.PlanResponse
-	12,  // 106: yardmaster.v1.YardService.Apply:output_type -> yardmaster.v1.ApplyResponse
-	13,  // 107: yardmaster.v1.YardService.Scale:output_type -> yardmaster.v1.CommandResponse
-	13,  // 108: yardmaster.v1.YardService.Delete:output_type -> yardmaster.v1.CommandResponse
-	13,  // 109: yardmaster.v1.YardService.Retry:output_type -> yardmaster.v1.CommandResponse
-	18,  // 110: yardmaster.v1.YardService.ListFleets:output_type -> yardmaster.v1.ListFleetsResponse
-	21,  // 111: yardmaster.v1.YardService.ListPools:output_type -> yardmaster.v1.ListPoolsResponse
-	24,  // 112: yardmaster.v1.YardService.ListNodes:output_type -> yardmaster.v1.ListNodesResponse
-	27,  // 113: yardmaster.v1.YardService.ListJobs:output_type -> yardmaster.v1.ListJobsResponse
-	30,  // 114: yardmaster.v1.YardService.ListEvents:output_type -> yardmaster.v1.ListEventsResponse
-	33,  // 115: yardmaster.v1.YardService.ListNetworks:output_type -> yardmaster.v1.ListNetworksResponse
-	36,  // 116: yardmaster.v1.YardService.ListSites:output_type -> yardmaster.v1.ListSitesResponse
-	39,  // 117: yardmaster.v1.YardService.ListFailed:output_type -> yardmaster.v1.ListFailedResponse
-	42,  // 118: yardmaster.v1.YardService.DescribeNode:output_type -> yardmaster.v1.DescribeNodeResponse
-	49,  // 119: yardmaster.v1.YardService.NodeLog:output_type -> yardmaster.v1.NodeLogResponse
-	52,  // 120: yardmaster.v1.YardService.History:output_type -> yardmaster.v1.HistoryResponse
-	55,  // 121: yardmaster.v1.YardService.Diff:output_type -> yardmaster.v1.DiffResponse
-	59,  // 122: yardmaster.v1.YardService.GetDocument:output_type -> yardmaster.v1.GetDocumentResponse
-	61,  // 123: yardmaster.v1.YardService.Watch:output_type -> yardmaster.v1.WatchResponse
-	63,  // 124: yardmaster.v1.YardService.Status:output_type -> yardmaster.v1.StatusResponse
-	67,  // 125: yardmaster.v1.YardService.Version:output_type -> yardmaster.v1.VersionResponse
-	69,  // 126: yardmaster.v1.YardService.VerifyAudit:output_type -> yardmaster.v1.VerifyAuditResponse
-	104, // [104:127] is the sub-list for method output_type
-	81,  // [81:104] is the sub-list for method input_type
-	81,  // [81:81] is the sub-list for extension type_name
-	81,  // [81:81] is the sub-list for extension extendee
-	0,   // [0:81] is the sub-list for field type_name
+	11,  // 9: yardmaster.v1.FleetPlan.nodes:type_name -> yardmaster.v1.NodePlan
+	10,  // 10: yardmaster.v1.FleetPlan.images:type_name -> yardmaster.v1.ImageStep
+	3,   // 11: yardmaster.v1.ApplyRequest.sources:type_name -> yardmaster.v1.Source
+	76,  // 12: yardmaster.v1.ApplyRequest.plan_basis:type_name -> yardmaster.v1.ApplyRequest.PlanBasisEntry
+	2,   // 13: yardmaster.v1.ApplyResponse.problems:type_name -> yardmaster.v1.Problem
+	14,  // 14: yardmaster.v1.ApplyResponse.results:type_name -> yardmaster.v1.CommandResponse
+	0,   // 15: yardmaster.v1.CommandResponse.stamp:type_name -> yardmaster.v1.Stamp
+	20,  // 16: yardmaster.v1.ListFleetsResponse.fleets:type_name -> yardmaster.v1.FleetView
+	1,   // 17: yardmaster.v1.ListFleetsResponse.read:type_name -> yardmaster.v1.ReadStatus
+	79,  // 18: yardmaster.v1.FleetView.created:type_name -> google.protobuf.Timestamp
+	77,  // 19: yardmaster.v1.FleetView.labels:type_name -> yardmaster.v1.FleetView.LabelsEntry
+	23,  // 20: yardmaster.v1.ListPoolsResponse.pools:type_name -> yardmaster.v1.PoolView
+	1,   // 21: yardmaster.v1.ListPoolsResponse.read:type_name -> yardmaster.v1.ReadStatus
+	78,  // 22: yardmaster.v1.PoolView.states:type_name -> yardmaster.v1.PoolView.StatesEntry
+	26,  // 23: yardmaster.v1.ListNodesResponse.nodes:type_name -> yardmaster.v1.NodeView
+	1,   // 24: yardmaster.v1.ListNodesResponse.read:type_name -> yardmaster.v1.ReadStatus
+	79,  // 25: yardmaster.v1.NodeView.since:type_name -> google.protobuf.Timestamp
+	79,  // 26: yardmaster.v1.NodeView.created:type_name -> google.protobuf.Timestamp
+	79,  // 27: yardmaster.v1.NodeView.ready_at:type_name -> google.protobuf.Timestamp
+	79,  // 28: yardmaster.v1.NodeView.due:type_name -> google.protobuf.Timestamp
+	79,  // 29: yardmaster.v1.NodeView.deadline:type_name -> google.protobuf.Timestamp
+	29,  // 30: yardmaster.v1.NodeView.job:type_name -> yardmaster.v1.JobView
+	79,  // 31: yardmaster.v1.NodeView.heard:type_name -> google.protobuf.Timestamp
+	29,  // 32: yardmaster.v1.ListJobsResponse.jobs:type_name -> yardmaster.v1.JobView
+	1,   // 33: yardmaster.v1.ListJobsResponse.read:type_name -> yardmaster.v1.ReadStatus
+	79,  // 34: yardmaster.v1.JobView.since:type_name -> google.protobuf.Timestamp
+	79,  // 35: yardmaster.v1.JobView.deadline:type_name -> google.protobuf.Timestamp
+	32,  // 36: yardmaster.v1.ListEventsResponse.events:type_name -> yardmaster.v1.EventView
+	1,   // 37: yardmaster.v1.ListEventsResponse.read:type_name -> yardmaster.v1.ReadStatus
+	79,  // 38: yardmaster.v1.EventView.at:type_name -> google.protobuf.Timestamp
+	80,  // 39: yardmaster.v1.EventView.took:type_name -> google.protobuf.Duration
+	37,  // 40: yardmaster.v1.ListImagesResponse.images:type_name -> yardmaster.v1.ImageView
+	1,   // 41: yardmaster.v1.ListImagesResponse.read:type_name -> yardmaster.v1.ReadStatus
+	79,  // 42: yardmaster.v1.ImageView.since:type_name -> google.protobuf.Timestamp
+	79,  // 43: yardmaster.v1.ImageView.asked:type_name -> google.protobuf.Timestamp
+	40,  // 44: yardmaster.v1.ListNetworksResponse.networks:type_name -> yardmaster.v1.NetworkView
+	1,   // 45: yardmaster.v1.ListNetworksResponse.read:type_name -> yardmaster.v1.ReadStatus
+	43,  // 46: yardmaster.v1.ListSitesResponse.sites:type_name -> yardmaster.v1.SiteView
+	1,   // 47: yardmaster.v1.ListSitesResponse.read:type_name -> yardmaster.v1.ReadStatus
+	79,  // 48: yardmaster.v1.SiteView.seat_until:type_name -> google.protobuf.Timestamp
+	46,  // 49: yardmaster.v1.ListFailedResponse.failed:type_name -> yardmaster.v1.FailedView
+	1,   // 50: yardmaster.v1.ListFailedResponse.read:type_name -> yardmaster.v1.ReadStatus
+	79,  // 51: yardmaster.v1.FailedView.since:type_name -> google.protobuf.Timestamp
+	26,  // 52: yardmaster.v1.DescribeNodeResponse.node:type_name -> yardmaster.v1.NodeView
+	32,  // 53: yardmaster.v1.DescribeNodeResponse.events:type_name -> yardmaster.v1.EventView
+	1,   // 54: yardmaster.v1.DescribeNodeResponse.read:type_name -> yardmaster.v1.ReadStatus
+	53,  // 55: yardmaster.v1.DescribeNodeResponse.vsphere:type_name -> yardmaster.v1.VSphereView
+	49,  // 56: yardmaster.v1.DescribeNodeResponse.guest:type_name -> yardmaster.v1.GuestView
+	52,  // 57: yardmaster.v1.DescribeNodeResponse.networks:type_name -> yardmaster.v1.NodeNetwork
+	79,  // 58: yardmaster.v1.GuestView.heard:type_name -> google.protobuf.Timestamp
+	79,  // 59: yardmaster.v1.GuestView.booted:type_name -> google.protobuf.Timestamp
+	50,  // 60: yardmaster.v1.GuestView.stages:type_name -> yardmaster.v1.GuestStageView
+	51,  // 61: yardmaster.v1.GuestView.failed:type_name -> yardmaster.v1.GuestFailedView
+	79,  // 62: yardmaster.v1.GuestStageView.at:type_name -> google.protobuf.Timestamp
+	56,  // 63: yardmaster.v1.NodeLogResponse.lines:type_name -> yardmaster.v1.LogLine
+	1,   // 64: yardmaster.v1.NodeLogResponse.read:type_name -> yardmaster.v1.ReadStatus
+	79,  // 65: yardmaster.v1.LogLine.at:type_name -> google.protobuf.Timestamp
+	59,  // 66: yardmaster.v1.HistoryResponse.revisions:type_name -> yardmaster.v1.RevisionView
+	1,   // 67: yardmaster.v1.HistoryResponse.read:type_name -> yardmaster.v1.ReadStatus
+	79,  // 68: yardmaster.v1.RevisionView.at:type_name -> google.protobuf.Timestamp
+	63,  // 69: yardmaster.v1.RevisionView.fields:type_name -> yardmaster.v1.FieldDiff
+	79,  // 70: yardmaster.v1.RevisionView.ended:type_name -> google.protobuf.Timestamp
+	3,   // 71: yardmaster.v1.DiffRequest.sources:type_name -> yardmaster.v1.Source
+	2,   // 72: yardmaster.v1.DiffResponse.problems:type_name -> yardmaster.v1.Problem
+	62,  // 73: yardmaster.v1.DiffResponse.documents:type_name -> yardmaster.v1.DocumentDiff
+	1,   // 74: yardmaster.v1.DiffResponse.read:type_name -> yardmaster.v1.ReadStatus
+	63,  // 75: yardmaster.v1.DocumentDiff.fields:type_name -> yardmaster.v1.FieldDiff
+	1,   // 76: yardmaster.v1.GetDocumentResponse.read:type_name -> yardmaster.v1.ReadStatus
+	26,  // 77: yardmaster.v1.WatchResponse.node:type_name -> yardmaster.v1.NodeView
+	32,  // 78: yardmaster.v1.WatchResponse.event:type_name -> yardmaster.v1.EventView
+	20,  // 79: yardmaster.v1.WatchResponse.fleet:type_name -> yardmaster.v1.FleetView
+	70,  // 80: yardmaster.v1.StatusResponse.shards:type_name -> yardmaster.v1.ShardStatus
+	43,  // 81: yardmaster.v1.StatusResponse.sites:type_name -> yardmaster.v1.SiteView
+	71,  // 82: yardmaster.v1.StatusResponse.services:type_name -> yardmaster.v1.ServiceStatus
+	1,   // 83: yardmaster.v1.StatusResponse.read:type_name -> yardmaster.v1.ReadStatus
+	79,  // 84: yardmaster.v1.ServiceStatus.seen:type_name -> google.protobuf.Timestamp
+	80,  // 85: yardmaster.v1.ServiceStatus.clock_offset:type_name -> google.protobuf.Duration
+	4,   // 86: yardmaster.v1.YardService.Validate:input_type -> yardmaster.v1.ValidateRequest
+	6,   // 87: yardmaster.v1.YardService.Plan:input_type -> yardmaster.v1.PlanRequest
+	12,  // 88: yardmaster.v1.YardService.Apply:input_type -> yardmaster.v1.ApplyRequest
+	15,  // 89: yardmaster.v1.YardService.Scale:input_type -> yardmaster.v1.ScaleRequest
+	16,  // 90: yardmaster.v1.YardService.Delete:input_type -> yardmaster.v1.DeleteRequest
+	17,  // 91: yardmaster.v1.YardService.Retry:input_type -> yardmaster.v1.RetryRequest
+	18,  // 92: yardmaster.v1.YardService.ListFleets:input_type -> yardmaster.v1.ListFleetsRequest
+	21,  // 93: yardmaster.v1.YardService.ListPools:input_type -> yardmaster.v1.ListPoolsRequest
+	24,  // 94: yardmaster.v1.YardService.ListNodes:input_type -> yardmaster.v1.ListNodesRequest
+	27,  // 95: yardmaster.v1.YardService.ListJobs:input_type -> yardmaster.v1.ListJobsRequest
+	30,  // 96: yardmaster.v1.YardService.ListEvents:input_type -> yardmaster.v1.ListEventsRequest
+	33,  // 97: yardmaster.v1.YardService.ImportImage:input_type -> yardmaster.v1.ImportImageRequest
+	34,  // 98: yardmaster.v1.YardService.ForgetImage:input_type -> yardmaster.v1.ForgetImageRequest
+	35,  // 99: yardmaster.v1.YardService.ListImages:input_type -> yardmaster.v1.ListImagesRequest
+	38,  // 100: yardmaster.v1.YardService.ListNetworks:input_type -> yardmaster.v1.ListNetworksRequest
+	41,  // 101: yardmaster.v1.YardService.ListSites:input_type -> yardmaster.v1.ListSitesRequest
+	44,  // 102: yardmaster.v1.YardService.ListFailed:input_type -> yardmaster.v1.ListFailedRequest
+	47,  // 103: yardmaster.v1.YardService.DescribeNode:input_type -> yardmaster.v1.DescribeNodeRequest
+	54,  // 104: yardmaster.v1.YardService.NodeLog:input_type -> yardmaster.v1.NodeLogRequest
+	57,  // 105: yardmaster.v1.YardService.History:input_type -> yardmaster.v1.HistoryRequest
+	60,  // 106: yardmaster.v1.YardService.Diff:input_type -> yardmaster.v1.DiffRequest
+	64,  // 107: yardmaster.v1.YardService.GetDocument:input_type -> yardmaster.v1.GetDocumentRequest
+	66,  // 108: yardmaster.v1.YardService.Watch:input_type -> yardmaster.v1.WatchRequest
+	68,  // 109: yardmaster.v1.YardService.Status:input_type -> yardmaster.v1.StatusRequest
+	72,  // 110: yardmaster.v1.YardService.Version:input_type -> yardmaster.v1.VersionRequest
+	74,  // 111: yardmaster.v1.YardService.VerifyAudit:input_type -> yardmaster.v1.VerifyAuditRequest
+	5,   // 112: yardmaster.v1.YardService.Validate:output_type -> yardmaster.v1.ValidateResponse
+	7,   // 113: yardmaster.v1.YardService.Plan:output_type -> yardmaster.v1.PlanResponse
+	13,  // 114: yardmaster.v1.YardService.Apply:output_type -> yardmaster.v1.ApplyResponse
+	14,  // 115: yardmaster.v1.YardService.Scale:output_type -> yardmaster.v1.CommandResponse
+	14,  // 116: yardmaster.v1.YardService.Delete:output_type -> yardmaster.v1.CommandResponse
+	14,  // 117: yardmaster.v1.YardService.Retry:output_type -> yardmaster.v1.CommandResponse
+	19,  // 118: yardmaster.v1.YardService.ListFleets:output_type -> yardmaster.v1.ListFleetsResponse
+	22,  // 119: yardmaster.v1.YardService.ListPools:output_type -> yardmaster.v1.ListPoolsResponse
+	25,  // 120: yardmaster.v1.YardService.ListNodes:output_type -> yardmaster.v1.ListNodesResponse
+	28,  // 121: yardmaster.v1.YardService.ListJobs:output_type -> yardmaster.v1.ListJobsResponse
+	31,  // 122: yardmaster.v1.YardService.ListEvents:output_type -> yardmaster.v1.ListEventsResponse
+	14,  // 123: yardmaster.v1.YardService.ImportImage:output_type -> yardmaster.v1.CommandResponse
+	14,  // 124: yardmaster.v1.YardService.ForgetImage:output_type -> yardmaster.v1.CommandResponse
+	36,  // 125: yardmaster.v1.YardService.ListImages:output_type -> yardmaster.v1.ListImagesResponse
+	39,  // 126: yardmaster.v1.YardService.ListNetworks:output_type -> yardmaster.v1.ListNetworksResponse
+	42,  // 127: yardmaster.v1.YardService.ListSites:output_type -> yardmaster.v1.ListSitesResponse
+	45,  // 128: yardmaster.v1.YardService.ListFailed:output_type -> yardmaster.v1.ListFailedResponse
+	48,  // 129: yardmaster.v1.YardService.DescribeNode:output_type -> yardmaster.v1.DescribeNodeResponse
+	55,  // 130: yardmaster.v1.YardService.NodeLog:output_type -> yardmaster.v1.NodeLogResponse
+	58,  // 131: yardmaster.v1.YardService.History:output_type -> yardmaster.v1.HistoryResponse
+	61,  // 132: yardmaster.v1.YardService.Diff:output_type -> yardmaster.v1.DiffResponse
+	65,  // 133: yardmaster.v1.YardService.GetDocument:output_type -> yardmaster.v1.GetDocumentResponse
+	67,  // 134: yardmaster.v1.YardService.Watch:output_type -> yardmaster.v1.WatchResponse
+	69,  // 135: yardmaster.v1.YardService.Status:output_type -> yardmaster.v1.StatusResponse
+	73,  // 136: yardmaster.v1.YardService.Version:output_type -> yardmaster.v1.VersionResponse
+	75,  // 137: yardmaster.v1.YardService.VerifyAudit:output_type -> yardmaster.v1.VerifyAuditResponse
+	112, // [112:138] is the sub-list for method output_type
+	86,  // [86:112] is the sub-list for method input_type
+	86,  // [86:86] is the sub-list for extension type_name
+	86,  // [86:86] is the sub-list for extension extendee
+	0,   // [0:86] is the sub-list for field type_name
 }
 
 func init() { file_yardmaster_v1_api_proto_init() }
@@ -6097,10 +6678,10 @@ func file_yardmaster_v1_api_proto_init() {
 		return
 	}
 	file_yardmaster_v1_api_proto_msgTypes[6].OneofWrappers = []any{}
-	file_yardmaster_v1_api_proto_msgTypes[11].OneofWrappers = []any{}
-	file_yardmaster_v1_api_proto_msgTypes[14].OneofWrappers = []any{}
-	file_yardmaster_v1_api_proto_msgTypes[16].OneofWrappers = []any{}
-	file_yardmaster_v1_api_proto_msgTypes[61].OneofWrappers = []any{
+	file_yardmaster_v1_api_proto_msgTypes[12].OneofWrappers = []any{}
+	file_yardmaster_v1_api_proto_msgTypes[15].OneofWrappers = []any{}
+	file_yardmaster_v1_api_proto_msgTypes[17].OneofWrappers = []any{}
+	file_yardmaster_v1_api_proto_msgTypes[67].OneofWrappers = []any{
 		(*WatchResponse_Node)(nil),
 		(*WatchResponse_Event)(nil),
 		(*WatchResponse_Synced)(nil),
@@ -6112,7 +6693,7 @@ func file_yardmaster_v1_api_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_yardmaster_v1_api_proto_rawDesc), len(file_yardmaster_v1_api_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   73,
+			NumMessages:   79,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1282,6 +1282,161 @@ func (x *NetworkRecord) GetDeleted() bool {
 	return false
 }
 
+// ImagesRecord holds the images that a site shall have as templates.
+type ImagesRecord struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Site          string                 `protobuf:"bytes,1,opt,name=site,proto3" json:"site,omitempty"`
+	Wanted        []*WantedImage         `protobuf:"bytes,2,rep,name=wanted,proto3" json:"wanted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImagesRecord) Reset() {
+	*x = ImagesRecord{}
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImagesRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImagesRecord) ProtoMessage() {}
+
+func (x *ImagesRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImagesRecord.ProtoReflect.Descriptor instead.
+func (*ImagesRecord) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ImagesRecord) GetSite() string {
+	if x != nil {
+		return x.Site
+	}
+	return ""
+}
+
+func (x *ImagesRecord) GetWanted() []*WantedImage {
+	if x != nil {
+		return x.Wanted
+	}
+	return nil
+}
+
+// WantedImage is one image that somebody asked for.
+type WantedImage struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Name    string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Channel string                 `protobuf:"bytes,2,opt,name=channel,proto3" json:"channel,omitempty"`
+	Version string                 `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	// Where it is, if not where the Site says.
+	From          string                 `protobuf:"bytes,4,opt,name=from,proto3" json:"from,omitempty"`
+	Sha256        string                 `protobuf:"bytes,5,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	Unsigned      bool                   `protobuf:"varint,6,opt,name=unsigned,proto3" json:"unsigned,omitempty"`
+	Asked         *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=asked,proto3" json:"asked,omitempty"`
+	By            string                 `protobuf:"bytes,8,opt,name=by,proto3" json:"by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WantedImage) Reset() {
+	*x = WantedImage{}
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WantedImage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WantedImage) ProtoMessage() {}
+
+func (x *WantedImage) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WantedImage.ProtoReflect.Descriptor instead.
+func (*WantedImage) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *WantedImage) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *WantedImage) GetChannel() string {
+	if x != nil {
+		return x.Channel
+	}
+	return ""
+}
+
+func (x *WantedImage) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *WantedImage) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *WantedImage) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
+func (x *WantedImage) GetUnsigned() bool {
+	if x != nil {
+		return x.Unsigned
+	}
+	return false
+}
+
+func (x *WantedImage) GetAsked() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Asked
+	}
+	return nil
+}
+
+func (x *WantedImage) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
 // YardRecord is the yard's own record.
 type YardRecord struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1295,7 +1450,7 @@ type YardRecord struct {
 
 func (x *YardRecord) Reset() {
 	*x = YardRecord{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[11]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1307,7 +1462,7 @@ func (x *YardRecord) String() string {
 func (*YardRecord) ProtoMessage() {}
 
 func (x *YardRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[11]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1320,7 +1475,7 @@ func (x *YardRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use YardRecord.ProtoReflect.Descriptor instead.
 func (*YardRecord) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{11}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *YardRecord) GetUid() string {
@@ -1366,7 +1521,7 @@ type Seat struct {
 
 func (x *Seat) Reset() {
 	*x = Seat{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[12]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1378,7 +1533,7 @@ func (x *Seat) String() string {
 func (*Seat) ProtoMessage() {}
 
 func (x *Seat) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[12]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1391,7 +1546,7 @@ func (x *Seat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Seat.ProtoReflect.Descriptor instead.
 func (*Seat) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{12}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Seat) GetHolder() string {
@@ -1454,7 +1609,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[13]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1466,7 +1621,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[13]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1479,7 +1634,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{13}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Event) GetFleet() string {
@@ -1649,14 +1804,17 @@ type Job struct {
 	PhoneHome string `protobuf:"bytes,21,opt,name=phone_home,json=phoneHome,proto3" json:"phone_home,omitempty"`
 	Trace     string `protobuf:"bytes,22,opt,name=trace,proto3" json:"trace,omitempty"`
 	// A resize may switch the machine off and on.
-	Restart       bool `protobuf:"varint,40,opt,name=restart,proto3" json:"restart,omitempty"`
+	Restart bool `protobuf:"varint,40,opt,name=restart,proto3" json:"restart,omitempty"`
+	// The release that the fleet names.
+	OsChannel     string `protobuf:"bytes,23,opt,name=os_channel,json=osChannel,proto3" json:"os_channel,omitempty"`
+	OsVersion     string `protobuf:"bytes,24,opt,name=os_version,json=osVersion,proto3" json:"os_version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[14]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1668,7 +1826,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[14]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1681,7 +1839,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{14}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Job) GetWorker() string {
@@ -1845,6 +2003,20 @@ func (x *Job) GetRestart() bool {
 	return false
 }
 
+func (x *Job) GetOsChannel() string {
+	if x != nil {
+		return x.OsChannel
+	}
+	return ""
+}
+
+func (x *Job) GetOsVersion() string {
+	if x != nil {
+		return x.OsVersion
+	}
+	return ""
+}
+
 // JobNetwork is one address with all that a guest needs to use it.
 type JobNetwork struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -1868,7 +2040,7 @@ type JobNetwork struct {
 
 func (x *JobNetwork) Reset() {
 	*x = JobNetwork{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[15]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1880,7 +2052,7 @@ func (x *JobNetwork) String() string {
 func (*JobNetwork) ProtoMessage() {}
 
 func (x *JobNetwork) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[15]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1893,7 +2065,7 @@ func (x *JobNetwork) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobNetwork.ProtoReflect.Descriptor instead.
 func (*JobNetwork) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{15}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *JobNetwork) GetNetwork() string {
@@ -1984,7 +2156,7 @@ type Route struct {
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[16]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1996,7 +2168,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[16]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2009,7 +2181,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{16}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Route) GetTo() string {
@@ -2043,6 +2215,8 @@ type Command struct {
 	//	*Command_Scale
 	//	*Command_Retry
 	//	*Command_PhoneHome
+	//	*Command_ImportImage
+	//	*Command_ForgetImage
 	What          isCommand_What `protobuf_oneof:"what"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2050,7 +2224,7 @@ type Command struct {
 
 func (x *Command) Reset() {
 	*x = Command{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[17]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2062,7 +2236,7 @@ func (x *Command) String() string {
 func (*Command) ProtoMessage() {}
 
 func (x *Command) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[17]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2075,7 +2249,7 @@ func (x *Command) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Command.ProtoReflect.Descriptor instead.
 func (*Command) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{17}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Command) GetId() string {
@@ -2187,6 +2361,24 @@ func (x *Command) GetPhoneHome() *PhoneHome {
 	return nil
 }
 
+func (x *Command) GetImportImage() *ImportImage {
+	if x != nil {
+		if x, ok := x.What.(*Command_ImportImage); ok {
+			return x.ImportImage
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetForgetImage() *ForgetImage {
+	if x != nil {
+		if x, ok := x.What.(*Command_ForgetImage); ok {
+			return x.ForgetImage
+		}
+	}
+	return nil
+}
+
 type isCommand_What interface {
 	isCommand_What()
 }
@@ -2227,6 +2419,14 @@ type Command_PhoneHome struct {
 	PhoneHome *PhoneHome `protobuf:"bytes,12,opt,name=phone_home,json=phoneHome,proto3,oneof"`
 }
 
+type Command_ImportImage struct {
+	ImportImage *ImportImage `protobuf:"bytes,30,opt,name=import_image,json=importImage,proto3,oneof"`
+}
+
+type Command_ForgetImage struct {
+	ForgetImage *ForgetImage `protobuf:"bytes,31,opt,name=forget_image,json=forgetImage,proto3,oneof"`
+}
+
 func (*Command_ApplyFleet) isCommand_What() {}
 
 func (*Command_ApplyNetwork) isCommand_What() {}
@@ -2245,6 +2445,10 @@ func (*Command_Retry) isCommand_What() {}
 
 func (*Command_PhoneHome) isCommand_What() {}
 
+func (*Command_ImportImage) isCommand_What() {}
+
+func (*Command_ForgetImage) isCommand_What() {}
+
 // ApplyFleet submits a fleet spec.
 type ApplyFleet struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2260,7 +2464,7 @@ type ApplyFleet struct {
 
 func (x *ApplyFleet) Reset() {
 	*x = ApplyFleet{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[18]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2272,7 +2476,7 @@ func (x *ApplyFleet) String() string {
 func (*ApplyFleet) ProtoMessage() {}
 
 func (x *ApplyFleet) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[18]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2285,7 +2489,7 @@ func (x *ApplyFleet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyFleet.ProtoReflect.Descriptor instead.
 func (*ApplyFleet) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{18}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ApplyFleet) GetDocument() []byte {
@@ -2334,7 +2538,7 @@ type ApplyDocument struct {
 
 func (x *ApplyDocument) Reset() {
 	*x = ApplyDocument{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[19]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2346,7 +2550,7 @@ func (x *ApplyDocument) String() string {
 func (*ApplyDocument) ProtoMessage() {}
 
 func (x *ApplyDocument) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[19]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2359,7 +2563,7 @@ func (x *ApplyDocument) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyDocument.ProtoReflect.Descriptor instead.
 func (*ApplyDocument) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{19}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ApplyDocument) GetDocument() []byte {
@@ -2379,7 +2583,7 @@ type DeleteFleet struct {
 
 func (x *DeleteFleet) Reset() {
 	*x = DeleteFleet{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[20]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2391,7 +2595,7 @@ func (x *DeleteFleet) String() string {
 func (*DeleteFleet) ProtoMessage() {}
 
 func (x *DeleteFleet) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[20]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2404,7 +2608,7 @@ func (x *DeleteFleet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteFleet.ProtoReflect.Descriptor instead.
 func (*DeleteFleet) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{20}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *DeleteFleet) GetName() string {
@@ -2425,7 +2629,7 @@ type DeleteDocument struct {
 
 func (x *DeleteDocument) Reset() {
 	*x = DeleteDocument{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[21]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2437,7 +2641,7 @@ func (x *DeleteDocument) String() string {
 func (*DeleteDocument) ProtoMessage() {}
 
 func (x *DeleteDocument) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[21]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2450,7 +2654,7 @@ func (x *DeleteDocument) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDocument.ProtoReflect.Descriptor instead.
 func (*DeleteDocument) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{21}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *DeleteDocument) GetKind() string {
@@ -2467,6 +2671,112 @@ func (x *DeleteDocument) GetName() string {
 	return ""
 }
 
+// ImportImage asks for an image to be brought to a site.
+type ImportImage struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Site          string                 `protobuf:"bytes,1,opt,name=site,proto3" json:"site,omitempty"`
+	Image         *WantedImage           `protobuf:"bytes,2,opt,name=image,proto3" json:"image,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportImage) Reset() {
+	*x = ImportImage{}
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportImage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportImage) ProtoMessage() {}
+
+func (x *ImportImage) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportImage.ProtoReflect.Descriptor instead.
+func (*ImportImage) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ImportImage) GetSite() string {
+	if x != nil {
+		return x.Site
+	}
+	return ""
+}
+
+func (x *ImportImage) GetImage() *WantedImage {
+	if x != nil {
+		return x.Image
+	}
+	return nil
+}
+
+// ForgetImage takes the wish back.
+type ForgetImage struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Site          string                 `protobuf:"bytes,1,opt,name=site,proto3" json:"site,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForgetImage) Reset() {
+	*x = ForgetImage{}
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForgetImage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForgetImage) ProtoMessage() {}
+
+func (x *ForgetImage) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForgetImage.ProtoReflect.Descriptor instead.
+func (*ForgetImage) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ForgetImage) GetSite() string {
+	if x != nil {
+		return x.Site
+	}
+	return ""
+}
+
+func (x *ForgetImage) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 // PlaceFleet asks for a fleet's shard.
 type PlaceFleet struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2477,7 +2787,7 @@ type PlaceFleet struct {
 
 func (x *PlaceFleet) Reset() {
 	*x = PlaceFleet{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[22]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2489,7 +2799,7 @@ func (x *PlaceFleet) String() string {
 func (*PlaceFleet) ProtoMessage() {}
 
 func (x *PlaceFleet) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[22]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2502,7 +2812,7 @@ func (x *PlaceFleet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaceFleet.ProtoReflect.Descriptor instead.
 func (*PlaceFleet) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{22}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *PlaceFleet) GetName() string {
@@ -2526,7 +2836,7 @@ type ScalePool struct {
 
 func (x *ScalePool) Reset() {
 	*x = ScalePool{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[23]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2538,7 +2848,7 @@ func (x *ScalePool) String() string {
 func (*ScalePool) ProtoMessage() {}
 
 func (x *ScalePool) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[23]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2551,7 +2861,7 @@ func (x *ScalePool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScalePool.ProtoReflect.Descriptor instead.
 func (*ScalePool) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{23}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ScalePool) GetPool() string {
@@ -2603,7 +2913,7 @@ type RetryNodes struct {
 
 func (x *RetryNodes) Reset() {
 	*x = RetryNodes{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[24]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2615,7 +2925,7 @@ func (x *RetryNodes) String() string {
 func (*RetryNodes) ProtoMessage() {}
 
 func (x *RetryNodes) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[24]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2628,7 +2938,7 @@ func (x *RetryNodes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryNodes.ProtoReflect.Descriptor instead.
 func (*RetryNodes) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{24}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RetryNodes) GetNodes() []string {
@@ -2675,7 +2985,7 @@ type PhoneHome struct {
 
 func (x *PhoneHome) Reset() {
 	*x = PhoneHome{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[25]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2687,7 +2997,7 @@ func (x *PhoneHome) String() string {
 func (*PhoneHome) ProtoMessage() {}
 
 func (x *PhoneHome) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[25]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2700,7 +3010,7 @@ func (x *PhoneHome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PhoneHome.ProtoReflect.Descriptor instead.
 func (*PhoneHome) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{25}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *PhoneHome) GetNode() string {
@@ -2779,7 +3089,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[26]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2791,7 +3101,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[26]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2804,7 +3114,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{26}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Result) GetNode() string {
@@ -2948,7 +3258,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[27]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2960,7 +3270,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[27]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2973,7 +3283,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{27}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Failure) GetKind() FaultKind {
@@ -3028,7 +3338,7 @@ type Step struct {
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[28]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3040,7 +3350,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[28]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3053,7 +3363,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{28}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Step) GetBy() string {
@@ -3078,7 +3388,7 @@ type Observation struct {
 
 func (x *Observation) Reset() {
 	*x = Observation{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[29]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3090,7 +3400,7 @@ func (x *Observation) String() string {
 func (*Observation) ProtoMessage() {}
 
 func (x *Observation) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[29]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3103,7 +3413,7 @@ func (x *Observation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Observation.ProtoReflect.Descriptor instead.
 func (*Observation) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{29}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Observation) GetNode() string {
@@ -3169,7 +3479,7 @@ type GuestReport struct {
 
 func (x *GuestReport) Reset() {
 	*x = GuestReport{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[30]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3181,7 +3491,7 @@ func (x *GuestReport) String() string {
 func (*GuestReport) ProtoMessage() {}
 
 func (x *GuestReport) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[30]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3194,7 +3504,7 @@ func (x *GuestReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestReport.ProtoReflect.Descriptor instead.
 func (*GuestReport) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{30}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GuestReport) GetNode() string {
@@ -3272,7 +3582,7 @@ type GuestStage struct {
 
 func (x *GuestStage) Reset() {
 	*x = GuestStage{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[31]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3284,7 +3594,7 @@ func (x *GuestStage) String() string {
 func (*GuestStage) ProtoMessage() {}
 
 func (x *GuestStage) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[31]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3297,7 +3607,7 @@ func (x *GuestStage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestStage.ProtoReflect.Descriptor instead.
 func (*GuestStage) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{31}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *GuestStage) GetName() string {
@@ -3326,7 +3636,7 @@ type GuestFailed struct {
 
 func (x *GuestFailed) Reset() {
 	*x = GuestFailed{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[32]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3338,7 +3648,7 @@ func (x *GuestFailed) String() string {
 func (*GuestFailed) ProtoMessage() {}
 
 func (x *GuestFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[32]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3351,7 +3661,7 @@ func (x *GuestFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestFailed.ProtoReflect.Descriptor instead.
 func (*GuestFailed) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{32}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *GuestFailed) GetUnit() string {
@@ -3375,6 +3685,197 @@ func (x *GuestFailed) GetLog() []string {
 	return nil
 }
 
+// SiteImages is what an executor says of the templates of its site.
+type SiteImages struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Images        []*ImageState          `protobuf:"bytes,1,rep,name=images,proto3" json:"images,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SiteImages) Reset() {
+	*x = SiteImages{}
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SiteImages) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SiteImages) ProtoMessage() {}
+
+func (x *SiteImages) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SiteImages.ProtoReflect.Descriptor instead.
+func (*SiteImages) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *SiteImages) GetImages() []*ImageState {
+	if x != nil {
+		return x.Images
+	}
+	return nil
+}
+
+func (x *SiteImages) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+// ImageState is one template, or one that is being made.
+type ImageState struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// ready, importing or failed.
+	State string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	// What is being done: looking, fetching, checking, uploading, finishing.
+	Step  string                 `protobuf:"bytes,3,opt,name=step,proto3" json:"step,omitempty"`
+	Done  int64                  `protobuf:"varint,4,opt,name=done,proto3" json:"done,omitempty"`
+	Total int64                  `protobuf:"varint,5,opt,name=total,proto3" json:"total,omitempty"`
+	Since *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=since,proto3" json:"since,omitempty"`
+	// Of the key whose signature was checked, and of the image; empty when the
+	// template was not made by an executor, or unsigned.
+	Fingerprint string `protobuf:"bytes,7,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	Sha256      string `protobuf:"bytes,8,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	Reason      string `protobuf:"bytes,9,opt,name=reason,proto3" json:"reason,omitempty"`
+	Message     string `protobuf:"bytes,10,opt,name=message,proto3" json:"message,omitempty"`
+	Hint        string `protobuf:"bytes,11,opt,name=hint,proto3" json:"hint,omitempty"`
+	// The wish that the state answers; empty if it answers none.
+	Asked         *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=asked,proto3" json:"asked,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImageState) Reset() {
+	*x = ImageState{}
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImageState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImageState) ProtoMessage() {}
+
+func (x *ImageState) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImageState.ProtoReflect.Descriptor instead.
+func (*ImageState) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *ImageState) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ImageState) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *ImageState) GetStep() string {
+	if x != nil {
+		return x.Step
+	}
+	return ""
+}
+
+func (x *ImageState) GetDone() int64 {
+	if x != nil {
+		return x.Done
+	}
+	return 0
+}
+
+func (x *ImageState) GetTotal() int64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *ImageState) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *ImageState) GetFingerprint() string {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return ""
+}
+
+func (x *ImageState) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
+func (x *ImageState) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ImageState) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *ImageState) GetHint() string {
+	if x != nil {
+		return x.Hint
+	}
+	return ""
+}
+
+func (x *ImageState) GetAsked() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Asked
+	}
+	return nil
+}
+
 // ServiceState is a service's heartbeat.
 type ServiceState struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -3393,7 +3894,7 @@ type ServiceState struct {
 
 func (x *ServiceState) Reset() {
 	*x = ServiceState{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[33]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3405,7 +3906,7 @@ func (x *ServiceState) String() string {
 func (*ServiceState) ProtoMessage() {}
 
 func (x *ServiceState) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[33]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3418,7 +3919,7 @@ func (x *ServiceState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceState.ProtoReflect.Descriptor instead.
 func (*ServiceState) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{33}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ServiceState) GetService() string {
@@ -3485,7 +3986,7 @@ type ServiceScope struct {
 
 func (x *ServiceScope) Reset() {
 	*x = ServiceScope{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[34]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3497,7 +3998,7 @@ func (x *ServiceScope) String() string {
 func (*ServiceScope) ProtoMessage() {}
 
 func (x *ServiceScope) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[34]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3510,7 +4011,7 @@ func (x *ServiceScope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceScope.ProtoReflect.Descriptor instead.
 func (*ServiceScope) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{34}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ServiceScope) GetName() string {
@@ -3674,7 +4175,19 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\rNetworkRecord\x12\x1a\n" +
 	"\bdocument\x18\x01 \x01(\fR\bdocument\x12*\n" +
 	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x18\n" +
-	"\adeleted\x18\x03 \x01(\bR\adeleted\"q\n" +
+	"\adeleted\x18\x03 \x01(\bR\adeleted\"V\n" +
+	"\fImagesRecord\x12\x12\n" +
+	"\x04site\x18\x01 \x01(\tR\x04site\x122\n" +
+	"\x06wanted\x18\x02 \x03(\v2\x1a.yardmaster.v1.WantedImageR\x06wanted\"\xdf\x01\n" +
+	"\vWantedImage\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\achannel\x18\x02 \x01(\tR\achannel\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\x12\x12\n" +
+	"\x04from\x18\x04 \x01(\tR\x04from\x12\x16\n" +
+	"\x06sha256\x18\x05 \x01(\tR\x06sha256\x12\x1a\n" +
+	"\bunsigned\x18\x06 \x01(\bR\bunsigned\x120\n" +
+	"\x05asked\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05asked\x12\x0e\n" +
+	"\x02by\x18\b \x01(\tR\x02by\"q\n" +
 	"\n" +
 	"YardRecord\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x16\n" +
@@ -3707,7 +4220,7 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\tdisrupted\x18\x11 \x01(\x05R\tdisrupted\x12\x16\n" +
 	"\x06surged\x18\x12 \x01(\x05R\x06surged\x12\x12\n" +
 	"\x04prev\x18\x13 \x01(\fR\x04prev\x12\x16\n" +
-	"\x06record\x18\x14 \x01(\fR\x06record\"\x9b\x05\n" +
+	"\x06record\x18\x14 \x01(\fR\x06record\"\xd9\x05\n" +
 	"\x03Job\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x12\n" +
 	"\x04site\x18\x02 \x01(\tR\x04site\x12\x14\n" +
@@ -3734,7 +4247,11 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\n" +
 	"phone_home\x18\x15 \x01(\tR\tphoneHome\x12\x14\n" +
 	"\x05trace\x18\x16 \x01(\tR\x05trace\x12\x18\n" +
-	"\arestart\x18( \x01(\bR\arestart\"\x98\x02\n" +
+	"\arestart\x18( \x01(\bR\arestart\x12\x1d\n" +
+	"\n" +
+	"os_channel\x18\x17 \x01(\tR\tosChannel\x12\x1d\n" +
+	"\n" +
+	"os_version\x18\x18 \x01(\tR\tosVersion\"\x98\x02\n" +
 	"\n" +
 	"JobNetwork\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x12\n" +
@@ -3751,7 +4268,7 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\x04side\x18\v \x01(\bR\x04side\")\n" +
 	"\x05Route\x12\x0e\n" +
 	"\x02to\x18\x01 \x01(\tR\x02to\x12\x10\n" +
-	"\x03via\x18\x02 \x01(\tR\x03via\"\xec\x04\n" +
+	"\x03via\x18\x02 \x01(\tR\x03via\"\xee\x05\n" +
 	"\aCommand\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x0e\n" +
 	"\x02by\x18\x02 \x01(\tR\x02by\x12*\n" +
@@ -3768,7 +4285,9 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	" \x01(\v2\x18.yardmaster.v1.ScalePoolH\x00R\x05scale\x121\n" +
 	"\x05retry\x18\v \x01(\v2\x19.yardmaster.v1.RetryNodesH\x00R\x05retry\x129\n" +
 	"\n" +
-	"phone_home\x18\f \x01(\v2\x18.yardmaster.v1.PhoneHomeH\x00R\tphoneHomeB\x06\n" +
+	"phone_home\x18\f \x01(\v2\x18.yardmaster.v1.PhoneHomeH\x00R\tphoneHome\x12?\n" +
+	"\fimport_image\x18\x1e \x01(\v2\x1a.yardmaster.v1.ImportImageH\x00R\vimportImage\x12?\n" +
+	"\fforget_image\x18\x1f \x01(\v2\x1a.yardmaster.v1.ForgetImageH\x00R\vforgetImageB\x06\n" +
 	"\x04what\"\xea\x01\n" +
 	"\n" +
 	"ApplyFleet\x12\x1a\n" +
@@ -3787,6 +4306,12 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"8\n" +
 	"\x0eDeleteDocument\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"S\n" +
+	"\vImportImage\x12\x12\n" +
+	"\x04site\x18\x01 \x01(\tR\x04site\x120\n" +
+	"\x05image\x18\x02 \x01(\v2\x1a.yardmaster.v1.WantedImageR\x05image\"5\n" +
+	"\vForgetImage\x12\x12\n" +
+	"\x04site\x18\x01 \x01(\tR\x04site\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\" \n" +
 	"\n" +
 	"PlaceFleet\x12\x12\n" +
@@ -3880,7 +4405,26 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\vGuestFailed\x12\x12\n" +
 	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x16\n" +
 	"\x06result\x18\x02 \x01(\tR\x06result\x12\x10\n" +
-	"\x03log\x18\x03 \x03(\tR\x03log\"\x97\x02\n" +
+	"\x03log\x18\x03 \x03(\tR\x03log\"k\n" +
+	"\n" +
+	"SiteImages\x121\n" +
+	"\x06images\x18\x01 \x03(\v2\x19.yardmaster.v1.ImageStateR\x06images\x12*\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xd8\x02\n" +
+	"\n" +
+	"ImageState\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x12\x12\n" +
+	"\x04step\x18\x03 \x01(\tR\x04step\x12\x12\n" +
+	"\x04done\x18\x04 \x01(\x03R\x04done\x12\x14\n" +
+	"\x05total\x18\x05 \x01(\x03R\x05total\x120\n" +
+	"\x05since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12 \n" +
+	"\vfingerprint\x18\a \x01(\tR\vfingerprint\x12\x16\n" +
+	"\x06sha256\x18\b \x01(\tR\x06sha256\x12\x16\n" +
+	"\x06reason\x18\t \x01(\tR\x06reason\x12\x18\n" +
+	"\amessage\x18\n" +
+	" \x01(\tR\amessage\x12\x12\n" +
+	"\x04hint\x18\v \x01(\tR\x04hint\x120\n" +
+	"\x05asked\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x05asked\"\x97\x02\n" +
 	"\fServiceState\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x12\x18\n" +
@@ -3914,7 +4458,7 @@ func file_yardmaster_v1_ledger_proto_rawDescGZIP() []byte {
 }
 
 var file_yardmaster_v1_ledger_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_yardmaster_v1_ledger_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_yardmaster_v1_ledger_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_yardmaster_v1_ledger_proto_goTypes = []any{
 	(FaultKind)(0),                // 0: yardmaster.v1.FaultKind
 	(*FleetRecord)(nil),           // 1: yardmaster.v1.FleetRecord
@@ -3928,91 +4472,106 @@ var file_yardmaster_v1_ledger_proto_goTypes = []any{
 	(*PlaceRecord)(nil),           // 9: yardmaster.v1.PlaceRecord
 	(*SiteRecord)(nil),            // 10: yardmaster.v1.SiteRecord
 	(*NetworkRecord)(nil),         // 11: yardmaster.v1.NetworkRecord
-	(*YardRecord)(nil),            // 12: yardmaster.v1.YardRecord
-	(*Seat)(nil),                  // 13: yardmaster.v1.Seat
-	(*Event)(nil),                 // 14: yardmaster.v1.Event
-	(*Job)(nil),                   // 15: yardmaster.v1.Job
-	(*JobNetwork)(nil),            // 16: yardmaster.v1.JobNetwork
-	(*Route)(nil),                 // 17: yardmaster.v1.Route
-	(*Command)(nil),               // 18: yardmaster.v1.Command
-	(*ApplyFleet)(nil),            // 19: yardmaster.v1.ApplyFleet
-	(*ApplyDocument)(nil),         // 20: yardmaster.v1.ApplyDocument
-	(*DeleteFleet)(nil),           // 21: yardmaster.v1.DeleteFleet
-	(*DeleteDocument)(nil),        // 22: yardmaster.v1.DeleteDocument
-	(*PlaceFleet)(nil),            // 23: yardmaster.v1.PlaceFleet
-	(*ScalePool)(nil),             // 24: yardmaster.v1.ScalePool
-	(*RetryNodes)(nil),            // 25: yardmaster.v1.RetryNodes
-	(*PhoneHome)(nil),             // 26: yardmaster.v1.PhoneHome
-	(*Result)(nil),                // 27: yardmaster.v1.Result
-	(*Failure)(nil),               // 28: yardmaster.v1.Failure
-	(*Step)(nil),                  // 29: yardmaster.v1.Step
-	(*Observation)(nil),           // 30: yardmaster.v1.Observation
-	(*GuestReport)(nil),           // 31: yardmaster.v1.GuestReport
-	(*GuestStage)(nil),            // 32: yardmaster.v1.GuestStage
-	(*GuestFailed)(nil),           // 33: yardmaster.v1.GuestFailed
-	(*ServiceState)(nil),          // 34: yardmaster.v1.ServiceState
-	(*ServiceScope)(nil),          // 35: yardmaster.v1.ServiceScope
-	nil,                           // 36: yardmaster.v1.FleetRecord.TargetsEntry
-	nil,                           // 37: yardmaster.v1.FleetRecord.SpecReplicasEntry
-	nil,                           // 38: yardmaster.v1.FleetRecord.DisruptedEntry
-	nil,                           // 39: yardmaster.v1.FleetRecord.SurgedEntry
-	(*timestamppb.Timestamp)(nil), // 40: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 41: google.protobuf.Duration
+	(*ImagesRecord)(nil),          // 12: yardmaster.v1.ImagesRecord
+	(*WantedImage)(nil),           // 13: yardmaster.v1.WantedImage
+	(*YardRecord)(nil),            // 14: yardmaster.v1.YardRecord
+	(*Seat)(nil),                  // 15: yardmaster.v1.Seat
+	(*Event)(nil),                 // 16: yardmaster.v1.Event
+	(*Job)(nil),                   // 17: yardmaster.v1.Job
+	(*JobNetwork)(nil),            // 18: yardmaster.v1.JobNetwork
+	(*Route)(nil),                 // 19: yardmaster.v1.Route
+	(*Command)(nil),               // 20: yardmaster.v1.Command
+	(*ApplyFleet)(nil),            // 21: yardmaster.v1.ApplyFleet
+	(*ApplyDocument)(nil),         // 22: yardmaster.v1.ApplyDocument
+	(*DeleteFleet)(nil),           // 23: yardmaster.v1.DeleteFleet
+	(*DeleteDocument)(nil),        // 24: yardmaster.v1.DeleteDocument
+	(*ImportImage)(nil),           // 25: yardmaster.v1.ImportImage
+	(*ForgetImage)(nil),           // 26: yardmaster.v1.ForgetImage
+	(*PlaceFleet)(nil),            // 27: yardmaster.v1.PlaceFleet
+	(*ScalePool)(nil),             // 28: yardmaster.v1.ScalePool
+	(*RetryNodes)(nil),            // 29: yardmaster.v1.RetryNodes
+	(*PhoneHome)(nil),             // 30: yardmaster.v1.PhoneHome
+	(*Result)(nil),                // 31: yardmaster.v1.Result
+	(*Failure)(nil),               // 32: yardmaster.v1.Failure
+	(*Step)(nil),                  // 33: yardmaster.v1.Step
+	(*Observation)(nil),           // 34: yardmaster.v1.Observation
+	(*GuestReport)(nil),           // 35: yardmaster.v1.GuestReport
+	(*GuestStage)(nil),            // 36: yardmaster.v1.GuestStage
+	(*GuestFailed)(nil),           // 37: yardmaster.v1.GuestFailed
+	(*SiteImages)(nil),            // 38: yardmaster.v1.SiteImages
+	(*ImageState)(nil),            // 39: yardmaster.v1.ImageState
+	(*ServiceState)(nil),          // 40: yardmaster.v1.ServiceState
+	(*ServiceScope)(nil),          // 41: yardmaster.v1.ServiceScope
+	nil,                           // 42: yardmaster.v1.FleetRecord.TargetsEntry
+	nil,                           // 43: yardmaster.v1.FleetRecord.SpecReplicasEntry
+	nil,                           // 44: yardmaster.v1.FleetRecord.DisruptedEntry
+	nil,                           // 45: yardmaster.v1.FleetRecord.SurgedEntry
+	(*timestamppb.Timestamp)(nil), // 46: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 47: google.protobuf.Duration
 }
 var file_yardmaster_v1_ledger_proto_depIdxs = []int32{
-	40, // 0: yardmaster.v1.FleetRecord.created:type_name -> google.protobuf.Timestamp
-	36, // 1: yardmaster.v1.FleetRecord.targets:type_name -> yardmaster.v1.FleetRecord.TargetsEntry
-	37, // 2: yardmaster.v1.FleetRecord.spec_replicas:type_name -> yardmaster.v1.FleetRecord.SpecReplicasEntry
-	38, // 3: yardmaster.v1.FleetRecord.disrupted:type_name -> yardmaster.v1.FleetRecord.DisruptedEntry
-	39, // 4: yardmaster.v1.FleetRecord.surged:type_name -> yardmaster.v1.FleetRecord.SurgedEntry
-	40, // 5: yardmaster.v1.RevisionRecord.at:type_name -> google.protobuf.Timestamp
-	40, // 6: yardmaster.v1.NodeRecord.since:type_name -> google.protobuf.Timestamp
-	40, // 7: yardmaster.v1.NodeRecord.created:type_name -> google.protobuf.Timestamp
-	40, // 8: yardmaster.v1.NodeRecord.ready_at:type_name -> google.protobuf.Timestamp
+	46, // 0: yardmaster.v1.FleetRecord.created:type_name -> google.protobuf.Timestamp
+	42, // 1: yardmaster.v1.FleetRecord.targets:type_name -> yardmaster.v1.FleetRecord.TargetsEntry
+	43, // 2: yardmaster.v1.FleetRecord.spec_replicas:type_name -> yardmaster.v1.FleetRecord.SpecReplicasEntry
+	44, // 3: yardmaster.v1.FleetRecord.disrupted:type_name -> yardmaster.v1.FleetRecord.DisruptedEntry
+	45, // 4: yardmaster.v1.FleetRecord.surged:type_name -> yardmaster.v1.FleetRecord.SurgedEntry
+	46, // 5: yardmaster.v1.RevisionRecord.at:type_name -> google.protobuf.Timestamp
+	46, // 6: yardmaster.v1.NodeRecord.since:type_name -> google.protobuf.Timestamp
+	46, // 7: yardmaster.v1.NodeRecord.created:type_name -> google.protobuf.Timestamp
+	46, // 8: yardmaster.v1.NodeRecord.ready_at:type_name -> google.protobuf.Timestamp
 	4,  // 9: yardmaster.v1.NodeRecord.job:type_name -> yardmaster.v1.OpenJob
-	40, // 10: yardmaster.v1.NodeRecord.due:type_name -> google.protobuf.Timestamp
-	40, // 11: yardmaster.v1.NodeRecord.deadline:type_name -> google.protobuf.Timestamp
+	46, // 10: yardmaster.v1.NodeRecord.due:type_name -> google.protobuf.Timestamp
+	46, // 11: yardmaster.v1.NodeRecord.deadline:type_name -> google.protobuf.Timestamp
 	5,  // 12: yardmaster.v1.NodeRecord.addresses:type_name -> yardmaster.v1.NodeAddress
-	40, // 13: yardmaster.v1.NodeRecord.restarted:type_name -> google.protobuf.Timestamp
-	40, // 14: yardmaster.v1.DeadLetterRecord.since:type_name -> google.protobuf.Timestamp
-	40, // 15: yardmaster.v1.ReceiptRecord.at:type_name -> google.protobuf.Timestamp
-	40, // 16: yardmaster.v1.ClaimRecord.since:type_name -> google.protobuf.Timestamp
-	40, // 17: yardmaster.v1.SiteRecord.at:type_name -> google.protobuf.Timestamp
-	40, // 18: yardmaster.v1.NetworkRecord.at:type_name -> google.protobuf.Timestamp
-	40, // 19: yardmaster.v1.Seat.until:type_name -> google.protobuf.Timestamp
-	40, // 20: yardmaster.v1.Event.at:type_name -> google.protobuf.Timestamp
-	41, // 21: yardmaster.v1.Event.took:type_name -> google.protobuf.Duration
-	40, // 22: yardmaster.v1.Job.deadline:type_name -> google.protobuf.Timestamp
-	16, // 23: yardmaster.v1.Job.networks:type_name -> yardmaster.v1.JobNetwork
-	17, // 24: yardmaster.v1.JobNetwork.routes:type_name -> yardmaster.v1.Route
-	40, // 25: yardmaster.v1.Command.at:type_name -> google.protobuf.Timestamp
-	19, // 26: yardmaster.v1.Command.apply_fleet:type_name -> yardmaster.v1.ApplyFleet
-	20, // 27: yardmaster.v1.Command.apply_network:type_name -> yardmaster.v1.ApplyDocument
-	20, // 28: yardmaster.v1.Command.apply_site:type_name -> yardmaster.v1.ApplyDocument
-	21, // 29: yardmaster.v1.Command.delete_fleet:type_name -> yardmaster.v1.DeleteFleet
-	22, // 30: yardmaster.v1.Command.delete:type_name -> yardmaster.v1.DeleteDocument
-	23, // 31: yardmaster.v1.Command.place:type_name -> yardmaster.v1.PlaceFleet
-	24, // 32: yardmaster.v1.Command.scale:type_name -> yardmaster.v1.ScalePool
-	25, // 33: yardmaster.v1.Command.retry:type_name -> yardmaster.v1.RetryNodes
-	26, // 34: yardmaster.v1.Command.phone_home:type_name -> yardmaster.v1.PhoneHome
-	40, // 35: yardmaster.v1.Result.started:type_name -> google.protobuf.Timestamp
-	40, // 36: yardmaster.v1.Result.finished:type_name -> google.protobuf.Timestamp
-	28, // 37: yardmaster.v1.Result.failure:type_name -> yardmaster.v1.Failure
-	0,  // 38: yardmaster.v1.Failure.kind:type_name -> yardmaster.v1.FaultKind
-	41, // 39: yardmaster.v1.Failure.retry_after:type_name -> google.protobuf.Duration
-	40, // 40: yardmaster.v1.Observation.at:type_name -> google.protobuf.Timestamp
-	41, // 41: yardmaster.v1.GuestReport.up:type_name -> google.protobuf.Duration
-	32, // 42: yardmaster.v1.GuestReport.stages:type_name -> yardmaster.v1.GuestStage
-	33, // 43: yardmaster.v1.GuestReport.failed:type_name -> yardmaster.v1.GuestFailed
-	41, // 44: yardmaster.v1.GuestStage.after:type_name -> google.protobuf.Duration
-	40, // 45: yardmaster.v1.ServiceState.at:type_name -> google.protobuf.Timestamp
-	41, // 46: yardmaster.v1.ServiceState.clock_offset:type_name -> google.protobuf.Duration
-	35, // 47: yardmaster.v1.ServiceState.scopes:type_name -> yardmaster.v1.ServiceScope
-	48, // [48:48] is the sub-list for method output_type
-	48, // [48:48] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	46, // 13: yardmaster.v1.NodeRecord.restarted:type_name -> google.protobuf.Timestamp
+	46, // 14: yardmaster.v1.DeadLetterRecord.since:type_name -> google.protobuf.Timestamp
+	46, // 15: yardmaster.v1.ReceiptRecord.at:type_name -> google.protobuf.Timestamp
+	46, // 16: yardmaster.v1.ClaimRecord.since:type_name -> google.protobuf.Timestamp
+	46, // 17: yardmaster.v1.SiteRecord.at:type_name -> google.protobuf.Timestamp
+	46, // 18: yardmaster.v1.NetworkRecord.at:type_name -> google.protobuf.Timestamp
+	13, // 19: yardmaster.v1.ImagesRecord.wanted:type_name -> yardmaster.v1.WantedImage
+	46, // 20: yardmaster.v1.WantedImage.asked:type_name -> google.protobuf.Timestamp
+	46, // 21: yardmaster.v1.Seat.until:type_name -> google.protobuf.Timestamp
+	46, // 22: yardmaster.v1.Event.at:type_name -> google.protobuf.Timestamp
+	47, // 23: yardmaster.v1.Event.took:type_name -> google.protobuf.Duration
+	46, // 24: yardmaster.v1.Job.deadline:type_name -> google.protobuf.Timestamp
+	18, // 25: yardmaster.v1.Job.networks:type_name -> yardmaster.v1.JobNetwork
+	19, // 26: yardmaster.v1.JobNetwork.routes:type_name -> yardmaster.v1.Route
+	46, // 27: yardmaster.v1.Command.at:type_name -> google.protobuf.Timestamp
+	21, // 28: yardmaster.v1.Command.apply_fleet:type_name -> yardmaster.v1.ApplyFleet
+	22, // 29: yardmaster.v1.Command.apply_network:type_name -> yardmaster.v1.ApplyDocument
+	22, // 30: yardmaster.v1.Command.apply_site:type_name -> yardmaster.v1.ApplyDocument
+	23, // 31: yardmaster.v1.Command.delete_fleet:type_name -> yardmaster.v1.DeleteFleet
+	24, // 32: yardmaster.v1.Command.delete:type_name -> yardmaster.v1.DeleteDocument
+	27, // 33: yardmaster.v1.Command.place:type_name -> yardmaster.v1.PlaceFleet
+	28, // 34: yardmaster.v1.Command.scale:type_name -> yardmaster.v1.ScalePool
+	29, // 35: yardmaster.v1.Command.retry:type_name -> yardmaster.v1.RetryNodes
+	30, // 36: yardmaster.v1.Command.phone_home:type_name -> yardmaster.v1.PhoneHome
+	25, // 37: yardmaster.v1.Command.import_image:type_name -> yardmaster.v1.ImportImage
+	26, // 38: yardmaster.v1.Command.forget_image:type_name -> yardmaster.v1.ForgetImage
+	13, // 39: yardmaster.v1.ImportImage.image:type_name -> yardmaster.v1.WantedImage
+	46, // 40: yardmaster.v1.Result.started:type_name -> google.protobuf.Timestamp
+	46, // 41: yardmaster.v1.Result.finished:type_name -> google.protobuf.Timestamp
+	32, // 42: yardmaster.v1.Result.failure:type_name -> yardmaster.v1.Failure
+	0,  // 43: yardmaster.v1.Failure.kind:type_name -> yardmaster.v1.FaultKind
+	47, // 44: yardmaster.v1.Failure.retry_after:type_name -> google.protobuf.Duration
+	46, // 45: yardmaster.v1.Observation.at:type_name -> google.protobuf.Timestamp
+	47, // 46: yardmaster.v1.GuestReport.up:type_name -> google.protobuf.Duration
+	36, // 47: yardmaster.v1.GuestReport.stages:type_name -> yardmaster.v1.GuestStage
+	37, // 48: yardmaster.v1.GuestReport.failed:type_name -> yardmaster.v1.GuestFailed
+	47, // 49: yardmaster.v1.GuestStage.after:type_name -> google.protobuf.Duration
+	39, // 50: yardmaster.v1.SiteImages.images:type_name -> yardmaster.v1.ImageState
+	46, // 51: yardmaster.v1.SiteImages.at:type_name -> google.protobuf.Timestamp
+	46, // 52: yardmaster.v1.ImageState.since:type_name -> google.protobuf.Timestamp
+	46, // 53: yardmaster.v1.ImageState.asked:type_name -> google.protobuf.Timestamp
+	46, // 54: yardmaster.v1.ServiceState.at:type_name -> google.protobuf.Timestamp
+	47, // 55: yardmaster.v1.ServiceState.clock_offset:type_name -> google.protobuf.Duration
+	41, // 56: yardmaster.v1.ServiceState.scopes:type_name -> yardmaster.v1.ServiceScope
+	57, // [57:57] is the sub-list for method output_type
+	57, // [57:57] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_yardmaster_v1_ledger_proto_init() }
@@ -4020,7 +4579,7 @@ func file_yardmaster_v1_ledger_proto_init() {
 	if File_yardmaster_v1_ledger_proto != nil {
 		return
 	}
-	file_yardmaster_v1_ledger_proto_msgTypes[17].OneofWrappers = []any{
+	file_yardmaster_v1_ledger_proto_msgTypes[19].OneofWrappers = []any{
 		(*Command_ApplyFleet)(nil),
 		(*Command_ApplyNetwork)(nil),
 		(*Command_ApplySite)(nil),
@@ -4030,17 +4589,19 @@ func file_yardmaster_v1_ledger_proto_init() {
 		(*Command_Scale)(nil),
 		(*Command_Retry)(nil),
 		(*Command_PhoneHome)(nil),
+		(*Command_ImportImage)(nil),
+		(*Command_ForgetImage)(nil),
 	}
-	file_yardmaster_v1_ledger_proto_msgTypes[18].OneofWrappers = []any{}
-	file_yardmaster_v1_ledger_proto_msgTypes[23].OneofWrappers = []any{}
-	file_yardmaster_v1_ledger_proto_msgTypes[24].OneofWrappers = []any{}
+	file_yardmaster_v1_ledger_proto_msgTypes[20].OneofWrappers = []any{}
+	file_yardmaster_v1_ledger_proto_msgTypes[27].OneofWrappers = []any{}
+	file_yardmaster_v1_ledger_proto_msgTypes[28].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_yardmaster_v1_ledger_proto_rawDesc), len(file_yardmaster_v1_ledger_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   39,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -59,6 +59,12 @@ const (
 	YardServiceListJobsProcedure = "/yardmaster.v1.YardService/ListJobs"
 	// YardServiceListEventsProcedure is the fully-qualified name of the YardService's ListEvents RPC.
 	YardServiceListEventsProcedure = "/yardmaster.v1.YardService/ListEvents"
+	// YardServiceImportImageProcedure is the fully-qualified name of the YardService's ImportImage RPC.
+	YardServiceImportImageProcedure = "/yardmaster.v1.YardService/ImportImage"
+	// YardServiceForgetImageProcedure is the fully-qualified name of the YardService's ForgetImage RPC.
+	YardServiceForgetImageProcedure = "/yardmaster.v1.YardService/ForgetImage"
+	// YardServiceListImagesProcedure is the fully-qualified name of the YardService's ListImages RPC.
+	YardServiceListImagesProcedure = "/yardmaster.v1.YardService/ListImages"
 	// YardServiceListNetworksProcedure is the fully-qualified name of the YardService's ListNetworks
 	// RPC.
 	YardServiceListNetworksProcedure = "/yardmaster.v1.YardService/ListNetworks"
@@ -107,6 +113,11 @@ type YardServiceClient interface {
 	ListNodes(context.Context, *connect.Request[v1.ListNodesRequest]) (*connect.Response[v1.ListNodesResponse], error)
 	ListJobs(context.Context, *connect.Request[v1.ListJobsRequest]) (*connect.Response[v1.ListJobsResponse], error)
 	ListEvents(context.Context, *connect.Request[v1.ListEventsRequest]) (*connect.Response[v1.ListEventsResponse], error)
+	// ImportImage has an image brought to a site as a template.
+	ImportImage(context.Context, *connect.Request[v1.ImportImageRequest]) (*connect.Response[v1.CommandResponse], error)
+	// ForgetImage takes that back; a template that is there stays.
+	ForgetImage(context.Context, *connect.Request[v1.ForgetImageRequest]) (*connect.Response[v1.CommandResponse], error)
+	ListImages(context.Context, *connect.Request[v1.ListImagesRequest]) (*connect.Response[v1.ListImagesResponse], error)
 	ListNetworks(context.Context, *connect.Request[v1.ListNetworksRequest]) (*connect.Response[v1.ListNetworksResponse], error)
 	ListSites(context.Context, *connect.Request[v1.ListSitesRequest]) (*connect.Response[v1.ListSitesResponse], error)
 	// ListFailed is the dead-letter list.
@@ -208,6 +219,24 @@ func NewYardServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(yardServiceMethods.ByName("ListEvents")),
 			connect.WithClientOptions(opts...),
 		),
+		importImage: connect.NewClient[v1.ImportImageRequest, v1.CommandResponse](
+			httpClient,
+			baseURL+YardServiceImportImageProcedure,
+			connect.WithSchema(yardServiceMethods.ByName("ImportImage")),
+			connect.WithClientOptions(opts...),
+		),
+		forgetImage: connect.NewClient[v1.ForgetImageRequest, v1.CommandResponse](
+			httpClient,
+			baseURL+YardServiceForgetImageProcedure,
+			connect.WithSchema(yardServiceMethods.ByName("ForgetImage")),
+			connect.WithClientOptions(opts...),
+		),
+		listImages: connect.NewClient[v1.ListImagesRequest, v1.ListImagesResponse](
+			httpClient,
+			baseURL+YardServiceListImagesProcedure,
+			connect.WithSchema(yardServiceMethods.ByName("ListImages")),
+			connect.WithClientOptions(opts...),
+		),
 		listNetworks: connect.NewClient[v1.ListNetworksRequest, v1.ListNetworksResponse](
 			httpClient,
 			baseURL+YardServiceListNetworksProcedure,
@@ -296,6 +325,9 @@ type yardServiceClient struct {
 	listNodes    *connect.Client[v1.ListNodesRequest, v1.ListNodesResponse]
 	listJobs     *connect.Client[v1.ListJobsRequest, v1.ListJobsResponse]
 	listEvents   *connect.Client[v1.ListEventsRequest, v1.ListEventsResponse]
+	importImage  *connect.Client[v1.ImportImageRequest, v1.CommandResponse]
+	forgetImage  *connect.Client[v1.ForgetImageRequest, v1.CommandResponse]
+	listImages   *connect.Client[v1.ListImagesRequest, v1.ListImagesResponse]
 	listNetworks *connect.Client[v1.ListNetworksRequest, v1.ListNetworksResponse]
 	listSites    *connect.Client[v1.ListSitesRequest, v1.ListSitesResponse]
 	listFailed   *connect.Client[v1.ListFailedRequest, v1.ListFailedResponse]
@@ -363,6 +395,21 @@ func (c *yardServiceClient) ListJobs(ctx context.Context, req *connect.Request[v
 // ListEvents calls yardmaster.v1.YardService.ListEvents.
 func (c *yardServiceClient) ListEvents(ctx context.Context, req *connect.Request[v1.ListEventsRequest]) (*connect.Response[v1.ListEventsResponse], error) {
 	return c.listEvents.CallUnary(ctx, req)
+}
+
+// ImportImage calls yardmaster.v1.YardService.ImportImage.
+func (c *yardServiceClient) ImportImage(ctx context.Context, req *connect.Request[v1.ImportImageRequest]) (*connect.Response[v1.CommandResponse], error) {
+	return c.importImage.CallUnary(ctx, req)
+}
+
+// ForgetImage calls yardmaster.v1.YardService.ForgetImage.
+func (c *yardServiceClient) ForgetImage(ctx context.Context, req *connect.Request[v1.ForgetImageRequest]) (*connect.Response[v1.CommandResponse], error) {
+	return c.forgetImage.CallUnary(ctx, req)
+}
+
+// ListImages calls yardmaster.v1.YardService.ListImages.
+func (c *yardServiceClient) ListImages(ctx context.Context, req *connect.Request[v1.ListImagesRequest]) (*connect.Response[v1.ListImagesResponse], error) {
+	return c.listImages.CallUnary(ctx, req)
 }
 
 // ListNetworks calls yardmaster.v1.YardService.ListNetworks.
@@ -445,6 +492,11 @@ type YardServiceHandler interface {
 	ListNodes(context.Context, *connect.Request[v1.ListNodesRequest]) (*connect.Response[v1.ListNodesResponse], error)
 	ListJobs(context.Context, *connect.Request[v1.ListJobsRequest]) (*connect.Response[v1.ListJobsResponse], error)
 	ListEvents(context.Context, *connect.Request[v1.ListEventsRequest]) (*connect.Response[v1.ListEventsResponse], error)
+	// ImportImage has an image brought to a site as a template.
+	ImportImage(context.Context, *connect.Request[v1.ImportImageRequest]) (*connect.Response[v1.CommandResponse], error)
+	// ForgetImage takes that back; a template that is there stays.
+	ForgetImage(context.Context, *connect.Request[v1.ForgetImageRequest]) (*connect.Response[v1.CommandResponse], error)
+	ListImages(context.Context, *connect.Request[v1.ListImagesRequest]) (*connect.Response[v1.ListImagesResponse], error)
 	ListNetworks(context.Context, *connect.Request[v1.ListNetworksRequest]) (*connect.Response[v1.ListNetworksResponse], error)
 	ListSites(context.Context, *connect.Request[v1.ListSitesRequest]) (*connect.Response[v1.ListSitesResponse], error)
 	// ListFailed is the dead-letter list.
@@ -540,6 +592,24 @@ func NewYardServiceHandler(svc YardServiceHandler, opts ...connect.HandlerOption
 		YardServiceListEventsProcedure,
 		svc.ListEvents,
 		connect.WithSchema(yardServiceMethods.ByName("ListEvents")),
+		connect.WithHandlerOptions(opts...),
+	)
+	yardServiceImportImageHandler := connect.NewUnaryHandler(
+		YardServiceImportImageProcedure,
+		svc.ImportImage,
+		connect.WithSchema(yardServiceMethods.ByName("ImportImage")),
+		connect.WithHandlerOptions(opts...),
+	)
+	yardServiceForgetImageHandler := connect.NewUnaryHandler(
+		YardServiceForgetImageProcedure,
+		svc.ForgetImage,
+		connect.WithSchema(yardServiceMethods.ByName("ForgetImage")),
+		connect.WithHandlerOptions(opts...),
+	)
+	yardServiceListImagesHandler := connect.NewUnaryHandler(
+		YardServiceListImagesProcedure,
+		svc.ListImages,
+		connect.WithSchema(yardServiceMethods.ByName("ListImages")),
 		connect.WithHandlerOptions(opts...),
 	)
 	yardServiceListNetworksHandler := connect.NewUnaryHandler(
@@ -638,6 +708,12 @@ func NewYardServiceHandler(svc YardServiceHandler, opts ...connect.HandlerOption
 			yardServiceListJobsHandler.ServeHTTP(w, r)
 		case YardServiceListEventsProcedure:
 			yardServiceListEventsHandler.ServeHTTP(w, r)
+		case YardServiceImportImageProcedure:
+			yardServiceImportImageHandler.ServeHTTP(w, r)
+		case YardServiceForgetImageProcedure:
+			yardServiceForgetImageHandler.ServeHTTP(w, r)
+		case YardServiceListImagesProcedure:
+			yardServiceListImagesHandler.ServeHTTP(w, r)
 		case YardServiceListNetworksProcedure:
 			yardServiceListNetworksHandler.ServeHTTP(w, r)
 		case YardServiceListSitesProcedure:
@@ -713,6 +789,18 @@ func (UnimplementedYardServiceHandler) ListJobs(context.Context, *connect.Reques
 
 func (UnimplementedYardServiceHandler) ListEvents(context.Context, *connect.Request[v1.ListEventsRequest]) (*connect.Response[v1.ListEventsResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("yardmaster.v1.YardService.ListEvents is not implemented"))
+}
+
+func (UnimplementedYardServiceHandler) ImportImage(context.Context, *connect.Request[v1.ImportImageRequest]) (*connect.Response[v1.CommandResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("yardmaster.v1.YardService.ImportImage is not implemented"))
+}
+
+func (UnimplementedYardServiceHandler) ForgetImage(context.Context, *connect.Request[v1.ForgetImageRequest]) (*connect.Response[v1.CommandResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("yardmaster.v1.YardService.ForgetImage is not implemented"))
+}
+
+func (UnimplementedYardServiceHandler) ListImages(context.Context, *connect.Request[v1.ListImagesRequest]) (*connect.Response[v1.ListImagesResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("yardmaster.v1.YardService.ListImages is not implemented"))
 }
 
 func (UnimplementedYardServiceHandler) ListNetworks(context.Context, *connect.Request[v1.ListNetworksRequest]) (*connect.Response[v1.ListNetworksResponse], error) {

@@ -318,6 +318,9 @@ const missingHint = "correct the channel, the version or where images come from 
 
 // unreachable classifies the failure to open a local file.
 func unreachable(err error, location string) error {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		err = p.Err // the path stands in the message already
+	}
 	switch {
 	case err == nil:
 		return nil

@@ -12,6 +12,7 @@ import (
 	"yardmaster.dev/pkg/fault"
 	"yardmaster.dev/pkg/fleet"
 	"yardmaster.dev/pkg/service"
+	"yardmaster.dev/services/vsphere-executor/internal/image"
 )
 
 // Options say which site a Backend works for and how.
@@ -20,7 +21,9 @@ type Options struct {
 	// Agent is our name towards vCenter, in its list of sessions.
 	Agent string
 	// Secret reads a credential from the executor's own world.
-	Secret  func(fleet.Secret) (string, error)
+	Secret func(fleet.Secret) (string, error)
+	// Images keeps the images that templates are made from.
+	Images  *image.Store
 	Log     *slog.Logger
 	Metrics *Metrics
 }
@@ -31,6 +34,7 @@ type Options struct {
 type Backend struct {
 	options    Options
 	sightings  *sightings
+	imports    *imports
 	sweepEvery time.Duration
 
 	// known is closed by the first Site.
@@ -61,7 +65,7 @@ type lease struct {
 
 // New returns a Backend that waits for its Site.
 func New(o Options) *Backend {
-	return &Backend{options: o, sightings: newSightings(), sweepEvery: sweepLeast, known: make(chan struct{})}
+	return &Backend{options: o, sightings: newSightings(), imports: newImports(o.Images), sweepEvery: sweepLeast, known: make(chan struct{})}
 }
 
 // Use takes the Site's description, nil if there is none. Work in progress
@@ -184,10 +188,14 @@ func (b *Backend) Create(ctx context.Context, t *executor.Task) (made executor.M
 	if t.Job.VSphere == nil || t.Config == nil {
 		return made, fault.New(fault.Permanent, fault.SpecUnsupported, errors.New("the job lacks its vsphere section or its config"))
 	}
+	if err := b.imports.running(t.Job.VSphere.Source.Template); err != nil {
+		return made, err
+	}
 	err = b.with(ctx, func(c *connection) error {
 		made, err = c.create(ctx, t)
 		return err
 	})
+	err = b.missing(t, err)
 	if err == nil {
 		b.sightings.expect(t, made.ID)
 	}

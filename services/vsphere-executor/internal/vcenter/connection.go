@@ -89,24 +89,42 @@ func (c *connection) stale(err error) bool {
 	return missing.Obj.Type != "VirtualMachine" && missing.Obj.Type != "Task" || c.names.isTemplate(missing.Obj)
 }
 
-// do carries out one task of vCenter: wait for a turn, ask whether it is
-// still permitted, call, wait for the end.
+// do carries out one task of vCenter for a job.
 func (c *connection) do(ctx context.Context, t *executor.Task, operation string, call func(context.Context) (*object.Task, error), gates ...gate) (types.AnyType, error) {
+	return c.carryOut(ctx, work{operation: operation, name: name(t), permit: t.Permit}, call, gates...)
+}
+
+// perform carries out one task of vCenter whose result nobody needs.
+func (c *connection) perform(ctx context.Context, w work, call func(context.Context) (*object.Task, error)) error {
+	_, err := c.carryOut(ctx, w, call)
+	return err
+}
+
+// work is what a task does to what, and who must permit it.
+type work struct {
+	operation string
+	name      string
+	permit    func(context.Context) error
+}
+
+// carryOut waits for a turn, asks whether the task is still permitted, calls,
+// and waits for the end.
+func (c *connection) carryOut(ctx context.Context, w work, call func(context.Context) (*object.Task, error), gates ...gate) (types.AnyType, error) {
 	leave, err := enter(ctx, append(gates, c.limits.operations)...)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
-	if err := t.Permit(ctx); err != nil {
+	if err := w.permit(ctx); err != nil {
 		return nil, err
 	}
 	task, err := call(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", operation, name(t), err)
+		return nil, fmt.Errorf("%s %s: %w", w.operation, w.name, err)
 	}
-	result, err := c.tasks.wait(ctx, task.Reference(), operation)
+	result, err := c.tasks.wait(ctx, task.Reference(), w.operation)
 	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", operation, name(t), err)
+		return nil, fmt.Errorf("%s %s: %w", w.operation, w.name, err)
 	}
 	return result, nil
 }

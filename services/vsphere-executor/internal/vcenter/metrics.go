@@ -20,11 +20,12 @@ const backendLabel = "vsphere"
 var operations = []string{
 	"CloneVM_Task", "ReconfigVM_Task", "PowerOnVM_Task", "PowerOffVM_Task", "Destroy_Task",
 	"FindByUuid", "FindChild", "CreateFolder", "RetrievePropertiesEx", "ContinueRetrievePropertiesEx",
-	"CreateContainerView", "DestroyView", "Login", "Logout", "other",
+	"CreateContainerView", "DestroyView", "Login", "Logout",
+	"CreateImportSpec", "ImportVApp", "HttpNfcLeaseProgress", "HttpNfcLeaseComplete", "CreateSnapshot_Task", "MarkAsTemplate", "other",
 }
 
 // taskOperations are the operations that vCenter runs as tasks.
-var taskOperations = []string{"clone", "reconfigure", "power_on", "power_off", "destroy"}
+var taskOperations = []string{"clone", "reconfigure", "power_on", "power_off", "destroy", "snapshot"}
 
 // Metrics are this package's metrics.
 type Metrics struct {
@@ -33,6 +34,7 @@ type Metrics struct {
 	tasks     *prometheus.GaugeVec
 	free      *prometheus.GaugeVec
 	capacity  *prometheus.GaugeVec
+	imports   *prometheus.CounterVec
 	operation map[string]bool
 }
 
@@ -60,6 +62,10 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Name: "yardmaster_vsphere_datastore_capacity_bytes",
 			Help: "Capacity of the datastores that we clone to.",
 		}, []string{"datacenter", "datastore"}),
+		imports: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "yardmaster_image_imports_total",
+			Help: "Imports of images that ended, by site and by how: done, or the reason why not.",
+		}, []string{"site", "outcome"}),
 		operation: map[string]bool{},
 	}
 	m.requests = executor.Register(r, m.requests)
@@ -67,6 +73,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m.tasks = executor.Register(r, m.tasks)
 	m.free = executor.Register(r, m.free)
 	m.capacity = executor.Register(r, m.capacity)
+	m.imports = executor.Register(r, m.imports)
 	for _, op := range operations {
 		m.operation[op] = true
 		for _, outcome := range []string{"succeeded", "failed"} {

@@ -16,6 +16,7 @@ import (
 
 	"yardmaster.dev/pkg/executor"
 	"yardmaster.dev/pkg/guest"
+	"yardmaster.dev/pkg/wire"
 )
 
 const (
@@ -132,6 +133,19 @@ type entry struct {
 	owner   string
 	address string
 	word    string
+	// template is what is known of it if it is one.
+	template *draft
+}
+
+// templatesOf picks the templates out of a sweep.
+func templatesOf(seen map[ref]entry) map[string]wire.ImageState {
+	out := map[string]wire.ImageState{}
+	for _, e := range seen {
+		if e.template != nil {
+			out[e.name] = wire.ImageState{Name: e.name, State: wire.ImageReady, SHA256: e.template.digest, Fingerprint: e.template.signer}
+		}
+	}
+	return out
 }
 
 // sweep takes in a look at the whole inventory and returns the changed
@@ -269,12 +283,15 @@ func (c *connection) glance(ctx context.Context, refs []ref) (map[ref]string, er
 
 // sweep reads a few properties of every VM, page by page.
 func (c *connection) sweep(ctx context.Context) (map[ref]entry, error) {
-	objects, err := below(ctx, c.vim, c.vim.ServiceContent.RootFolder, []string{"VirtualMachine"}, "name", pathAddress, extraPath(keyOwner), extraPath(keyReport))
+	objects, err := below(ctx, c.vim, c.vim.ServiceContent.RootFolder, []string{"VirtualMachine"}, "name", pathAddress, "config.template",
+		extraPath(keyOwner), extraPath(keyReport), extraPath(keyImageDigest), extraPath(keyImageSigner))
 	seen := make(map[ref]entry, len(objects))
 	for _, o := range objects {
-		seen[o.Obj] = entry{
-			name: value[string](o, "name"), owner: extraValue(o, keyOwner), address: address(o), word: extraValue(o, keyReport),
+		e := entry{name: value[string](o, "name"), owner: extraValue(o, keyOwner), address: address(o), word: extraValue(o, keyReport)}
+		if value[bool](o, "config.template") {
+			e.template = draftOf(o)
 		}
+		seen[o.Obj] = e
 	}
 	return seen, err
 }

@@ -2,6 +2,7 @@ package vcenter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/vmware/govmomi/object"
@@ -49,6 +50,9 @@ func (n *names) templateOf(ctx context.Context, dc *mo.Datacenter, w wish) (*tem
 	return n.shape(ctx, hits[0], w)
 }
 
+// errTemplates means that a template is missing because there are too many.
+var errTemplates = errors.New("there is no telling which one is meant")
+
 func noTemplate(name, dc string, hits int, ordinary bool) error {
 	text := fmt.Sprintf("template %q does not exist in datacenter %s", name, dc)
 	hint := "import the image and mark it as a template, or correct os.version or source.template; then yardctl retry"
@@ -60,7 +64,11 @@ func noTemplate(name, dc string, hits int, ordinary bool) error {
 		text = fmt.Sprintf("%q in datacenter %s is a VM, not a template", name, dc)
 		hint = "mark it as a template, then yardctl retry"
 	}
-	return &fault.Error{Kind: fault.Permanent, Reason: fault.TemplateMissing, Hint: hint, Err: fmt.Errorf("%s", text)}
+	err := errors.New(text)
+	if hits > 1 {
+		err = fmt.Errorf("%s: %w", text, errTemplates)
+	}
+	return &fault.Error{Kind: fault.Permanent, Reason: fault.TemplateMissing, Hint: hint, Err: err}
 }
 
 // shape reads the template's devices and, for linked clones, its snapshot. A

@@ -89,6 +89,7 @@ func (b *Backend) sweep(ctx context.Context, c *connection, yard string, see fun
 	if err != nil {
 		return err
 	}
+	b.imports.saw(templatesOf(seen))
 	news, missing := b.sightings.sweep(seen, yard)
 	for _, n := range news {
 		see(n)
