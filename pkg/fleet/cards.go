@@ -1,5 +1,7 @@
 package fleet
 
+import "fmt"
+
 // MaxCards is how many network cards a VM can have.
 const MaxCards = 10
 
@@ -25,4 +27,45 @@ func CardCount(networks []PoolNetwork) int {
 		count = max(count, card+1)
 	}
 	return count
+}
+
+// Torn finds the network cards of a pool that two Networks want connected to
+// different portgroups, unless the pool itself says to which. portgroup is a
+// Network's, empty if it is not known or names none. The paths begin at the
+// pool.
+func Torn(p *Pool, portgroup func(network string) string) []Problem {
+	var out []Problem
+	groups, cards := saidPortgroups(p), Cards(p.Networks)
+	for i, e := range p.Networks {
+		wanted := portgroup(e.Ref)
+		if wanted == "" {
+			continue
+		}
+		group, said := groups[cards[i]]
+		if !said {
+			groups[cards[i]] = wanted
+		} else if group != "" && group != wanted {
+			out = append(out, Problem{
+				Path:    fmt.Sprintf("networks[%d].nic", i),
+				Message: fmt.Sprintf("card %d is connected to %s, and Network %s is %s", cards[i], group, e.Ref, wanted),
+				Hint:    "give the entry a card of its own",
+			})
+		}
+	}
+	return out
+}
+
+// saidPortgroups has an empty entry for each card of whose portgroup the pool
+// itself says what it is: that goes before the Networks' words.
+func saidPortgroups(p *Pool) map[int]string {
+	groups := map[int]string{}
+	for i, card := range Cards(p.Networks) {
+		if p.Networks[i].Portgroup != "" {
+			groups[card] = ""
+		}
+	}
+	if p.VSphere != nil && p.VSphere.Network != "" {
+		groups[0] = ""
+	}
+	return groups
 }

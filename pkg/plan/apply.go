@@ -145,38 +145,19 @@ func (d *differ) unknown() []string {
 func (d *differ) torn() []string {
 	var out []string
 	for i := range d.doc.Spec.Pools {
-		p := &d.doc.Spec.Pools[i]
-		groups, cards := saidPortgroups(p), fleet.Cards(p.Networks)
-		for j, e := range p.Networks {
-			n := d.w.Network(e.Ref)
-			if n == nil || n.Document.Spec.Portgroup == "" {
-				continue
-			}
-			group, said := groups[cards[j]]
-			if !said {
-				groups[cards[j]] = n.Document.Spec.Portgroup
-			} else if group != "" && group != n.Document.Spec.Portgroup {
-				out = append(out, fmt.Sprintf("spec.pools[%d].networks[%d].nic: card %d is connected to %s, and Network %s is %s; give the entry a card of its own",
-					i, j, cards[j], group, e.Ref, n.Document.Spec.Portgroup))
-			}
+		for _, wrong := range fleet.Torn(&d.doc.Spec.Pools[i], d.portgroup) {
+			out = append(out, fmt.Sprintf("spec.pools[%d].%s: %s; %s", i, wrong.Path, wrong.Message, wrong.Hint))
 		}
 	}
 	return out
 }
 
-// saidPortgroups has an empty entry for each card of whose portgroup the pool
-// itself says what it is: that goes before the Networks' words.
-func saidPortgroups(p *fleet.Pool) map[int]string {
-	groups := map[int]string{}
-	for i, card := range fleet.Cards(p.Networks) {
-		if p.Networks[i].Portgroup != "" {
-			groups[card] = ""
-		}
+// portgroup is that of a Network, empty if there is none.
+func (d *differ) portgroup(network string) string {
+	if n := d.w.Network(network); n != nil {
+		return n.Document.Spec.Portgroup
 	}
-	if p.VSphere != nil && p.VSphere.Network != "" {
-		groups[0] = ""
-	}
-	return groups
+	return ""
 }
 
 // collisions names the pools whose nodes would be called like another

@@ -73,12 +73,26 @@ func (t *together) fleet(d *Parsed, f *fleet.Fleet) {
 			})
 		}
 		t.pools[begin] = d
+		for _, wrong := range fleet.Torn(p, t.portgroup) {
+			wrong.Path = at + "." + wrong.Path
+			t.report(d, wrong)
+		}
 		for j, ref := range p.Networks {
 			if !ref.DHCP {
 				t.addresses(d, fmt.Sprintf("%s.networks[%d].ref", at, j), ref.Ref, p.Replicas)
 			}
 		}
 	}
+}
+
+// portgroup is that of a Network in the files, empty if it is not there.
+func (t *together) portgroup(network string) string {
+	if doc := t.networks[network]; doc != nil {
+		if n, ok := doc.Document.(*fleet.Network); ok {
+			return n.Spec.Portgroup
+		}
+	}
+	return ""
 }
 
 // addresses checks that a Network in the files has room for the pools there.
