@@ -65,7 +65,11 @@ func checkPool(f *fleet.Fleet, i int) []fleet.Problem {
 		return refusal.Problems
 	}
 	if err != nil {
-		return []fleet.Problem{{Path: path, Message: err.Error()}}
+		hint := ""
+		if errors.Is(err, ErrTooLarge) {
+			hint = "have large files fetched: contents: {source: https://..., verification: {hash: sha256-...}}"
+		}
+		return []fleet.Problem{{Path: path, Message: err.Error(), Hint: hint}}
 	}
 	return nil
 }

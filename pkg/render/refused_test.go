@@ -232,7 +232,7 @@ func TestTooLargeForGuestinfo(t *testing.T) {
 	if !errors.Is(err, render.ErrTooLarge) || !strings.Contains(err.Error(), "49152") {
 		t.Errorf("Stamp = %v; want %v with the limit", err, render.ErrTooLarge)
 	}
-	if got := render.Check(f); len(got) != 1 || !strings.Contains(got[0].Message, "too large") {
+	if got := render.Check(f); len(got) != 1 || !strings.Contains(got[0].Message, "too large") || !strings.Contains(got[0].Hint, "have large files fetched") {
 		t.Errorf("Check = %v; want the size", got)
 	}
 }
