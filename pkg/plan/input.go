@@ -125,7 +125,9 @@ type Result struct {
 	Job         int64
 	Attempt     int
 	Incarnation int
-	Worker      Worker
+	// Made is that of the job; 0 from workers that do not know it.
+	Made   int64
+	Worker Worker
 	// Site is whose worker it was, by the subject that it may publish to;
 	// empty in tests only.
 	Site   string

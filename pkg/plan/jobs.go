@@ -57,7 +57,7 @@ func (d *decision) begin(n *Node) {
 	ahead := d.w.queued[queue{worker, n.Site}]
 	n.Deadline = d.now.Add(d.w.Policy.limit(action) + time.Duration(ahead)*d.w.Policy.Queue)
 	n.Due, n.DueFor = n.Deadline, DueDeadline
-	n.Job = &OpenJob{Number: n.Event, Worker: worker, Site: n.Site, Action: action, Attempt: n.Attempt}
+	n.Job = &OpenJob{Number: n.Event, Worker: worker, Site: n.Site, Action: action, Attempt: n.Attempt, Made: d.now.UnixNano()}
 	if action == ActionCreate {
 		n.MachineUUID = d.machineUUID(n) // from here on there may be a machine
 	}
@@ -74,7 +74,7 @@ func (d *decision) machineUUID(n *Node) string {
 func (d *decision) job(n *Node) *Job {
 	j := &Job{
 		JobRef:   JobRef{Worker: n.Job.Worker, Site: n.Site, Fleet: n.Fleet, Node: n.Key(), Number: n.Job.Number},
-		FleetUID: n.FleetUID, Action: n.Job.Action, Incarnation: n.Incarnation, Attempt: n.Attempt,
+		FleetUID: n.FleetUID, Action: n.Job.Action, Incarnation: n.Incarnation, Attempt: n.Attempt, Made: n.Job.Made,
 		Revision: n.Revision, Deadline: n.Deadline, Pool: n.Pool, Ordinal: n.Ordinal,
 		MachineUUID: d.machineUUID(n), MachineID: n.MachineID, MAC: n.MAC,
 		ConfigDigest: n.ConfigDigest, Trace: n.Trace, Restart: n.State == Restarting,

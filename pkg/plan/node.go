@@ -77,6 +77,8 @@ type OpenJob struct {
 	Action Action
 	// Attempt counts from 1 within the incarnation's stage.
 	Attempt int
+	// Made is the Job's.
+	Made int64
 	// Withdrawn means that its subject was overwritten empty; a result may
 	// still come, and the node waits for it until Due.
 	Withdrawn bool

@@ -76,6 +76,10 @@ type Job struct {
 	Incarnation int
 	Attempt     int
 	Revision    int
+	// Made is when it was decided upon, in nanoseconds since 1970. Its answer
+	// repeats it: a power cut can undo a job that was delivered already, and
+	// then another one has its number.
+	Made int64
 	// Deadline is when the result is no longer of use.
 	Deadline time.Time
 

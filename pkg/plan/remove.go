@@ -44,8 +44,11 @@ func (d *decision) removePending(n *Node, goal Goal, fact Fact) *Node {
 }
 
 // leave calls the open job back on the way out, starts counting anew, and
-// asks for the machine's removal if nothing stands before it.
+// asks for the machine's removal if nothing stands before it. Even a node that
+// is still in rendering may have a machine: a power cut can undo the batch
+// that asked for it, after an executor had the job.
 func (d *decision) leave(n *Node) {
+	n.MachineUUID = d.machineUUID(n)
 	n.Attempt, n.Chore = 1, ""
 	n.Due, n.DueFor, n.Deadline = time.Time{}, "", time.Time{}
 	d.withdraw(n)
@@ -53,7 +56,7 @@ func (d *decision) leave(n *Node) {
 }
 
 // destroy starts the job that removes the machine, once no other job is open;
-// a node that never asked for a machine needs none.
+// a node that was pending needs none.
 func (d *decision) destroy(n *Node) {
 	if n.State == Deleting && n.Job == nil && n.MachineUUID != "" {
 		d.begin(n)

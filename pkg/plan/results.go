@@ -11,8 +11,7 @@ import (
 // any other comes late or twice, or is not its worker's to give.
 func (d *decision) result(r *Result) error {
 	n := d.w.Node(d.in.Fleet, r.Node)
-	if n == nil || n.Job == nil || n.Job.Number != r.Job || n.Job.Attempt != r.Attempt ||
-		n.Incarnation != r.Incarnation || n.Job.Action != r.Action || n.Job.Worker != r.Worker || other(r.Site, n.Job.Site) {
+	if n == nil || n.Job == nil || n.Incarnation != r.Incarnation || !n.Job.answeredBy(r) {
 		return nil
 	}
 	if r.By != "" {
@@ -23,6 +22,11 @@ func (d *decision) result(r *Result) error {
 	d.by, d.took = "planner", 0
 	d.rollout(n.Fleet)
 	return nil
+}
+
+func (j *OpenJob) answeredBy(r *Result) bool {
+	return j.Number == r.Job && j.Attempt == r.Attempt && (r.Made == 0 || r.Made == j.Made) &&
+		j.Action == r.Action && j.Worker == r.Worker && !other(r.Site, j.Site)
 }
 
 // other reports whether an input comes from another site than the one that

@@ -141,7 +141,7 @@ func Result(r *plan.Result) (Message, error) {
 		Node: r.Node, Job: r.Job, Attempt: int32(r.Attempt), Incarnation: int32(r.Incarnation),
 		Worker: string(r.Worker), Action: string(r.Action), By: r.By, Started: stamp(r.Started), Finished: stamp(r.Finished),
 		ConfigDigest: r.ConfigDigest, ConfigSize: int32(r.ConfigSize), TokenSha256: r.TokenSHA256,
-		MachineId: r.MachineID, MachineUuid: r.MachineUUID, Adopted: r.Adopted,
+		MachineId: r.MachineID, MachineUuid: r.MachineUUID, Adopted: r.Adopted, Made: r.Made,
 		HotCpu: r.Hot.CPU, HotMemory: r.Hot.Memory,
 	}
 	if f := r.Failure; f != nil {
@@ -164,7 +164,7 @@ func DecodeResult(typ, version string, body []byte) (*plan.Result, error) {
 		Worker: plan.Worker(m.GetWorker()), Action: plan.Action(m.GetAction()), By: m.GetBy(),
 		Started: when(m.GetStarted()), Finished: when(m.GetFinished()),
 		ConfigDigest: m.GetConfigDigest(), ConfigSize: int(m.GetConfigSize()), TokenSHA256: m.GetTokenSha256(),
-		MachineID: m.GetMachineId(), MachineUUID: m.GetMachineUuid(), Adopted: m.GetAdopted(),
+		MachineID: m.GetMachineId(), MachineUUID: m.GetMachineUuid(), Adopted: m.GetAdopted(), Made: m.GetMade(),
 		Hot: plan.Hot{CPU: m.GetHotCpu(), Memory: m.GetHotMemory()},
 	}
 	if f := m.GetFailure(); f != nil {
@@ -186,7 +186,8 @@ func Job(j *plan.Job) (Message, error) {
 		Action: string(j.Action), Incarnation: int32(j.Incarnation), Attempt: int32(j.Attempt), Revision: int32(j.Revision),
 		Deadline: stamp(j.Deadline), Pool: j.Pool, Ordinal: int32(j.Ordinal), Hostname: j.Hostname,
 		MachineUuid: j.MachineUUID, MachineId: j.MachineID, Mac: j.MAC, ConfigDigest: j.ConfigDigest,
-		PhoneHome: j.PhoneHome, Trace: j.Trace, Restart: j.Restart, OsChannel: j.OSChannel, OsVersion: j.OSVersion,
+		PhoneHome: j.PhoneHome, Trace: j.Trace, Restart: j.Restart, Made: j.Made,
+		OsChannel: j.OSChannel, OsVersion: j.OSVersion,
 	}
 	for _, n := range j.Networks {
 		m.Networks = append(m.Networks, jobNetwork(&n))
@@ -215,7 +216,7 @@ func DecodeJob(typ, version string, body []byte) (*plan.Job, error) {
 		Attempt: int(m.GetAttempt()), Revision: int(m.GetRevision()), Deadline: when(m.GetDeadline()),
 		Pool: m.GetPool(), Ordinal: int(m.GetOrdinal()), Hostname: m.GetHostname(), MachineUUID: m.GetMachineUuid(),
 		MachineID: m.GetMachineId(), MAC: m.GetMac(), ConfigDigest: m.GetConfigDigest(), PhoneHome: m.GetPhoneHome(), Trace: m.GetTrace(), Restart: m.GetRestart(),
-		OSChannel: m.GetOsChannel(), OSVersion: m.GetOsVersion(),
+		OSChannel: m.GetOsChannel(), OSVersion: m.GetOsVersion(), Made: m.GetMade(),
 	}
 	for _, n := range m.GetNetworks() {
 		j.Networks = append(j.Networks, decodeJobNetwork(n))

@@ -135,7 +135,7 @@ func nodeMessage(n *plan.Node) *ymv1.NodeRecord {
 	if j := n.Job; j != nil {
 		m.Job = &ymv1.OpenJob{
 			Number: j.Number, Worker: string(j.Worker), Site: j.Site, Action: string(j.Action),
-			Attempt: int32(j.Attempt), Withdrawn: j.Withdrawn,
+			Attempt: int32(j.Attempt), Withdrawn: j.Withdrawn, Made: j.Made,
 		}
 	}
 	for _, a := range n.Addresses {
@@ -243,7 +243,7 @@ func nodeRecord(m *ymv1.NodeRecord) *plan.Node {
 	if j := m.GetJob(); j != nil {
 		n.Job = &plan.OpenJob{
 			Number: j.GetNumber(), Worker: plan.Worker(j.GetWorker()), Site: j.GetSite(), Action: plan.Action(j.GetAction()),
-			Attempt: int(j.GetAttempt()), Withdrawn: j.GetWithdrawn(),
+			Attempt: int(j.GetAttempt()), Withdrawn: j.GetWithdrawn(), Made: j.GetMade(),
 		}
 	}
 	for _, a := range m.GetAddresses() {

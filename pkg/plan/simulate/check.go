@@ -39,7 +39,7 @@ func (c *checker) committed(in plan.Input, out *plan.Outcome) {
 	}
 	c.spends(out)
 	for _, ref := range out.Withdrawn {
-		if j := c.ledger.jobs[ref]; j == nil || j.answered != nil && j.taken {
+		if j := c.ledger.jobs[ref]; j == nil || j.taken {
 			c.fail("job %d of %s-%s was withdrawn and is not open", ref.Number, ref.Fleet, ref.Node)
 		}
 	}
@@ -180,7 +180,7 @@ func (c *checker) count(fleetName, pool string) (ready, total int) {
 
 // taken closes the job that a result answered.
 func (c *checker) taken(in plan.Input) {
-	if n := c.nodes[in.Fleet+"-"+in.Result.Node]; n != nil && n.open != nil && n.open.Number == in.Result.Job {
+	if n := c.nodes[in.Fleet+"-"+in.Result.Node]; n != nil && n.open != nil && n.open.Number == in.Result.Job && n.open.Made == in.Result.Made {
 		n.open.taken = true
 	}
 }

@@ -51,7 +51,7 @@ func (s *datacenter) give(j *job) {
 
 // take is a worker that got a job.
 func (s *datacenter) take(j *job) {
-	if j.withdrawn || j.answered != nil {
+	if j.withdrawn || s.ledger.answered(j) {
 		return // acknowledged unread
 	}
 	name := j.Fleet + "-" + j.Node
@@ -92,10 +92,7 @@ func (s *datacenter) finish(j *job) {
 		s.in(3*ackWait, func() { s.take(j) })
 		return
 	}
-	res := &plan.Result{
-		Node: j.Node, Job: j.Number, Attempt: j.Attempt, Incarnation: j.Incarnation,
-		Worker: j.Worker, Action: j.Action, By: string(j.Worker), Started: s.now, Finished: s.now,
-	}
+	res := s.result(j)
 	if res.Failure = s.trouble(); res.Failure == nil || s.rng.IntN(4) == 0 {
 		s.effect(j, res) // some that fail have done it all the same
 	}
@@ -107,12 +104,31 @@ func (s *datacenter) finish(j *job) {
 	s.answer(j, res)
 }
 
-// answer stores the first result of a job.
-func (s *datacenter) answer(j *job, res *plan.Result) {
-	if j.answered != nil {
+func (s *datacenter) result(j *job) *plan.Result {
+	return &plan.Result{
+		Node: j.Node, Job: j.Number, Attempt: j.Attempt, Incarnation: j.Incarnation, Made: j.Made,
+		Worker: j.Worker, Action: j.Action, By: string(j.Worker), Started: s.now, Finished: s.now,
+	}
+}
+
+// ghost is a job that a worker was just doing when a power cut undid it; its
+// answer comes when the ledger is back. A machine that was destroyed so shows
+// as one that vanished, and is left out here.
+func (s *datacenter) ghost(j *job) {
+	if j.Action == plan.ActionDelete || s.busy[j.Fleet+"-"+j.Node] {
 		return
 	}
-	j.answered = res
+	res := s.result(j)
+	s.tell("worker    does %s of %s-%s, job %d, which is undone", j.Action, j.Fleet, j.Node, j.Number)
+	s.effect(j, res)
+	s.in(s.between(time.Second, 3*ackWait), func() { s.answer(j, res) })
+}
+
+// answer stores the first result of a job.
+func (s *datacenter) answer(j *job, res *plan.Result) {
+	if !s.ledger.store(j, res) {
+		return
+	}
 	outcome := "done"
 	if res.Failure != nil {
 		outcome = fmt.Sprintf("%s (%s)", res.Failure.Reason, res.Failure.Kind)

@@ -13,6 +13,7 @@ type ledger struct {
 	kinds   map[string][]string // keys by kind, in the order of first writing
 	claims  map[string]*plan.Claim
 	jobs    map[plan.JobRef]*job
+	answers map[place]*plan.Result
 	changed bool // by the newest commit
 }
 
@@ -20,17 +21,39 @@ type ledger struct {
 type job struct {
 	plan.Job
 	withdrawn bool
-	// answered is the first result; later ones of the same attempt are
-	// refused by the store.
-	answered *plan.Result
 	// taken means that the planner has decided on the answer.
 	taken bool
+}
+
+// place is the subject of an answer; it outlives a power cut that undid its
+// job, and may be that of another job then.
+type place struct {
+	plan.JobRef
+	attempt int
+}
+
+// answered reports whether a job has its answer, and not that of another one
+// with its number that was undone.
+func (l *ledger) answered(j *job) bool {
+	a := l.answers[place{j.JobRef, j.Attempt}]
+	return a != nil && a.Made == j.Made
+}
+
+// store stores an answer where none is, or where that of an undone job stands
+// in the way of the job's own.
+func (l *ledger) store(j *job, res *plan.Result) bool {
+	at := place{j.JobRef, j.Attempt}
+	if there, stands := l.answers[at], l.jobs[j.JobRef]; there != nil && (stands == nil || there.Made == stands.Made || j.Made != stands.Made) {
+		return false
+	}
+	l.answers[at] = res
+	return true
 }
 
 func newLedger() *ledger {
 	return &ledger{
 		records: map[string]plan.Record{}, kinds: map[string][]string{},
-		claims: map[string]*plan.Claim{}, jobs: map[plan.JobRef]*job{},
+		claims: map[string]*plan.Claim{}, jobs: map[plan.JobRef]*job{}, answers: map[place]*plan.Result{},
 	}
 }
 

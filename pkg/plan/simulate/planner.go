@@ -79,6 +79,10 @@ func (r *run) commit(in plan.Input, out *plan.Outcome) {
 		r.crash(in, "before it committed")
 		return
 	}
+	if r.chance(r.faults.undone) {
+		r.undone(in, out)
+		return
+	}
 	for _, rec := range out.Records {
 		r.ledger.write(clone(rec))
 		r.world.Put(rec)
@@ -93,6 +97,19 @@ func (r *run) commit(in plan.Input, out *plan.Outcome) {
 	r.free(out.Releases)
 	if in.Step == nil && r.rng.IntN(4) == 0 {
 		r.repeat(in)
+	}
+}
+
+// undone is a power cut while a batch is written: a lone server delivers what
+// it has not synced yet, so that workers have the jobs and nothing else is
+// left of them.
+func (r *run) undone(in plan.Input, out *plan.Outcome) {
+	for _, j := range out.Jobs {
+		r.site.ghost(&job{Job: *j})
+	}
+	r.crash(in, "in a power cut that undid what it wrote for")
+	if r.rng.IntN(2) == 0 { // the next planner then decides otherwise
+		r.in(r.between(time.Second, ackWait), r.script.something)
 	}
 }
 

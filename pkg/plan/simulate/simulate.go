@@ -64,6 +64,7 @@ type run struct {
 // faults are the odds, drawn per run, of what goes wrong.
 type faults struct {
 	crash     float64 // the planner, at one of several points of a decision
+	undone    float64 // a batch, by a power cut, after its jobs were delivered
 	lost      float64 // a message, until it is sent again
 	twice     float64 // a message comes again
 	transient float64 // a job
@@ -112,7 +113,7 @@ func (r *run) drawFaults() faults {
 		return most * r.rng.Float64()
 	}
 	return faults{
-		crash: odds(0.05), lost: odds(0.2), twice: odds(0.2), transient: odds(0.3), busy: odds(0.2),
+		crash: odds(0.05), undone: odds(0.05), lost: odds(0.2), twice: odds(0.2), transient: odds(0.3), busy: odds(0.2),
 		permanent: odds(0.03), dies: odds(0.1), stuck: odds(0.03), noBoot: odds(0.1), vanish: odds(0.01),
 		expired: odds(0.05),
 	}

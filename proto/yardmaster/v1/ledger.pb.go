@@ -663,6 +663,7 @@ type OpenJob struct {
 	Action        string                 `protobuf:"bytes,4,opt,name=action,proto3" json:"action,omitempty"`
 	Attempt       int32                  `protobuf:"varint,5,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	Withdrawn     bool                   `protobuf:"varint,6,opt,name=withdrawn,proto3" json:"withdrawn,omitempty"`
+	Made          int64                  `protobuf:"varint,7,opt,name=made,proto3" json:"made,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -737,6 +738,13 @@ func (x *OpenJob) GetWithdrawn() bool {
 		return x.Withdrawn
 	}
 	return false
+}
+
+func (x *OpenJob) GetMade() int64 {
+	if x != nil {
+		return x.Made
+	}
+	return 0
 }
 
 // NodeAddress is an address held by claim.
@@ -1806,8 +1814,12 @@ type Job struct {
 	// A resize may switch the machine off and on.
 	Restart bool `protobuf:"varint,40,opt,name=restart,proto3" json:"restart,omitempty"`
 	// The release that the fleet names.
-	OsChannel     string `protobuf:"bytes,23,opt,name=os_channel,json=osChannel,proto3" json:"os_channel,omitempty"`
-	OsVersion     string `protobuf:"bytes,24,opt,name=os_version,json=osVersion,proto3" json:"os_version,omitempty"`
+	OsChannel string `protobuf:"bytes,23,opt,name=os_channel,json=osChannel,proto3" json:"os_channel,omitempty"`
+	OsVersion string `protobuf:"bytes,24,opt,name=os_version,json=osVersion,proto3" json:"os_version,omitempty"`
+	// When it was decided upon, in nanoseconds since 1970. Its answer repeats it:
+	// a power cut can undo a job that was delivered already, and then another
+	// one has its number.
+	Made          int64 `protobuf:"varint,41,opt,name=made,proto3" json:"made,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2015,6 +2027,13 @@ func (x *Job) GetOsVersion() string {
 		return x.OsVersion
 	}
 	return ""
+}
+
+func (x *Job) GetMade() int64 {
+	if x != nil {
+		return x.Made
+	}
+	return 0
 }
 
 // JobNetwork is one address with all that a guest needs to use it.
@@ -3064,25 +3083,27 @@ func (x *PhoneHome) GetOsVersion() string {
 
 // Result is what a worker reports of a job.
 type Result struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
-	Job           int64                  `protobuf:"varint,2,opt,name=job,proto3" json:"job,omitempty"`
-	Attempt       int32                  `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	Incarnation   int32                  `protobuf:"varint,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
-	Worker        string                 `protobuf:"bytes,5,opt,name=worker,proto3" json:"worker,omitempty"`
-	Action        string                 `protobuf:"bytes,6,opt,name=action,proto3" json:"action,omitempty"`
-	By            string                 `protobuf:"bytes,7,opt,name=by,proto3" json:"by,omitempty"`
-	Started       *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=started,proto3" json:"started,omitempty"`
-	Finished      *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=finished,proto3" json:"finished,omitempty"`
-	Failure       *Failure               `protobuf:"bytes,10,opt,name=failure,proto3" json:"failure,omitempty"`
-	ConfigDigest  string                 `protobuf:"bytes,11,opt,name=config_digest,json=configDigest,proto3" json:"config_digest,omitempty"`
-	ConfigSize    int32                  `protobuf:"varint,12,opt,name=config_size,json=configSize,proto3" json:"config_size,omitempty"`
-	TokenSha256   string                 `protobuf:"bytes,13,opt,name=token_sha256,json=tokenSha256,proto3" json:"token_sha256,omitempty"`
-	MachineId     string                 `protobuf:"bytes,14,opt,name=machine_id,json=machineId,proto3" json:"machine_id,omitempty"`
-	MachineUuid   string                 `protobuf:"bytes,15,opt,name=machine_uuid,json=machineUuid,proto3" json:"machine_uuid,omitempty"`
-	Adopted       bool                   `protobuf:"varint,16,opt,name=adopted,proto3" json:"adopted,omitempty"`
-	HotCpu        bool                   `protobuf:"varint,20,opt,name=hot_cpu,json=hotCpu,proto3" json:"hot_cpu,omitempty"`
-	HotMemory     bool                   `protobuf:"varint,21,opt,name=hot_memory,json=hotMemory,proto3" json:"hot_memory,omitempty"`
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Node         string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Job          int64                  `protobuf:"varint,2,opt,name=job,proto3" json:"job,omitempty"`
+	Attempt      int32                  `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Incarnation  int32                  `protobuf:"varint,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Worker       string                 `protobuf:"bytes,5,opt,name=worker,proto3" json:"worker,omitempty"`
+	Action       string                 `protobuf:"bytes,6,opt,name=action,proto3" json:"action,omitempty"`
+	By           string                 `protobuf:"bytes,7,opt,name=by,proto3" json:"by,omitempty"`
+	Started      *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=started,proto3" json:"started,omitempty"`
+	Finished     *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=finished,proto3" json:"finished,omitempty"`
+	Failure      *Failure               `protobuf:"bytes,10,opt,name=failure,proto3" json:"failure,omitempty"`
+	ConfigDigest string                 `protobuf:"bytes,11,opt,name=config_digest,json=configDigest,proto3" json:"config_digest,omitempty"`
+	ConfigSize   int32                  `protobuf:"varint,12,opt,name=config_size,json=configSize,proto3" json:"config_size,omitempty"`
+	TokenSha256  string                 `protobuf:"bytes,13,opt,name=token_sha256,json=tokenSha256,proto3" json:"token_sha256,omitempty"`
+	MachineId    string                 `protobuf:"bytes,14,opt,name=machine_id,json=machineId,proto3" json:"machine_id,omitempty"`
+	MachineUuid  string                 `protobuf:"bytes,15,opt,name=machine_uuid,json=machineUuid,proto3" json:"machine_uuid,omitempty"`
+	Adopted      bool                   `protobuf:"varint,16,opt,name=adopted,proto3" json:"adopted,omitempty"`
+	HotCpu       bool                   `protobuf:"varint,20,opt,name=hot_cpu,json=hotCpu,proto3" json:"hot_cpu,omitempty"`
+	HotMemory    bool                   `protobuf:"varint,21,opt,name=hot_memory,json=hotMemory,proto3" json:"hot_memory,omitempty"`
+	// That of the job; 0 from workers that do not know it.
+	Made          int64 `protobuf:"varint,17,opt,name=made,proto3" json:"made,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3241,6 +3262,13 @@ func (x *Result) GetHotMemory() bool {
 		return x.HotMemory
 	}
 	return false
+}
+
+func (x *Result) GetMade() int64 {
+	if x != nil {
+		return x.Made
+	}
+	return 0
 }
 
 // Failure is a classified error.
@@ -4125,14 +4153,15 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\ahot_cpu\x18( \x01(\bR\x06hotCpu\x12\x1d\n" +
 	"\n" +
 	"hot_memory\x18) \x01(\bR\thotMemory\x128\n" +
-	"\trestarted\x18* \x01(\v2\x1a.google.protobuf.TimestampR\trestarted\"\x9d\x01\n" +
+	"\trestarted\x18* \x01(\v2\x1a.google.protobuf.TimestampR\trestarted\"\xb1\x01\n" +
 	"\aOpenJob\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x03R\x06number\x12\x16\n" +
 	"\x06worker\x18\x02 \x01(\tR\x06worker\x12\x12\n" +
 	"\x04site\x18\x03 \x01(\tR\x04site\x12\x16\n" +
 	"\x06action\x18\x04 \x01(\tR\x06action\x12\x18\n" +
 	"\aattempt\x18\x05 \x01(\x05R\aattempt\x12\x1c\n" +
-	"\twithdrawn\x18\x06 \x01(\bR\twithdrawn\";\n" +
+	"\twithdrawn\x18\x06 \x01(\bR\twithdrawn\x12\x12\n" +
+	"\x04made\x18\a \x01(\x03R\x04made\";\n" +
 	"\vNodeAddress\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x12\n" +
 	"\x04addr\x18\x02 \x01(\tR\x04addr\"\xf8\x01\n" +
@@ -4220,7 +4249,7 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\tdisrupted\x18\x11 \x01(\x05R\tdisrupted\x12\x16\n" +
 	"\x06surged\x18\x12 \x01(\x05R\x06surged\x12\x12\n" +
 	"\x04prev\x18\x13 \x01(\fR\x04prev\x12\x16\n" +
-	"\x06record\x18\x14 \x01(\fR\x06record\"\xd9\x05\n" +
+	"\x06record\x18\x14 \x01(\fR\x06record\"\xed\x05\n" +
 	"\x03Job\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x12\n" +
 	"\x04site\x18\x02 \x01(\tR\x04site\x12\x14\n" +
@@ -4251,7 +4280,8 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\n" +
 	"os_channel\x18\x17 \x01(\tR\tosChannel\x12\x1d\n" +
 	"\n" +
-	"os_version\x18\x18 \x01(\tR\tosVersion\"\x98\x02\n" +
+	"os_version\x18\x18 \x01(\tR\tosVersion\x12\x12\n" +
+	"\x04made\x18) \x01(\x03R\x04made\"\x98\x02\n" +
 	"\n" +
 	"JobNetwork\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x12\n" +
@@ -4344,7 +4374,7 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"machine_id\x18\x05 \x01(\tR\tmachineId\x12\x17\n" +
 	"\aboot_id\x18\x06 \x01(\tR\x06bootId\x12\x1d\n" +
 	"\n" +
-	"os_version\x18\a \x01(\tR\tosVersion\"\xc7\x04\n" +
+	"os_version\x18\a \x01(\tR\tosVersion\"\xdb\x04\n" +
 	"\x06Result\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x10\n" +
 	"\x03job\x18\x02 \x01(\x03R\x03job\x12\x18\n" +
@@ -4367,7 +4397,8 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\aadopted\x18\x10 \x01(\bR\aadopted\x12\x17\n" +
 	"\ahot_cpu\x18\x14 \x01(\bR\x06hotCpu\x12\x1d\n" +
 	"\n" +
-	"hot_memory\x18\x15 \x01(\bR\thotMemory\"\xcb\x01\n" +
+	"hot_memory\x18\x15 \x01(\bR\thotMemory\x12\x12\n" +
+	"\x04made\x18\x11 \x01(\x03R\x04made\"\xcb\x01\n" +
 	"\aFailure\x12,\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x18.yardmaster.v1.FaultKindR\x04kind\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
