@@ -21,11 +21,11 @@ func TestAnsweredJobMakesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	y.submit(1, done)
 	to := subject.Result(1, string(done.Worker), done.Site, done.Fleet, done.Node, done.Number, done.Attempt)
 	if _, err := y.executor(t).Publish(t.Context(), bus.Expect(bus.NewMsg(to, answer), 0)); err != nil {
 		t.Fatal(err)
 	}
-	y.submit(1, done)
 	backend := newFake()
 	y.start("one", backend)
 	stream, err := y.admin.JS().Stream(t.Context(), subject.ShardStream(1))

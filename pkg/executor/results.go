@@ -26,10 +26,14 @@ type publisher struct {
 
 // pending is a result on its way to the ledger.
 type pending struct {
+	name    subject.Name
 	subject string
 	message wire.Message
-	shard   int
-	done    chan error
+	// made is when the job was that it answers.
+	made int64
+	// over is the sequence of a result that this one replaces, 0 for none.
+	over uint64
+	done chan error
 }
 
 const (
@@ -46,17 +50,29 @@ func newPublisher(conn *bus.Conn, log *slog.Logger) *publisher {
 }
 
 // store returns once the result is in the ledger, whoever put it there.
-func (p *publisher) store(ctx context.Context, to string, m wire.Message) error {
+func (p *publisher) store(ctx context.Context, to string, m wire.Message, made int64) error {
 	name, err := subject.Parse(to)
 	if err != nil {
 		return err
 	}
 	ctx = context.WithoutCancel(ctx)
+	over := uint64(0)
 	for try := 0; ; try++ {
-		one := &pending{subject: to, message: m, shard: name.Shard, done: make(chan error, 1)}
+		one := &pending{name: name, subject: to, message: m, made: made, over: over, done: make(chan error, 1)}
 		p.in <- one
 		err := <-one.done
-		if err == nil || bus.Code(err) == bus.CodeWrongLastSequence {
+		if bus.Code(err) == bus.CodeWrongLastSequence {
+			older, looked := p.stale(ctx, one)
+			switch {
+			case looked != nil:
+				err = looked
+			case older == over:
+				return nil
+			default:
+				over = older
+			}
+		}
+		if err == nil {
 			return nil
 		}
 		if try >= storeTries || permanent(err) {
@@ -64,6 +80,35 @@ func (p *publisher) store(ctx context.Context, to string, m wire.Message) error 
 		}
 		pause(ctx, min(time.Duration(try+1)*20*time.Millisecond, time.Second))
 	}
+}
+
+// stale looks at the result that stands where one was to be stored. If it
+// answers a job that a power cut has undone, the planner has passed over it and
+// the job that stands there needs ours: its sequence is returned, to be
+// replaced. Any other is as good as ours, or ours is of no use any more.
+func (p *publisher) stale(ctx context.Context, one *pending) (over uint64, err error) {
+	n := one.name
+	stream := subject.ShardStream(n.Shard)
+	there, err := p.conn.Last(ctx, stream, one.subject)
+	if err != nil {
+		return one.over, err
+	}
+	m, err := p.conn.Last(ctx, stream, subject.Job(n.Shard, n.Worker, n.Site, n.Fleet, n.Node, n.Number))
+	if errors.Is(err, bus.ErrNotFound) || err == nil && len(m.Data) == 0 {
+		return one.over, nil
+	}
+	if err != nil {
+		return one.over, err
+	}
+	job, err := wire.DecodeJob(m.Type(), m.Version(), m.Data)
+	if err != nil {
+		return one.over, err
+	}
+	answered, err := answers(there, job)
+	if answered || err != nil || one.made != job.Made {
+		return one.over, err
+	}
+	return there.Sequence, nil
 }
 
 // maxWords bounds a failure's text, and maxLines its log: they go on into
@@ -125,7 +170,7 @@ func (p *publisher) gather(first *pending) []*pending {
 func (p *publisher) flush(ctx context.Context, waiting []*pending) {
 	shards := map[int][]*pending{}
 	for _, one := range waiting {
-		shards[one.shard] = append(shards[one.shard], one)
+		shards[one.name.Shard] = append(shards[one.name.Shard], one)
 	}
 	for _, batch := range shards {
 		if len(batch) >= batchFrom && p.batch(ctx, batch) == nil {
@@ -185,10 +230,14 @@ func (p *publisher) singles(ctx context.Context, batch []*pending) {
 	}
 }
 
-// msg makes the message; it expects that its subject is empty, so that a
-// repeated result is refused.
+// msg makes the message; it expects what stands on its subject, usually
+// nothing, so that a repeated result is refused.
 func (p *pending) msg() *nats.Msg {
-	return bus.TTL(bus.Expect(bus.NewMsg(p.subject, p.message), 0), subject.InputTTL)
+	m := bus.TTL(bus.Expect(bus.NewMsg(p.subject, p.message), p.over), subject.InputTTL)
+	if p.over != 0 {
+		return bus.Rollup(m)
+	}
+	return m
 }
 
 func pause(ctx context.Context, d time.Duration) {

@@ -168,7 +168,7 @@ func (t *turn) handle(ctx context.Context, job *plan.Job) *plan.Result {
 }
 
 func (t *turn) carryOut(ctx context.Context, job *plan.Job, result *plan.Result) error {
-	task := &Task{Job: job, Owner: OwnerOf(t.yard, job), Epoch: t.epoch, Permit: t.permit(job.JobRef)}
+	task := &Task{Job: job, Owner: OwnerOf(t.yard, job), Epoch: t.epoch, Permit: t.permit(job)}
 	switch job.Action {
 	case plan.ActionCreate:
 		var err error
@@ -198,7 +198,7 @@ const permitFor = time.Second
 
 // permit makes the question that is asked before each step that makes or
 // destroys something: is the seat still ours, is the job still wanted?
-func (t *turn) permit(ref plan.JobRef) func(context.Context) error {
+func (t *turn) permit(job *plan.Job) func(context.Context) error {
 	var until time.Time
 	return func(ctx context.Context) error {
 		if epoch, ok := t.seat.Holding(); ok && epoch == t.epoch && time.Now().Before(until) {
@@ -208,7 +208,7 @@ func (t *turn) permit(ref plan.JobRef) func(context.Context) error {
 		if err := t.seat.Confirm(ctx, t.epoch); err != nil {
 			return err
 		}
-		wanted, err := t.work.wanted(ctx, t.shards, ref)
+		wanted, err := t.work.wanted(ctx, t.shards, job)
 		if err != nil {
 			return fault.New(fault.Cancelled, fault.Stopped, fmt.Errorf("read the job anew: %w", err))
 		}

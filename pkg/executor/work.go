@@ -60,7 +60,7 @@ func (w *Work) Run(ctx context.Context, h Handler) error {
 	if err != nil {
 		return fmt.Errorf("take %s jobs: %w", w.Worker, err)
 	}
-	r := &run{Work: w, handler: h, slots: make(chan struct{}, w.slots()), held: map[uint64]*held{}, nodes: map[string]*nodeLock{}}
+	r := &run{Work: w, handler: h, slots: make(chan struct{}, w.slots()), held: map[delivered]*held{}, nodes: map[string]*nodeLock{}}
 	r.results = newPublisher(w.Conn, w.Log)
 	group, ctx := errgroup.WithContext(ctx)
 	for k := range yard.Shards {
@@ -95,51 +95,6 @@ func (w *Work) consumer() string {
 	return subject.ConsumerVSphere(w.Site)
 }
 
-// Wanted reads a job's subject anew and reports whether it still stands
-// there and has no result yet: call it before anything is made or destroyed.
-// The acknowledgement of a job that was done may get lost, and its second
-// delivery would make again what was destroyed meanwhile.
-func (w *Work) Wanted(ctx context.Context, ref plan.JobRef) (bool, error) {
-	yard, err := w.Conn.Yard(ctx)
-	if err != nil {
-		return false, err
-	}
-	return w.wanted(ctx, yard.Shards, ref)
-}
-
-// wanted is Wanted with the number of shards known.
-func (w *Work) wanted(ctx context.Context, shards int, ref plan.JobRef) (bool, error) {
-	// The reference does not name the shard; there are few.
-	for k := range shards {
-		of := subject.Job(k, string(ref.Worker), ref.Site, ref.Fleet, ref.Node, ref.Number)
-		m, err := w.Conn.Last(ctx, subject.ShardStream(k), of)
-		if err == nil {
-			return w.unanswered(ctx, k, m)
-		}
-		if !errors.Is(err, bus.ErrNotFound) {
-			return false, err
-		}
-	}
-	return false, nil
-}
-
-// unanswered reports whether a stored job is not withdrawn and has no result.
-func (w *Work) unanswered(ctx context.Context, shard int, m *bus.Message) (bool, error) {
-	if len(m.Data) == 0 {
-		return false, nil
-	}
-	job, err := wire.DecodeJob(m.Type(), m.Version(), m.Data)
-	if err != nil {
-		return false, err
-	}
-	of := subject.Result(shard, string(job.Worker), job.Site, job.Fleet, job.Node, job.Number, job.Attempt)
-	_, err = w.Conn.Last(ctx, subject.ShardStream(shard), of)
-	if errors.Is(err, bus.ErrNotFound) {
-		return true, nil
-	}
-	return false, err
-}
-
 // run is one call of Run.
 type run struct {
 	*Work
@@ -149,7 +104,7 @@ type run struct {
 	jobs    sync.WaitGroup
 
 	mu    sync.Mutex
-	held  map[uint64]*held
+	held  map[delivered]*held
 	nodes map[string]*nodeLock
 }
 
@@ -163,7 +118,14 @@ type nodeLock struct {
 type held struct {
 	msg   jetstream.Msg
 	shard int
-	key   uint64
+	key   delivered
+}
+
+// delivered names what was delivered. The sequence alone does not: after a
+// power cut another message may have it.
+type delivered struct {
+	sequence      uint64
+	subject, body string
 }
 
 func (r *run) failure(ctx context.Context) error {
@@ -272,7 +234,7 @@ func (r *run) hold(msg jetstream.Msg, shard int) *held {
 		r.Log.Error("job has no metadata", "subject", msg.Subject(), "err", err)
 		return nil
 	}
-	h := &held{msg: msg, shard: shard, key: uint64(shard)<<48 | meta.Sequence.Stream}
+	h := &held{msg: msg, shard: shard, key: delivered{meta.Sequence.Stream, msg.Subject(), string(msg.Data())}}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if older := r.held[h.key]; older != nil {
@@ -363,7 +325,7 @@ func (r *run) finish(ctx context.Context, h *held, job *plan.Job) {
 		return
 	}
 	to := subject.Result(h.shard, string(job.Worker), job.Site, job.Fleet, job.Node, job.Number, job.Attempt)
-	if err := r.results.store(ctx, to, m); err != nil {
+	if err := r.results.store(ctx, to, m, job.Made); err != nil {
 		r.Log.WarnContext(ctx, "result was not stored, the job is handed back", "subject", to, "err", err)
 		r.nak(h)
 		return
@@ -386,7 +348,7 @@ func (r *run) handle(ctx context.Context, job *plan.Job) *plan.Result {
 		return nil
 	}
 	out := *result
-	out.Node, out.Job, out.Attempt, out.Incarnation = job.Node, job.Number, job.Attempt, job.Incarnation
+	out.Node, out.Job, out.Attempt, out.Incarnation, out.Made = job.Node, job.Number, job.Attempt, job.Incarnation, job.Made
 	out.Worker, out.Action, out.By, out.Failure = job.Worker, job.Action, r.By, told(result.Failure)
 	if out.Started.IsZero() {
 		out.Started = started

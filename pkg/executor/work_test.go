@@ -162,11 +162,11 @@ func TestResultIsStoredOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	b.put(0, j)
 	of := subject.Result(0, "vsphere", "dc1", "web", "w-0", 1, 1)
 	if _, err := b.conn.Publish(t.Context(), bus.NewMsg(of, m)); err != nil {
 		t.Fatal(err)
 	}
-	b.put(0, j)
 	done := make(chan struct{})
 	b.work(4, func(context.Context, *plan.Job) *plan.Result {
 		close(done)

@@ -194,7 +194,7 @@ func (p *Planner) accept(msg jetstream.Msg) (*item, error) {
 		}
 		p.pin, p.status.Active = pin, true
 	}
-	if older := p.held[i.sequence]; older != nil {
+	if older := p.held[i.sequence]; older != nil && older.generation == i.generation {
 		return nil, nil //nolint:nilnil // there is nothing to do and nothing wrong
 	}
 	p.held[i.sequence] = i

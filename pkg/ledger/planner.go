@@ -362,7 +362,7 @@ func (p *Planner) handBack() {
 func (p *Planner) release(i *item) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if i.sequence != 0 {
+	if p.held[i.sequence] == i { // not one that came by another connection since
 		delete(p.held, i.sequence)
 	}
 }

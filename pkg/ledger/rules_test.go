@@ -109,27 +109,30 @@ func TestWanted(t *testing.T) {
 	y.planners("p1")
 	y.documents()
 	y.apply("c1", document("web", 1))
-	var ref plan.JobRef
+	var open plan.Job
 	y.wait("a job", func(w *plan.World) bool {
 		n := w.Node("web", "w-0")
 		if n == nil || n.Job == nil {
 			return false
 		}
-		ref = plan.JobRef{Worker: n.Job.Worker, Site: n.Job.Site, Fleet: "web", Node: "w-0", Number: n.Job.Number}
+		open = plan.Job{
+			JobRef: plan.JobRef{Worker: n.Job.Worker, Site: n.Job.Site, Fleet: "web", Node: "w-0", Number: n.Job.Number},
+			Action: n.Job.Action, Attempt: n.Job.Attempt, Incarnation: n.Incarnation,
+		}
 		return true
 	})
 	work := &executor.Work{Conn: y.connect(subject.UserRenderer), Worker: plan.WorkerRender, Log: y.log}
-	if ok, err := work.Wanted(t.Context(), ref); err != nil || !ok {
+	if ok, err := work.Wanted(t.Context(), &open); err != nil || !ok {
 		t.Errorf("Wanted = %v, %v; want true", ok, err)
 	}
-	other := ref
+	other := open
 	other.Number = 99
-	if ok, err := work.Wanted(t.Context(), other); err != nil || ok {
+	if ok, err := work.Wanted(t.Context(), &other); err != nil || ok {
 		t.Errorf("Wanted of a job that never was = %v, %v; want false", ok, err)
 	}
 	y.accepted(0, "web", &plan.Command{ID: "s1", Scale: &plan.Scale{Pool: "w", Target: 0}})
 	until(t, "the job to be withdrawn", func() bool {
-		ok, err := work.Wanted(t.Context(), ref)
+		ok, err := work.Wanted(t.Context(), &open)
 		return err == nil && !ok
 	})
 }
@@ -144,16 +147,16 @@ func TestAnsweredJobIsNotWanted(t *testing.T) {
 	render := &executor.Work{Conn: y.connect(subject.UserRenderer), Worker: plan.WorkerRender, By: "r", Log: y.log}
 	y.start(func(ctx context.Context) error { return render.Run(ctx, y.render) })
 	vsphere := &executor.Work{Conn: y.connect(subject.ConsumerVSphere("dc1")), Worker: plan.WorkerVSphere, Site: "dc1", By: "v", Log: y.log}
-	created := make(chan plan.JobRef, 8)
+	created := make(chan *plan.Job, 8)
 	y.start(func(ctx context.Context) error {
 		return vsphere.Run(ctx, func(ctx context.Context, j *plan.Job) *plan.Result {
 			if j.Action != plan.ActionCreate {
 				return y.effect(ctx, j)
 			}
-			if ok, err := vsphere.Wanted(ctx, j.JobRef); err != nil || !ok {
+			if ok, err := vsphere.Wanted(ctx, j); err != nil || !ok {
 				t.Errorf("Wanted of an open job = %v, %v; want true", ok, err)
 			}
-			created <- j.JobRef
+			created <- j
 			return y.effect(ctx, j)
 		})
 	})

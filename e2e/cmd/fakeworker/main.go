@@ -76,7 +76,7 @@ func (c config) work(ctx context.Context, kind plan.Worker, log *slog.Logger) er
 	return w.Run(ctx, func(ctx context.Context, job *plan.Job) *plan.Result {
 		if job.Action == plan.ActionCreate || job.Action == plan.ActionDelete {
 			// As the real executor does before it makes or destroys.
-			wanted, err := w.Wanted(ctx, job.JobRef)
+			wanted, err := w.Wanted(ctx, job)
 			if err != nil {
 				return nil // handed back
 			}
