@@ -71,7 +71,11 @@ func TestRolesCompose(t *testing.T) {
 			if c.Structural() {
 				t.Error("Structural() = true; roles must be stamped")
 			}
-			for i := range 3 {
+			nodes := 3
+			if len(set) == 2 { // there are many pairs
+				nodes = 1
+			}
+			for i := range nodes {
 				cfg := stamp(t, c, roleNode(i))
 				slow, err := c.SlowIgnition(roleNode(i))
 				if err != nil || !bytes.Equal(slow, cfg.Ignition) {
