@@ -73,7 +73,8 @@ func New(tb testing.TB, o Options) *Yard {
 	}
 	y.Planners = start("planner", cmp.Or(o.Planners, 2), subject.UserPlanner)
 	y.Executors = start("vsphere-executor", cmp.Or(o.Executors, 2), subject.ConsumerVSphere(Site),
-		"--site", Site, "--seal-seed-file", bus.SealFile(y.Bus.Dir, Site), "--secrets-dir", secrets)
+		"--site", Site, "--seal-seed-file", bus.SealFile(y.Bus.Dir, Site), "--secrets-dir", secrets,
+		"--images-dir", filepath.Join(harness.Dir(tb), "images"))
 	y.Renderers = start("renderer", cmp.Or(o.Renderers, 1), subject.UserRenderer, "--secrets-dir", secrets, "--gateway", y.url)
 	y.Gateway = start("gateway", 1, subject.UserGateway, "--listen", strings.TrimPrefix(y.url, "http://"), "--observe", "true")[0]
 	y.VCenter = harness.NewVCenter(tb, y.Simulator.Login())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"time"
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -61,7 +62,7 @@ func (g *Gateway) ListImages(_ context.Context, req *connect.Request[v1.ListImag
 				continue
 			}
 			found = true
-			out.Images = append(out.Images, viewImages(name, g.stock.of(name), w.Images(name))...)
+			out.Images = append(out.Images, viewImages(name, g.stock.of(name, time.Now()), w.Images(name))...)
 		}
 		if !found && req.Msg.GetSite() != "" {
 			return notFound("site", req.Msg.GetSite(), "sites")
@@ -143,7 +144,7 @@ func (g *Gateway) imageSteps(w *plan.World, doc *fleet.Fleet, p *plan.Plan) (ste
 func (g *Gateway) imageStep(w *plan.World, doc *fleet.Fleet, p *fleet.Pool) (*v1.ImageStep, string) {
 	name, importable := plan.Template(doc.Spec.OS.Version, p.VSphere)
 	site, i := p.VSphere.Site, fleet.Image{Name: name, Channel: doc.Spec.OS.Channel, Version: doc.Spec.OS.Version}
-	there := g.stock.of(site)
+	there := g.stock.of(site, time.Now())
 	state, ok := there[i.Name]
 	if there == nil || ok && state.State == wire.ImageReady {
 		return nil, ""

@@ -137,3 +137,18 @@ func TestPlanShowsWhatIsImportedFirst(t *testing.T) {
 		t.Errorf("the template is there, and the plan has %v", steps)
 	}
 }
+
+func TestASilentExecutorIsShown(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	s := &stock{sites: map[string]lastWord{"dc1": {at: now.Add(-2 * time.Minute), images: map[string]wire.ImageState{
+		"a": {State: wire.ImageImporting, Step: "fetching"}, "b": {State: wire.ImageReady},
+	}}}}
+	there := s.of("dc1", now)
+	if m := there["a"].Message; m != "the site's executor has said nothing for 2m0s" || there["b"].Message != "" {
+		t.Errorf("after two silent minutes: %+v", there)
+	}
+	if m := s.of("dc1", now.Add(-time.Minute))["a"].Message; m != "" {
+		t.Errorf("after one: %q", m)
+	}
+}

@@ -249,6 +249,9 @@ func imageDetail(i *yardmasterv1.ImageView) string {
 	case "wanted":
 		return "waits for the site's executor"
 	}
+	if i.GetMessage() != "" {
+		return i.GetStep() + ": " + i.GetMessage()
+	}
 	if i.GetTotal() == 0 {
 		return i.GetStep()
 	}
