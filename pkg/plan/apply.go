@@ -2,9 +2,9 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"yardmaster.dev/pkg/fleet"
@@ -20,7 +20,8 @@ func (d *decision) applyFleet(c *Command) *Receipt {
 	if d.observing() {
 		return refuse(RefusedBrake, observesOnly)
 	}
-	p := preview(d.w, doc, c.ApplyFleet.terms(), d.now)
+	terms := c.ApplyFleet.terms()
+	p := newDiffer(d.w, doc, terms).preview(terms, d.now)
 	if moved := d.moved(&p, c.ApplyFleet.PlanBasis); moved != nil {
 		return moved
 	}
@@ -72,31 +73,53 @@ func (d *decision) accept(f *fleetState, p *Plan, c *Command) {
 
 // moved refuses an apply whose plan no longer holds, and says what changed.
 func (d *decision) moved(p *Plan, basis string) *Receipt {
-	stamp, digest, ok := strings.Cut(basis, "-")
-	_, now, _ := strings.Cut(p.Basis, "-")
-	if basis == "" || (ok && digest == now) {
+	if basis == "" {
 		return nil
 	}
-	words := []string{"the plan no longer holds; plan again"}
-	ms, err := strconv.ParseInt(stamp, 10, 64)
-	if err != nil {
-		return refuse(RefusedMoved, words...)
+	was, now := readBasis(basis), readBasis(p.Basis)
+	if was.digest == now.digest {
+		return nil
 	}
-	since := time.UnixMilli(ms)
-	var news []*Node
-	for n := range d.w.Nodes(p.Fleet) {
-		if n.Since.After(since) {
-			news = append(news, n)
+	what := d.news(p, was, now)
+	if what != "" {
+		what = ": " + what
+	}
+	return refuse(RefusedMoved, "the plan no longer holds"+what+"; plan again")
+}
+
+// news says what has changed since a plan was made: another revision, another
+// target, or the node that was the first to move.
+func (d *decision) news(p *Plan, was, now basis) string {
+	f := d.w.fleets[p.Fleet]
+	if f == nil || f.record == nil {
+		return ""
+	}
+	if rev := f.spec(); rev != nil && rev.record.At.After(was.at) {
+		return fmt.Sprintf("revision %d was applied by %s at %s", rev.record.Number, rev.record.By, clock(rev.record.At))
+	}
+	for _, pool := range slices.Sorted(maps.Keys(now.targets)) {
+		if had, ok := was.targets[pool]; ok && had != now.targets[pool] {
+			return fmt.Sprintf("pool %s/%s was scaled from %s to %s", p.Fleet, pool, had, now.targets[pool])
 		}
 	}
-	slices.SortStableFunc(news, func(a, b *Node) int { return a.Since.Compare(b.Since) })
-	if len(news) > 0 {
-		n := news[0]
-		words[0] = fmt.Sprintf("the plan no longer holds: node %s became %s at %s; plan again",
-			n.Name(), n.State, n.Since.UTC().Format(time.TimeOnly))
+	if n := d.firstMoved(p.Fleet, was.at); n != nil {
+		return fmt.Sprintf("node %s became %s at %s", n.Name(), n.State, clock(n.Since))
 	}
-	return refuse(RefusedMoved, words...)
+	return ""
 }
+
+// firstMoved is the node of a fleet that has changed its state first since.
+func (d *decision) firstMoved(fleetName string, since time.Time) *Node {
+	var first *Node
+	for n := range d.w.Nodes(fleetName) {
+		if n.Since.After(since) && (first == nil || n.Since.Before(first.Since)) {
+			first = n
+		}
+	}
+	return first
+}
+
+func clock(t time.Time) string { return t.UTC().Format(time.TimeOnly) }
 
 // refusals are the reasons that a document cannot be applied for, all of the
 // first kind that is found.

@@ -34,7 +34,7 @@ func (d *decision) admit(n *Node) *Node {
 		}
 	}
 	return d.move(n, FactAdmitted, func(n *Node) {
-		n.Addresses = d.w.arrange(n, got)
+		n.Addresses, n.Begun = d.w.arrange(n, got), d.now
 		n.Reason, n.Message, n.Hint = "", "", ""
 		d.begin(n)
 	})

@@ -104,6 +104,8 @@ type Node struct {
 	Since   time.Time
 	Goal    Goal
 	Created time.Time
+	// Begun is when this incarnation had all that it needs to be made.
+	Begun time.Time
 	// ReadyAt is when this incarnation became ready.
 	ReadyAt time.Time
 

@@ -49,6 +49,10 @@ type Plan struct {
 	Code     string
 	Refusals []string
 	Notes    []string
+	// Addresses and Disks are what it needs, Forecast how long it takes.
+	Addresses []AddressNeed
+	Disks     []DiskNeed
+	Forecast  Forecast
 }
 
 // DestroyPercent is the share of the present nodes that the plan destroys.
@@ -76,7 +80,7 @@ func (p *Plan) Summary() string {
 // Preview says what applying the document would do now. It reads the World
 // only.
 func Preview(w *World, doc *fleet.Fleet, now time.Time) Plan {
-	return preview(w, doc, Terms{}, now)
+	return PreviewWith(w, doc, Terms{}, now)
 }
 
 // Terms are what an apply says besides its document.
@@ -89,11 +93,18 @@ func (a *ApplyFleet) terms() Terms { return Terms{Brakes: a.Brakes, KeepTargets:
 
 // PreviewWith is Preview on an apply's terms.
 func PreviewWith(w *World, doc *fleet.Fleet, t Terms, now time.Time) Plan {
-	return preview(w, doc, t, now)
+	d := newDiffer(w, doc, t)
+	p := d.preview(t, now)
+	if p.Basis != "" {
+		d.forecast(&p)
+		d.notes(&p)
+	}
+	return p
 }
 
-func preview(w *World, doc *fleet.Fleet, t Terms, now time.Time) Plan {
-	d := newDiffer(w, doc, t)
+// preview is what decides; a forecast and notes are for readers.
+func (d *differ) preview(t Terms, now time.Time) Plan {
+	doc := d.doc
 	limits := t.over(d.next.Spec.Protect)
 	p := Plan{Fleet: doc.Metadata.Name, DestroyLimit: *limits.MaxDestroyPercent, CreateLimit: *limits.MaxCreate}
 	p.MaxUnavailable, p.MaxSurge = *d.next.Spec.Rollout.MaxUnavailable, *d.next.Spec.Rollout.MaxSurge
@@ -108,9 +119,8 @@ func preview(w *World, doc *fleet.Fleet, t Terms, now time.Time) Plan {
 	}
 	p.tally()
 	digest := d.digest(p.Changes)
-	p.Basis = strconv.FormatInt(now.UnixMilli(), 10) + "-" + digest
+	p.Basis = writeBasis(now, digest, d.f.record)
 	p.ID = shortHash(digest, string(canonical(doc)))
-	d.notes(&p)
 	p.brake()
 	return p
 }
@@ -196,19 +206,10 @@ func (d *differ) notes(p *Plan) {
 		p.Notes = append(p.Notes, fmt.Sprintf(
 			"node %s does not take its new size while it runs, and no node may be missing: set spec.rollout.maxUnavailable to 1 or more", n.Name()))
 	}
-	need := map[string]int{}
-	for i := range p.Changes {
-		if c := &p.Changes[i]; c.Action == ChangeCreate {
-			pool, _ := d.next.Pool(c.Pool)
-			for _, ref := range staticRefs(pool) {
-				need[ref]++
-			}
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(need)) {
-		if free := d.w.FreeAddresses(name); free < need[name] {
+	for _, a := range p.Addresses {
+		if a.Free < a.Needs {
 			p.Notes = append(p.Notes, fmt.Sprintf("Network %s has %d free addresses, %d are needed: the rest of the nodes wait",
-				name, free, need[name]))
+				a.Network, a.Free, a.Needs))
 		}
 	}
 }

@@ -95,7 +95,7 @@ func (n *network) resized(doc *fleet.Network) []string {
 		}
 	}
 	if outside > 0 {
-		out = append(out, fmt.Sprintf("%d addresses that nodes hold are no longer to be given out; the nodes keep them until they go", outside))
+		out = append(out, fmt.Sprintf("held by nodes and no longer to be given out: %d; the nodes keep them until they go", outside))
 	}
 	return out
 }

@@ -123,7 +123,7 @@ func (d *decision) restamp(n *Node) {
 func (d *decision) strip(n *Node) {
 	n.Attempt, n.Job, n.Due, n.DueFor, n.Deadline = 1, nil, time.Time{}, "", time.Time{}
 	n.ReadyAt, n.Reported, n.Chore = time.Time{}, false, ""
-	n.Hot, n.Restarted = Hot{}, time.Time{}
+	n.Hot, n.Restarted, n.Begun = Hot{}, time.Time{}, time.Time{}
 	n.ConfigDigest, n.ConfigSize, n.TokenSHA256 = "", 0, ""
 	n.MachineID, n.MachineUUID, n.GuestAddress, n.OSVersion = "", "", "", ""
 	n.MAC, n.Trace = "", ""

@@ -239,8 +239,19 @@ func (s *story) plan(args []string) {
 		}
 		fmt.Fprintf(&s.out, "  # %s\n", strings.Join(c.Causes, "; "))
 	}
+	s.forecast(p)
 	for _, words := range append(p.Refusals, p.Notes...) {
 		fmt.Fprintf(&s.out, "    %s\n", words)
+	}
+}
+
+func (s *story) forecast(p Plan) {
+	for _, d := range p.Disks {
+		fmt.Fprintf(&s.out, "    needs %d GiB of %s/%s, %d disks of unknown size\n", d.Bytes>>30, d.Site, d.Datastore, d.Unsized)
+	}
+	if len(p.Changes) > 0 {
+		f := p.Forecast
+		fmt.Fprintf(&s.out, "    takes %s, by %d provisions of %s\n", f.Total, f.Samples, f.Median)
 	}
 }
 

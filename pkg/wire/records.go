@@ -130,7 +130,7 @@ func nodeMessage(n *plan.Node) *ymv1.NodeRecord {
 		Site: n.Site, Mac: n.MAC, ConfigDigest: n.ConfigDigest, ConfigSize: int32(n.ConfigSize), TokenSha256: n.TokenSHA256,
 		MachineId: n.MachineID, MachineUuid: n.MachineUUID, GuestAddress: n.GuestAddress, OsVersion: n.OSVersion, Trace: n.Trace,
 		Boots: int32(n.Boots), Reported: n.Reported, Chore: string(n.Chore),
-		HotCpu: n.Hot.CPU, HotMemory: n.Hot.Memory, Restarted: stamp(n.Restarted),
+		HotCpu: n.Hot.CPU, HotMemory: n.Hot.Memory, Restarted: stamp(n.Restarted), Begun: stamp(n.Begun),
 	}
 	if j := n.Job; j != nil {
 		m.Job = &ymv1.OpenJob{
@@ -238,7 +238,7 @@ func nodeRecord(m *ymv1.NodeRecord) *plan.Node {
 		TokenSHA256: m.GetTokenSha256(), MachineID: m.GetMachineId(), MachineUUID: m.GetMachineUuid(),
 		GuestAddress: m.GetGuestAddress(), OSVersion: m.GetOsVersion(), Trace: m.GetTrace(),
 		Boots: int(m.GetBoots()), Reported: m.GetReported(), Chore: plan.Action(m.GetChore()),
-		Hot: plan.Hot{CPU: m.GetHotCpu(), Memory: m.GetHotMemory()}, Restarted: when(m.GetRestarted()),
+		Hot: plan.Hot{CPU: m.GetHotCpu(), Memory: m.GetHotMemory()}, Restarted: when(m.GetRestarted()), Begun: when(m.GetBegun()),
 	}
 	if j := m.GetJob(); j != nil {
 		n.Job = &plan.OpenJob{

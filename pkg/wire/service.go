@@ -26,6 +26,16 @@ type ServiceScope struct {
 	// Breaker is closed, open or half-open; empty without one.
 	Breaker        string
 	BreakerMessage string
+	// Datastores are those of a site, those in use first.
+	Datastores []Datastore
+}
+
+// Datastore is how full a datastore is, in bytes.
+type Datastore struct {
+	Name           string
+	Free, Capacity int64
+	// Usable means that it is there and takes machines.
+	Usable bool
 }
 
 // EncodeServiceState encodes a heartbeat.
@@ -35,9 +45,13 @@ func EncodeServiceState(s ServiceState) (Message, error) {
 		ClockOffset: span(s.ClockOffset), Trouble: s.Trouble,
 	}
 	for _, scope := range s.Scopes {
-		m.Scopes = append(m.Scopes, &ymv1.ServiceScope{
+		out := &ymv1.ServiceScope{
 			Name: scope.Name, Active: scope.Active, Breaker: scope.Breaker, BreakerMessage: scope.BreakerMessage,
-		})
+		}
+		for _, d := range scope.Datastores {
+			out.Datastores = append(out.Datastores, &ymv1.Datastore{Name: d.Name, Free: d.Free, Capacity: d.Capacity, Usable: d.Usable})
+		}
+		m.Scopes = append(m.Scopes, out)
 	}
 	return encode(TypeService, m, nil)
 }
@@ -53,9 +67,15 @@ func DecodeServiceState(typ, version string, body []byte) (ServiceState, error) 
 		ClockOffset: m.GetClockOffset().AsDuration(), Trouble: m.GetTrouble(),
 	}
 	for _, scope := range m.GetScopes() {
-		s.Scopes = append(s.Scopes, ServiceScope{
+		out := ServiceScope{
 			Name: scope.GetName(), Active: scope.GetActive(), Breaker: scope.GetBreaker(), BreakerMessage: scope.GetBreakerMessage(),
-		})
+		}
+		for _, d := range scope.GetDatastores() {
+			out.Datastores = append(out.Datastores, Datastore{
+				Name: d.GetName(), Free: d.GetFree(), Capacity: d.GetCapacity(), Usable: d.GetUsable(),
+			})
+		}
+		s.Scopes = append(s.Scopes, out)
 	}
 	return s, nil
 }

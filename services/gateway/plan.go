@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"yardmaster.dev/pkg/fleet"
 	"yardmaster.dev/pkg/plan"
@@ -27,6 +28,7 @@ func (g *Gateway) Plan(_ context.Context, req *connect.Request[v1.PlanRequest]) 
 	}
 	out := &v1.PlanResponse{}
 	now := time.Now()
+	stores := g.presence.datastores(now)
 	look := g.model.read
 	if len(docs.fleets()) < len(docs) {
 		look = g.model.alone
@@ -43,6 +45,7 @@ func (g *Gateway) Plan(_ context.Context, req *connect.Request[v1.PlanRequest]) 
 			view := viewPlan(p)
 			steps, notes := g.imageSteps(w, f, &p)
 			view.Images, view.Notes = steps, append(view.Notes, notes...)
+			view.Room = viewRoom(p, stores)
 			out.Fleets = append(out.Fleets, view)
 		}
 		return nil
@@ -102,6 +105,10 @@ func viewPlan(p plan.Plan) *v1.FleetPlan {
 		Keep: int32(p.Keep), Present: int32(p.Present), Summary: p.Summary(),
 		Resizes: int32(p.Resizes), Restarts: int32(p.Restarts),
 		Creates: int32(p.Creates), CreateLimit: int32(p.CreateLimit),
+	}
+	if p.Forecast.Samples > 0 {
+		out.Takes, out.Median = durationpb.New(p.Forecast.Total), durationpb.New(p.Forecast.Median)
+		out.Samples = int32(p.Forecast.Samples)
 	}
 	for i := range p.Changes {
 		c := &p.Changes[i]

@@ -107,15 +107,18 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	group.Go(func() error {
 		bus.Heartbeat(ctx, conn, func() wire.ServiceState {
 			env.Health.Set(healthBus, connected(conn))
-			return state(runner, env)
+			return state(runner, backend, env)
 		})
 		return nil
 	})
 	return group.Wait()
 }
 
-func state(r *executor.Runner, env service.Env) wire.ServiceState {
+func state(r *executor.Runner, b *vcenter.Backend, env service.Env) wire.ServiceState {
 	scope := r.State()
+	if scope.Active {
+		scope.Datastores = b.Datastores()
+	}
 	return wire.ServiceState{
 		Service: env.Name, Instance: env.Instance, Version: service.Build().Version,
 		Scopes: []wire.ServiceScope{scope}, Trouble: scope.BreakerMessage,

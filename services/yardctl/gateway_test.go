@@ -263,6 +263,12 @@ func (*gateway) Plan(_ context.Context, req *connect.Request[v1.PlanRequest]) (*
 		Site: "dc1", Name: "flatcar-4593.2.5", Action: "importing", Done: 100 << 20, Total: 600 << 20,
 		From: "https://stable.release.flatcar-linux.net/amd64-usr/4593.2.5/flatcar_production_vmware_ova.ova",
 	}}
+	p.Takes, p.Median, p.Samples = durationpb.New(6*time.Minute), durationpb.New(48*time.Second), 20
+	p.Room = []*v1.Room{
+		{Of: "datastore ds1 of site dc1", Unit: "bytes", Free: 412 << 30, Needs: 80 << 30},
+		{Of: "datastore ds2 of site dc1", Unit: "bytes", Needs: 20 << 30, Unsized: 2, Unknown: "site dc1 shows no datastore ds2"},
+		{Of: "Network dmz", Unit: "addresses", Free: 1, Needs: 2, Short: true},
+	}
 	p.Notes = []string{"Network dmz has 14 addresses free, this needs 2"}
 	p.Nodes = []*v1.NodePlan{
 		{Node: "web-db-0", Action: "replace", Causes: []string{"spec.pools[db].config[1]: /etc/etcd.conf changes"}, Addresses: []string{"10.0.0.20"}},

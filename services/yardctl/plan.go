@@ -220,6 +220,8 @@ func (a *app) fleetPlan(p *shownPlan, f *yardmasterv1.FleetPlan) {
 	if len(f.GetNodes()) > 0 {
 		a.say("")
 		a.say("  order       %sat most %d unavailable, at most %d extra", order(f), f.GetMaxUnavailable(), f.GetMaxSurge())
+		a.room(f)
+		a.say("  time        %s", takes(f))
 		a.say("  brake       destroys %d of %s (%.1f %%), limit %d %%", f.GetDestroys(), show.Count(int(f.GetPresent()), "node"),
 			f.GetDestroyPercent(), f.GetDestroyLimitPercent())
 		if f.GetCreates() > 0 {

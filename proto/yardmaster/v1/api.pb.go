@@ -650,6 +650,13 @@ type FleetPlan struct {
 	// restarted for it.
 	Resizes  int32 `protobuf:"varint,20,opt,name=resizes,proto3" json:"resizes,omitempty"`
 	Restarts int32 `protobuf:"varint,21,opt,name=restarts,proto3" json:"restarts,omitempty"`
+	// What the plan needs, and how much of it there is.
+	Room []*Room `protobuf:"bytes,22,rep,name=room,proto3" json:"room,omitempty"`
+	// How long it takes, and the median of so many newest provisions; unknown
+	// when there are none.
+	Takes   *durationpb.Duration `protobuf:"bytes,23,opt,name=takes,proto3" json:"takes,omitempty"`
+	Median  *durationpb.Duration `protobuf:"bytes,24,opt,name=median,proto3" json:"median,omitempty"`
+	Samples int32                `protobuf:"varint,25,opt,name=samples,proto3" json:"samples,omitempty"`
 	// Templates that are made first, from images.
 	Images        []*ImageStep `protobuf:"bytes,30,rep,name=images,proto3" json:"images,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -833,6 +840,34 @@ func (x *FleetPlan) GetRestarts() int32 {
 	return 0
 }
 
+func (x *FleetPlan) GetRoom() []*Room {
+	if x != nil {
+		return x.Room
+	}
+	return nil
+}
+
+func (x *FleetPlan) GetTakes() *durationpb.Duration {
+	if x != nil {
+		return x.Takes
+	}
+	return nil
+}
+
+func (x *FleetPlan) GetMedian() *durationpb.Duration {
+	if x != nil {
+		return x.Median
+	}
+	return nil
+}
+
+func (x *FleetPlan) GetSamples() int32 {
+	if x != nil {
+		return x.Samples
+	}
+	return 0
+}
+
 func (x *FleetPlan) GetImages() []*ImageStep {
 	if x != nil {
 		return x.Images
@@ -926,6 +961,102 @@ func (x *ImageStep) GetTotal() int64 {
 	return 0
 }
 
+type Room struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Network dmz, datastore ds1 of site dc1
+	Of string `protobuf:"bytes,1,opt,name=of,proto3" json:"of,omitempty"`
+	// addresses or bytes
+	Unit string `protobuf:"bytes,2,opt,name=unit,proto3" json:"unit,omitempty"`
+	// What is free; not known says why, and then free means nothing.
+	Free    int64  `protobuf:"varint,3,opt,name=free,proto3" json:"free,omitempty"`
+	Needs   int64  `protobuf:"varint,4,opt,name=needs,proto3" json:"needs,omitempty"`
+	Unknown string `protobuf:"bytes,5,opt,name=unknown,proto3" json:"unknown,omitempty"`
+	Short   bool   `protobuf:"varint,6,opt,name=short,proto3" json:"short,omitempty"`
+	// How many disks have the template's size, which is not in needs.
+	Unsized       int32 `protobuf:"varint,7,opt,name=unsized,proto3" json:"unsized,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Room) Reset() {
+	*x = Room{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Room) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Room) ProtoMessage() {}
+
+func (x *Room) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Room.ProtoReflect.Descriptor instead.
+func (*Room) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Room) GetOf() string {
+	if x != nil {
+		return x.Of
+	}
+	return ""
+}
+
+func (x *Room) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *Room) GetFree() int64 {
+	if x != nil {
+		return x.Free
+	}
+	return 0
+}
+
+func (x *Room) GetNeeds() int64 {
+	if x != nil {
+		return x.Needs
+	}
+	return 0
+}
+
+func (x *Room) GetUnknown() string {
+	if x != nil {
+		return x.Unknown
+	}
+	return ""
+}
+
+func (x *Room) GetShort() bool {
+	if x != nil {
+		return x.Short
+	}
+	return false
+}
+
+func (x *Room) GetUnsized() int32 {
+	if x != nil {
+		return x.Unsized
+	}
+	return 0
+}
+
 type NodePlan struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Node  string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
@@ -942,7 +1073,7 @@ type NodePlan struct {
 
 func (x *NodePlan) Reset() {
 	*x = NodePlan{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[11]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -954,7 +1085,7 @@ func (x *NodePlan) String() string {
 func (*NodePlan) ProtoMessage() {}
 
 func (x *NodePlan) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[11]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -967,7 +1098,7 @@ func (x *NodePlan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodePlan.ProtoReflect.Descriptor instead.
 func (*NodePlan) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{11}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *NodePlan) GetNode() string {
@@ -1026,7 +1157,7 @@ type ApplyRequest struct {
 
 func (x *ApplyRequest) Reset() {
 	*x = ApplyRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[12]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1038,7 +1169,7 @@ func (x *ApplyRequest) String() string {
 func (*ApplyRequest) ProtoMessage() {}
 
 func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[12]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1051,7 +1182,7 @@ func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyRequest.ProtoReflect.Descriptor instead.
 func (*ApplyRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{12}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ApplyRequest) GetSources() []*Source {
@@ -1106,7 +1237,7 @@ type ApplyResponse struct {
 
 func (x *ApplyResponse) Reset() {
 	*x = ApplyResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[13]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1118,7 +1249,7 @@ func (x *ApplyResponse) String() string {
 func (*ApplyResponse) ProtoMessage() {}
 
 func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[13]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1131,7 +1262,7 @@ func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyResponse.ProtoReflect.Descriptor instead.
 func (*ApplyResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{13}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ApplyResponse) GetProblems() []*Problem {
@@ -1169,7 +1300,7 @@ type CommandResponse struct {
 
 func (x *CommandResponse) Reset() {
 	*x = CommandResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[14]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1181,7 +1312,7 @@ func (x *CommandResponse) String() string {
 func (*CommandResponse) ProtoMessage() {}
 
 func (x *CommandResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[14]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1194,7 +1325,7 @@ func (x *CommandResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandResponse.ProtoReflect.Descriptor instead.
 func (*CommandResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{14}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CommandResponse) GetKind() string {
@@ -1283,7 +1414,7 @@ type ScaleRequest struct {
 
 func (x *ScaleRequest) Reset() {
 	*x = ScaleRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[15]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1295,7 +1426,7 @@ func (x *ScaleRequest) String() string {
 func (*ScaleRequest) ProtoMessage() {}
 
 func (x *ScaleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[15]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1308,7 +1439,7 @@ func (x *ScaleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScaleRequest.ProtoReflect.Descriptor instead.
 func (*ScaleRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{15}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ScaleRequest) GetFleet() string {
@@ -1371,7 +1502,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[16]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1383,7 +1514,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[16]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1396,7 +1527,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{16}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DeleteRequest) GetKind() string {
@@ -1438,7 +1569,7 @@ type RetryRequest struct {
 
 func (x *RetryRequest) Reset() {
 	*x = RetryRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[17]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1450,7 +1581,7 @@ func (x *RetryRequest) String() string {
 func (*RetryRequest) ProtoMessage() {}
 
 func (x *RetryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[17]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1463,7 +1594,7 @@ func (x *RetryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryRequest.ProtoReflect.Descriptor instead.
 func (*RetryRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{17}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RetryRequest) GetFleet() string {
@@ -1516,7 +1647,7 @@ type ListFleetsRequest struct {
 
 func (x *ListFleetsRequest) Reset() {
 	*x = ListFleetsRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[18]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1528,7 +1659,7 @@ func (x *ListFleetsRequest) String() string {
 func (*ListFleetsRequest) ProtoMessage() {}
 
 func (x *ListFleetsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[18]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1541,7 +1672,7 @@ func (x *ListFleetsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFleetsRequest.ProtoReflect.Descriptor instead.
 func (*ListFleetsRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{18}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{19}
 }
 
 type ListFleetsResponse struct {
@@ -1554,7 +1685,7 @@ type ListFleetsResponse struct {
 
 func (x *ListFleetsResponse) Reset() {
 	*x = ListFleetsResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[19]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1566,7 +1697,7 @@ func (x *ListFleetsResponse) String() string {
 func (*ListFleetsResponse) ProtoMessage() {}
 
 func (x *ListFleetsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[19]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1579,7 +1710,7 @@ func (x *ListFleetsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFleetsResponse.ProtoReflect.Descriptor instead.
 func (*ListFleetsResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{19}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListFleetsResponse) GetFleets() []*FleetView {
@@ -1616,7 +1747,7 @@ type FleetView struct {
 
 func (x *FleetView) Reset() {
 	*x = FleetView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[20]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1628,7 +1759,7 @@ func (x *FleetView) String() string {
 func (*FleetView) ProtoMessage() {}
 
 func (x *FleetView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[20]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1641,7 +1772,7 @@ func (x *FleetView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetView.ProtoReflect.Descriptor instead.
 func (*FleetView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{20}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *FleetView) GetName() string {
@@ -1737,7 +1868,7 @@ type ListPoolsRequest struct {
 
 func (x *ListPoolsRequest) Reset() {
 	*x = ListPoolsRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[21]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1749,7 +1880,7 @@ func (x *ListPoolsRequest) String() string {
 func (*ListPoolsRequest) ProtoMessage() {}
 
 func (x *ListPoolsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[21]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1762,7 +1893,7 @@ func (x *ListPoolsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoolsRequest.ProtoReflect.Descriptor instead.
 func (*ListPoolsRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{21}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListPoolsRequest) GetFleet() string {
@@ -1782,7 +1913,7 @@ type ListPoolsResponse struct {
 
 func (x *ListPoolsResponse) Reset() {
 	*x = ListPoolsResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[22]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1794,7 +1925,7 @@ func (x *ListPoolsResponse) String() string {
 func (*ListPoolsResponse) ProtoMessage() {}
 
 func (x *ListPoolsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[22]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1807,7 +1938,7 @@ func (x *ListPoolsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoolsResponse.ProtoReflect.Descriptor instead.
 func (*ListPoolsResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{22}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListPoolsResponse) GetPools() []*PoolView {
@@ -1842,7 +1973,7 @@ type PoolView struct {
 
 func (x *PoolView) Reset() {
 	*x = PoolView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[23]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1854,7 +1985,7 @@ func (x *PoolView) String() string {
 func (*PoolView) ProtoMessage() {}
 
 func (x *PoolView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[23]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1867,7 +1998,7 @@ func (x *PoolView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolView.ProtoReflect.Descriptor instead.
 func (*PoolView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{23}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *PoolView) GetFleet() string {
@@ -1953,7 +2084,7 @@ type ListNodesRequest struct {
 
 func (x *ListNodesRequest) Reset() {
 	*x = ListNodesRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[24]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1965,7 +2096,7 @@ func (x *ListNodesRequest) String() string {
 func (*ListNodesRequest) ProtoMessage() {}
 
 func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[24]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1978,7 +2109,7 @@ func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesRequest.ProtoReflect.Descriptor instead.
 func (*ListNodesRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{24}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListNodesRequest) GetFleet() string {
@@ -2019,7 +2150,7 @@ type ListNodesResponse struct {
 
 func (x *ListNodesResponse) Reset() {
 	*x = ListNodesResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[25]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2031,7 +2162,7 @@ func (x *ListNodesResponse) String() string {
 func (*ListNodesResponse) ProtoMessage() {}
 
 func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[25]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2044,7 +2175,7 @@ func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesResponse.ProtoReflect.Descriptor instead.
 func (*ListNodesResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{25}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListNodesResponse) GetNodes() []*NodeView {
@@ -2105,7 +2236,7 @@ type NodeView struct {
 
 func (x *NodeView) Reset() {
 	*x = NodeView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[26]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2117,7 +2248,7 @@ func (x *NodeView) String() string {
 func (*NodeView) ProtoMessage() {}
 
 func (x *NodeView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[26]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2130,7 +2261,7 @@ func (x *NodeView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeView.ProtoReflect.Descriptor instead.
 func (*NodeView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{26}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *NodeView) GetName() string {
@@ -2373,7 +2504,7 @@ type ListJobsRequest struct {
 
 func (x *ListJobsRequest) Reset() {
 	*x = ListJobsRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[27]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2385,7 +2516,7 @@ func (x *ListJobsRequest) String() string {
 func (*ListJobsRequest) ProtoMessage() {}
 
 func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[27]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2398,7 +2529,7 @@ func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsRequest.ProtoReflect.Descriptor instead.
 func (*ListJobsRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{27}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListJobsRequest) GetFleet() string {
@@ -2418,7 +2549,7 @@ type ListJobsResponse struct {
 
 func (x *ListJobsResponse) Reset() {
 	*x = ListJobsResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[28]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2430,7 +2561,7 @@ func (x *ListJobsResponse) String() string {
 func (*ListJobsResponse) ProtoMessage() {}
 
 func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[28]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2443,7 +2574,7 @@ func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsResponse.ProtoReflect.Descriptor instead.
 func (*ListJobsResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{28}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListJobsResponse) GetJobs() []*JobView {
@@ -2477,7 +2608,7 @@ type JobView struct {
 
 func (x *JobView) Reset() {
 	*x = JobView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[29]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2489,7 +2620,7 @@ func (x *JobView) String() string {
 func (*JobView) ProtoMessage() {}
 
 func (x *JobView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[29]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2502,7 +2633,7 @@ func (x *JobView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobView.ProtoReflect.Descriptor instead.
 func (*JobView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{29}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *JobView) GetNode() string {
@@ -2580,7 +2711,7 @@ type ListEventsRequest struct {
 
 func (x *ListEventsRequest) Reset() {
 	*x = ListEventsRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[30]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2592,7 +2723,7 @@ func (x *ListEventsRequest) String() string {
 func (*ListEventsRequest) ProtoMessage() {}
 
 func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[30]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2605,7 +2736,7 @@ func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListEventsRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{30}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListEventsRequest) GetFleet() string {
@@ -2640,7 +2771,7 @@ type ListEventsResponse struct {
 
 func (x *ListEventsResponse) Reset() {
 	*x = ListEventsResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[31]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2652,7 +2783,7 @@ func (x *ListEventsResponse) String() string {
 func (*ListEventsResponse) ProtoMessage() {}
 
 func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[31]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2665,7 +2796,7 @@ func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListEventsResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{31}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ListEventsResponse) GetEvents() []*EventView {
@@ -2704,7 +2835,7 @@ type EventView struct {
 
 func (x *EventView) Reset() {
 	*x = EventView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[32]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2716,7 +2847,7 @@ func (x *EventView) String() string {
 func (*EventView) ProtoMessage() {}
 
 func (x *EventView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[32]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2729,7 +2860,7 @@ func (x *EventView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventView.ProtoReflect.Descriptor instead.
 func (*EventView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{32}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *EventView) GetFleet() string {
@@ -2850,7 +2981,7 @@ type ImportImageRequest struct {
 
 func (x *ImportImageRequest) Reset() {
 	*x = ImportImageRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[33]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2862,7 +2993,7 @@ func (x *ImportImageRequest) String() string {
 func (*ImportImageRequest) ProtoMessage() {}
 
 func (x *ImportImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[33]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2875,7 +3006,7 @@ func (x *ImportImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportImageRequest.ProtoReflect.Descriptor instead.
 func (*ImportImageRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{33}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ImportImageRequest) GetSite() string {
@@ -2945,7 +3076,7 @@ type ForgetImageRequest struct {
 
 func (x *ForgetImageRequest) Reset() {
 	*x = ForgetImageRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[34]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2957,7 +3088,7 @@ func (x *ForgetImageRequest) String() string {
 func (*ForgetImageRequest) ProtoMessage() {}
 
 func (x *ForgetImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[34]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2970,7 +3101,7 @@ func (x *ForgetImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetImageRequest.ProtoReflect.Descriptor instead.
 func (*ForgetImageRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{34}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ForgetImageRequest) GetSite() string {
@@ -3003,7 +3134,7 @@ type ListImagesRequest struct {
 
 func (x *ListImagesRequest) Reset() {
 	*x = ListImagesRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[35]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3015,7 +3146,7 @@ func (x *ListImagesRequest) String() string {
 func (*ListImagesRequest) ProtoMessage() {}
 
 func (x *ListImagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[35]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3028,7 +3159,7 @@ func (x *ListImagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListImagesRequest.ProtoReflect.Descriptor instead.
 func (*ListImagesRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{35}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ListImagesRequest) GetSite() string {
@@ -3048,7 +3179,7 @@ type ListImagesResponse struct {
 
 func (x *ListImagesResponse) Reset() {
 	*x = ListImagesResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[36]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3060,7 +3191,7 @@ func (x *ListImagesResponse) String() string {
 func (*ListImagesResponse) ProtoMessage() {}
 
 func (x *ListImagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[36]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3073,7 +3204,7 @@ func (x *ListImagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListImagesResponse.ProtoReflect.Descriptor instead.
 func (*ListImagesResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{36}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListImagesResponse) GetImages() []*ImageView {
@@ -3117,7 +3248,7 @@ type ImageView struct {
 
 func (x *ImageView) Reset() {
 	*x = ImageView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[37]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3129,7 +3260,7 @@ func (x *ImageView) String() string {
 func (*ImageView) ProtoMessage() {}
 
 func (x *ImageView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[37]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3142,7 +3273,7 @@ func (x *ImageView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageView.ProtoReflect.Descriptor instead.
 func (*ImageView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{37}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ImageView) GetSite() string {
@@ -3258,7 +3389,7 @@ type ListNetworksRequest struct {
 
 func (x *ListNetworksRequest) Reset() {
 	*x = ListNetworksRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[38]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3270,7 +3401,7 @@ func (x *ListNetworksRequest) String() string {
 func (*ListNetworksRequest) ProtoMessage() {}
 
 func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[38]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3283,7 +3414,7 @@ func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNetworksRequest.ProtoReflect.Descriptor instead.
 func (*ListNetworksRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{38}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{39}
 }
 
 type ListNetworksResponse struct {
@@ -3296,7 +3427,7 @@ type ListNetworksResponse struct {
 
 func (x *ListNetworksResponse) Reset() {
 	*x = ListNetworksResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[39]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3308,7 +3439,7 @@ func (x *ListNetworksResponse) String() string {
 func (*ListNetworksResponse) ProtoMessage() {}
 
 func (x *ListNetworksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[39]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3321,7 +3452,7 @@ func (x *ListNetworksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNetworksResponse.ProtoReflect.Descriptor instead.
 func (*ListNetworksResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{39}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ListNetworksResponse) GetNetworks() []*NetworkView {
@@ -3354,7 +3485,7 @@ type NetworkView struct {
 
 func (x *NetworkView) Reset() {
 	*x = NetworkView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[40]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3366,7 +3497,7 @@ func (x *NetworkView) String() string {
 func (*NetworkView) ProtoMessage() {}
 
 func (x *NetworkView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[40]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3379,7 +3510,7 @@ func (x *NetworkView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkView.ProtoReflect.Descriptor instead.
 func (*NetworkView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{40}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *NetworkView) GetName() string {
@@ -3446,7 +3577,7 @@ type ListSitesRequest struct {
 
 func (x *ListSitesRequest) Reset() {
 	*x = ListSitesRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[41]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3458,7 +3589,7 @@ func (x *ListSitesRequest) String() string {
 func (*ListSitesRequest) ProtoMessage() {}
 
 func (x *ListSitesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[41]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3471,7 +3602,7 @@ func (x *ListSitesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSitesRequest.ProtoReflect.Descriptor instead.
 func (*ListSitesRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{41}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{42}
 }
 
 type ListSitesResponse struct {
@@ -3484,7 +3615,7 @@ type ListSitesResponse struct {
 
 func (x *ListSitesResponse) Reset() {
 	*x = ListSitesResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[42]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3496,7 +3627,7 @@ func (x *ListSitesResponse) String() string {
 func (*ListSitesResponse) ProtoMessage() {}
 
 func (x *ListSitesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[42]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3509,7 +3640,7 @@ func (x *ListSitesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSitesResponse.ProtoReflect.Descriptor instead.
 func (*ListSitesResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{42}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ListSitesResponse) GetSites() []*SiteView {
@@ -3543,7 +3674,7 @@ type SiteView struct {
 
 func (x *SiteView) Reset() {
 	*x = SiteView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[43]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3555,7 +3686,7 @@ func (x *SiteView) String() string {
 func (*SiteView) ProtoMessage() {}
 
 func (x *SiteView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[43]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3568,7 +3699,7 @@ func (x *SiteView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SiteView.ProtoReflect.Descriptor instead.
 func (*SiteView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{43}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *SiteView) GetName() string {
@@ -3636,7 +3767,7 @@ type ListFailedRequest struct {
 
 func (x *ListFailedRequest) Reset() {
 	*x = ListFailedRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[44]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3648,7 +3779,7 @@ func (x *ListFailedRequest) String() string {
 func (*ListFailedRequest) ProtoMessage() {}
 
 func (x *ListFailedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[44]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3661,7 +3792,7 @@ func (x *ListFailedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFailedRequest.ProtoReflect.Descriptor instead.
 func (*ListFailedRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{44}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ListFailedRequest) GetFleet() string {
@@ -3681,7 +3812,7 @@ type ListFailedResponse struct {
 
 func (x *ListFailedResponse) Reset() {
 	*x = ListFailedResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[45]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3693,7 +3824,7 @@ func (x *ListFailedResponse) String() string {
 func (*ListFailedResponse) ProtoMessage() {}
 
 func (x *ListFailedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[45]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3706,7 +3837,7 @@ func (x *ListFailedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFailedResponse.ProtoReflect.Descriptor instead.
 func (*ListFailedResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{45}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ListFailedResponse) GetFailed() []*FailedView {
@@ -3740,7 +3871,7 @@ type FailedView struct {
 
 func (x *FailedView) Reset() {
 	*x = FailedView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[46]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3752,7 +3883,7 @@ func (x *FailedView) String() string {
 func (*FailedView) ProtoMessage() {}
 
 func (x *FailedView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[46]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3765,7 +3896,7 @@ func (x *FailedView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailedView.ProtoReflect.Descriptor instead.
 func (*FailedView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{46}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *FailedView) GetNode() string {
@@ -3840,7 +3971,7 @@ type DescribeNodeRequest struct {
 
 func (x *DescribeNodeRequest) Reset() {
 	*x = DescribeNodeRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[47]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3852,7 +3983,7 @@ func (x *DescribeNodeRequest) String() string {
 func (*DescribeNodeRequest) ProtoMessage() {}
 
 func (x *DescribeNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[47]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3865,7 +3996,7 @@ func (x *DescribeNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeNodeRequest.ProtoReflect.Descriptor instead.
 func (*DescribeNodeRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{47}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *DescribeNodeRequest) GetNode() string {
@@ -3893,7 +4024,7 @@ type DescribeNodeResponse struct {
 
 func (x *DescribeNodeResponse) Reset() {
 	*x = DescribeNodeResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[48]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3905,7 +4036,7 @@ func (x *DescribeNodeResponse) String() string {
 func (*DescribeNodeResponse) ProtoMessage() {}
 
 func (x *DescribeNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[48]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3918,7 +4049,7 @@ func (x *DescribeNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeNodeResponse.ProtoReflect.Descriptor instead.
 func (*DescribeNodeResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{48}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *DescribeNodeResponse) GetNode() *NodeView {
@@ -3992,7 +4123,7 @@ type GuestView struct {
 
 func (x *GuestView) Reset() {
 	*x = GuestView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[49]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4004,7 +4135,7 @@ func (x *GuestView) String() string {
 func (*GuestView) ProtoMessage() {}
 
 func (x *GuestView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[49]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4017,7 +4148,7 @@ func (x *GuestView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestView.ProtoReflect.Descriptor instead.
 func (*GuestView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{49}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *GuestView) GetHeard() *timestamppb.Timestamp {
@@ -4100,7 +4231,7 @@ type GuestStageView struct {
 
 func (x *GuestStageView) Reset() {
 	*x = GuestStageView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[50]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4112,7 +4243,7 @@ func (x *GuestStageView) String() string {
 func (*GuestStageView) ProtoMessage() {}
 
 func (x *GuestStageView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[50]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4125,7 +4256,7 @@ func (x *GuestStageView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestStageView.ProtoReflect.Descriptor instead.
 func (*GuestStageView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{50}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *GuestStageView) GetName() string {
@@ -4153,7 +4284,7 @@ type GuestFailedView struct {
 
 func (x *GuestFailedView) Reset() {
 	*x = GuestFailedView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[51]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4165,7 +4296,7 @@ func (x *GuestFailedView) String() string {
 func (*GuestFailedView) ProtoMessage() {}
 
 func (x *GuestFailedView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[51]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4178,7 +4309,7 @@ func (x *GuestFailedView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestFailedView.ProtoReflect.Descriptor instead.
 func (*GuestFailedView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{51}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *GuestFailedView) GetUnit() string {
@@ -4218,7 +4349,7 @@ type NodeNetwork struct {
 
 func (x *NodeNetwork) Reset() {
 	*x = NodeNetwork{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[52]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4230,7 +4361,7 @@ func (x *NodeNetwork) String() string {
 func (*NodeNetwork) ProtoMessage() {}
 
 func (x *NodeNetwork) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[52]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4243,7 +4374,7 @@ func (x *NodeNetwork) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeNetwork.ProtoReflect.Descriptor instead.
 func (*NodeNetwork) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{52}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *NodeNetwork) GetCard() int32 {
@@ -4308,7 +4439,7 @@ type VSphereView struct {
 
 func (x *VSphereView) Reset() {
 	*x = VSphereView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[53]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4320,7 +4451,7 @@ func (x *VSphereView) String() string {
 func (*VSphereView) ProtoMessage() {}
 
 func (x *VSphereView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[53]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4333,7 +4464,7 @@ func (x *VSphereView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VSphereView.ProtoReflect.Descriptor instead.
 func (*VSphereView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{53}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *VSphereView) GetSite() string {
@@ -4383,7 +4514,7 @@ type NodeLogRequest struct {
 
 func (x *NodeLogRequest) Reset() {
 	*x = NodeLogRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[54]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4395,7 +4526,7 @@ func (x *NodeLogRequest) String() string {
 func (*NodeLogRequest) ProtoMessage() {}
 
 func (x *NodeLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[54]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4408,7 +4539,7 @@ func (x *NodeLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeLogRequest.ProtoReflect.Descriptor instead.
 func (*NodeLogRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{54}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *NodeLogRequest) GetNode() string {
@@ -4440,7 +4571,7 @@ type NodeLogResponse struct {
 
 func (x *NodeLogResponse) Reset() {
 	*x = NodeLogResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[55]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4452,7 +4583,7 @@ func (x *NodeLogResponse) String() string {
 func (*NodeLogResponse) ProtoMessage() {}
 
 func (x *NodeLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[55]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4465,7 +4596,7 @@ func (x *NodeLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeLogResponse.ProtoReflect.Descriptor instead.
 func (*NodeLogResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{55}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *NodeLogResponse) GetLines() []*LogLine {
@@ -4511,7 +4642,7 @@ type LogLine struct {
 
 func (x *LogLine) Reset() {
 	*x = LogLine{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[56]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4523,7 +4654,7 @@ func (x *LogLine) String() string {
 func (*LogLine) ProtoMessage() {}
 
 func (x *LogLine) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[56]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4536,7 +4667,7 @@ func (x *LogLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
 func (*LogLine) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{56}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *LogLine) GetAt() *timestamppb.Timestamp {
@@ -4576,7 +4707,7 @@ type HistoryRequest struct {
 
 func (x *HistoryRequest) Reset() {
 	*x = HistoryRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[57]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4588,7 +4719,7 @@ func (x *HistoryRequest) String() string {
 func (*HistoryRequest) ProtoMessage() {}
 
 func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[57]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4601,7 +4732,7 @@ func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
 func (*HistoryRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{57}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *HistoryRequest) GetFleet() string {
@@ -4622,7 +4753,7 @@ type HistoryResponse struct {
 
 func (x *HistoryResponse) Reset() {
 	*x = HistoryResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[58]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4634,7 +4765,7 @@ func (x *HistoryResponse) String() string {
 func (*HistoryResponse) ProtoMessage() {}
 
 func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[58]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4647,7 +4778,7 @@ func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryResponse.ProtoReflect.Descriptor instead.
 func (*HistoryResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{58}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *HistoryResponse) GetRevisions() []*RevisionView {
@@ -4687,7 +4818,7 @@ type RevisionView struct {
 
 func (x *RevisionView) Reset() {
 	*x = RevisionView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[59]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4699,7 +4830,7 @@ func (x *RevisionView) String() string {
 func (*RevisionView) ProtoMessage() {}
 
 func (x *RevisionView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[59]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4712,7 +4843,7 @@ func (x *RevisionView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevisionView.ProtoReflect.Descriptor instead.
 func (*RevisionView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{59}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *RevisionView) GetNumber() int32 {
@@ -4792,7 +4923,7 @@ type DiffRequest struct {
 
 func (x *DiffRequest) Reset() {
 	*x = DiffRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[60]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4804,7 +4935,7 @@ func (x *DiffRequest) String() string {
 func (*DiffRequest) ProtoMessage() {}
 
 func (x *DiffRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[60]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4817,7 +4948,7 @@ func (x *DiffRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiffRequest.ProtoReflect.Descriptor instead.
 func (*DiffRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{60}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *DiffRequest) GetSources() []*Source {
@@ -4859,7 +4990,7 @@ type DiffResponse struct {
 
 func (x *DiffResponse) Reset() {
 	*x = DiffResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[61]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4871,7 +5002,7 @@ func (x *DiffResponse) String() string {
 func (*DiffResponse) ProtoMessage() {}
 
 func (x *DiffResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[61]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4884,7 +5015,7 @@ func (x *DiffResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiffResponse.ProtoReflect.Descriptor instead.
 func (*DiffResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{61}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *DiffResponse) GetProblems() []*Problem {
@@ -4924,7 +5055,7 @@ type DocumentDiff struct {
 
 func (x *DocumentDiff) Reset() {
 	*x = DocumentDiff{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[62]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4936,7 +5067,7 @@ func (x *DocumentDiff) String() string {
 func (*DocumentDiff) ProtoMessage() {}
 
 func (x *DocumentDiff) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[62]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4949,7 +5080,7 @@ func (x *DocumentDiff) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DocumentDiff.ProtoReflect.Descriptor instead.
 func (*DocumentDiff) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{62}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *DocumentDiff) GetKind() string {
@@ -5007,7 +5138,7 @@ type FieldDiff struct {
 
 func (x *FieldDiff) Reset() {
 	*x = FieldDiff{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[63]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5019,7 +5150,7 @@ func (x *FieldDiff) String() string {
 func (*FieldDiff) ProtoMessage() {}
 
 func (x *FieldDiff) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[63]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5032,7 +5163,7 @@ func (x *FieldDiff) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldDiff.ProtoReflect.Descriptor instead.
 func (*FieldDiff) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{63}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *FieldDiff) GetPath() string {
@@ -5068,7 +5199,7 @@ type GetDocumentRequest struct {
 
 func (x *GetDocumentRequest) Reset() {
 	*x = GetDocumentRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[64]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5080,7 +5211,7 @@ func (x *GetDocumentRequest) String() string {
 func (*GetDocumentRequest) ProtoMessage() {}
 
 func (x *GetDocumentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[64]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5093,7 +5224,7 @@ func (x *GetDocumentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDocumentRequest.ProtoReflect.Descriptor instead.
 func (*GetDocumentRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{64}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *GetDocumentRequest) GetKind() string {
@@ -5127,7 +5258,7 @@ type GetDocumentResponse struct {
 
 func (x *GetDocumentResponse) Reset() {
 	*x = GetDocumentResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[65]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5139,7 +5270,7 @@ func (x *GetDocumentResponse) String() string {
 func (*GetDocumentResponse) ProtoMessage() {}
 
 func (x *GetDocumentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[65]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5152,7 +5283,7 @@ func (x *GetDocumentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDocumentResponse.ProtoReflect.Descriptor instead.
 func (*GetDocumentResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{65}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *GetDocumentResponse) GetYaml() string {
@@ -5178,7 +5309,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[66]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5190,7 +5321,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[66]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5203,7 +5334,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{66}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *WatchRequest) GetFleet() string {
@@ -5228,7 +5359,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[67]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5240,7 +5371,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[67]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5253,7 +5384,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{67}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *WatchResponse) GetChange() isWatchResponse_Change {
@@ -5336,7 +5467,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[68]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5348,7 +5479,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[68]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5361,7 +5492,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{68}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{69}
 }
 
 type StatusResponse struct {
@@ -5381,7 +5512,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[69]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5393,7 +5524,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[69]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5406,7 +5537,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{69}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *StatusResponse) GetShards() []*ShardStatus {
@@ -5489,7 +5620,7 @@ type ShardStatus struct {
 
 func (x *ShardStatus) Reset() {
 	*x = ShardStatus{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[70]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5501,7 +5632,7 @@ func (x *ShardStatus) String() string {
 func (*ShardStatus) ProtoMessage() {}
 
 func (x *ShardStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[70]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5514,7 +5645,7 @@ func (x *ShardStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardStatus.ProtoReflect.Descriptor instead.
 func (*ShardStatus) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{70}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *ShardStatus) GetShard() uint32 {
@@ -5597,7 +5728,7 @@ type ServiceStatus struct {
 
 func (x *ServiceStatus) Reset() {
 	*x = ServiceStatus{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[71]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5609,7 +5740,7 @@ func (x *ServiceStatus) String() string {
 func (*ServiceStatus) ProtoMessage() {}
 
 func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[71]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5622,7 +5753,7 @@ func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceStatus.ProtoReflect.Descriptor instead.
 func (*ServiceStatus) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{71}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *ServiceStatus) GetService() string {
@@ -5689,7 +5820,7 @@ type VersionRequest struct {
 
 func (x *VersionRequest) Reset() {
 	*x = VersionRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[72]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5701,7 +5832,7 @@ func (x *VersionRequest) String() string {
 func (*VersionRequest) ProtoMessage() {}
 
 func (x *VersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[72]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5714,7 +5845,7 @@ func (x *VersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionRequest.ProtoReflect.Descriptor instead.
 func (*VersionRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{72}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{73}
 }
 
 type VersionResponse struct {
@@ -5729,7 +5860,7 @@ type VersionResponse struct {
 
 func (x *VersionResponse) Reset() {
 	*x = VersionResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[73]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5741,7 +5872,7 @@ func (x *VersionResponse) String() string {
 func (*VersionResponse) ProtoMessage() {}
 
 func (x *VersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[73]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5754,7 +5885,7 @@ func (x *VersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionResponse.ProtoReflect.Descriptor instead.
 func (*VersionResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{73}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *VersionResponse) GetVersion() string {
@@ -5794,7 +5925,7 @@ type VerifyAuditRequest struct {
 
 func (x *VerifyAuditRequest) Reset() {
 	*x = VerifyAuditRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[74]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5806,7 +5937,7 @@ func (x *VerifyAuditRequest) String() string {
 func (*VerifyAuditRequest) ProtoMessage() {}
 
 func (x *VerifyAuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[74]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5819,7 +5950,7 @@ func (x *VerifyAuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyAuditRequest.ProtoReflect.Descriptor instead.
 func (*VerifyAuditRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{74}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *VerifyAuditRequest) GetFleet() string {
@@ -5840,7 +5971,7 @@ type VerifyAuditResponse struct {
 
 func (x *VerifyAuditResponse) Reset() {
 	*x = VerifyAuditResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[75]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5852,7 +5983,7 @@ func (x *VerifyAuditResponse) String() string {
 func (*VerifyAuditResponse) ProtoMessage() {}
 
 func (x *VerifyAuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[75]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5865,7 +5996,7 @@ func (x *VerifyAuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyAuditResponse.ProtoReflect.Descriptor instead.
 func (*VerifyAuditResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{75}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *VerifyAuditResponse) GetNodes() int32 {
@@ -5937,7 +6068,7 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\x06causes\x18\x04 \x03(\tR\x06causes\x12\x18\n" +
 	"\aeffects\x18\x05 \x03(\tR\aeffects\x12\x1a\n" +
 	"\brefusals\x18\x06 \x03(\tR\brefusals\x12\x12\n" +
-	"\x04code\x18\a \x01(\tR\x04code\"\xae\x05\n" +
+	"\x04code\x18\a \x01(\tR\x04code\"\xd5\x06\n" +
 	"\tFleetPlan\x12\x14\n" +
 	"\x05fleet\x18\x01 \x01(\tR\x05fleet\x12#\n" +
 	"\rrevision_from\x18\x02 \x01(\x05R\frevisionFrom\x12\x1f\n" +
@@ -5961,7 +6092,11 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\acreates\x18\x12 \x01(\x05R\acreates\x12!\n" +
 	"\fcreate_limit\x18\x13 \x01(\x05R\vcreateLimit\x12\x18\n" +
 	"\aresizes\x18\x14 \x01(\x05R\aresizes\x12\x1a\n" +
-	"\brestarts\x18\x15 \x01(\x05R\brestarts\x120\n" +
+	"\brestarts\x18\x15 \x01(\x05R\brestarts\x12'\n" +
+	"\x04room\x18\x16 \x03(\v2\x13.yardmaster.v1.RoomR\x04room\x12/\n" +
+	"\x05takes\x18\x17 \x01(\v2\x19.google.protobuf.DurationR\x05takes\x121\n" +
+	"\x06median\x18\x18 \x01(\v2\x19.google.protobuf.DurationR\x06median\x12\x18\n" +
+	"\asamples\x18\x19 \x01(\x05R\asamples\x120\n" +
 	"\x06images\x18\x1e \x03(\v2\x18.yardmaster.v1.ImageStepR\x06images\"\x89\x01\n" +
 	"\tImageStep\x12\x12\n" +
 	"\x04site\x18\x01 \x01(\tR\x04site\x12\x12\n" +
@@ -5969,7 +6104,15 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\x06action\x18\x03 \x01(\tR\x06action\x12\x12\n" +
 	"\x04from\x18\x04 \x01(\tR\x04from\x12\x12\n" +
 	"\x04done\x18\x05 \x01(\x03R\x04done\x12\x14\n" +
-	"\x05total\x18\x06 \x01(\x03R\x05total\"~\n" +
+	"\x05total\x18\x06 \x01(\x03R\x05total\"\x9e\x01\n" +
+	"\x04Room\x12\x0e\n" +
+	"\x02of\x18\x01 \x01(\tR\x02of\x12\x12\n" +
+	"\x04unit\x18\x02 \x01(\tR\x04unit\x12\x12\n" +
+	"\x04free\x18\x03 \x01(\x03R\x04free\x12\x14\n" +
+	"\x05needs\x18\x04 \x01(\x03R\x05needs\x12\x18\n" +
+	"\aunknown\x18\x05 \x01(\tR\aunknown\x12\x14\n" +
+	"\x05short\x18\x06 \x01(\bR\x05short\x12\x18\n" +
+	"\aunsized\x18\a \x01(\x05R\aunsized\"~\n" +
 	"\bNodePlan\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\tR\x06action\x12\x16\n" +
@@ -6442,7 +6585,7 @@ func file_yardmaster_v1_api_proto_rawDescGZIP() []byte {
 	return file_yardmaster_v1_api_proto_rawDescData
 }
 
-var file_yardmaster_v1_api_proto_msgTypes = make([]protoimpl.MessageInfo, 79)
+var file_yardmaster_v1_api_proto_msgTypes = make([]protoimpl.MessageInfo, 80)
 var file_yardmaster_v1_api_proto_goTypes = []any{
 	(*Stamp)(nil),                 // 0: yardmaster.v1.Stamp
 	(*ReadStatus)(nil),            // 1: yardmaster.v1.ReadStatus
@@ -6455,80 +6598,81 @@ var file_yardmaster_v1_api_proto_goTypes = []any{
 	(*DocumentPlan)(nil),          // 8: yardmaster.v1.DocumentPlan
 	(*FleetPlan)(nil),             // 9: yardmaster.v1.FleetPlan
 	(*ImageStep)(nil),             // 10: yardmaster.v1.ImageStep
-	(*NodePlan)(nil),              // 11: yardmaster.v1.NodePlan
-	(*ApplyRequest)(nil),          // 12: yardmaster.v1.ApplyRequest
-	(*ApplyResponse)(nil),         // 13: yardmaster.v1.ApplyResponse
-	(*CommandResponse)(nil),       // 14: yardmaster.v1.CommandResponse
-	(*ScaleRequest)(nil),          // 15: yardmaster.v1.ScaleRequest
-	(*DeleteRequest)(nil),         // 16: yardmaster.v1.DeleteRequest
-	(*RetryRequest)(nil),          // 17: yardmaster.v1.RetryRequest
-	(*ListFleetsRequest)(nil),     // 18: yardmaster.v1.ListFleetsRequest
-	(*ListFleetsResponse)(nil),    // 19: yardmaster.v1.ListFleetsResponse
-	(*FleetView)(nil),             // 20: yardmaster.v1.FleetView
-	(*ListPoolsRequest)(nil),      // 21: yardmaster.v1.ListPoolsRequest
-	(*ListPoolsResponse)(nil),     // 22: yardmaster.v1.ListPoolsResponse
-	(*PoolView)(nil),              // 23: yardmaster.v1.PoolView
-	(*ListNodesRequest)(nil),      // 24: yardmaster.v1.ListNodesRequest
-	(*ListNodesResponse)(nil),     // 25: yardmaster.v1.ListNodesResponse
-	(*NodeView)(nil),              // 26: yardmaster.v1.NodeView
-	(*ListJobsRequest)(nil),       // 27: yardmaster.v1.ListJobsRequest
-	(*ListJobsResponse)(nil),      // 28: yardmaster.v1.ListJobsResponse
-	(*JobView)(nil),               // 29: yardmaster.v1.JobView
-	(*ListEventsRequest)(nil),     // 30: yardmaster.v1.ListEventsRequest
-	(*ListEventsResponse)(nil),    // 31: yardmaster.v1.ListEventsResponse
-	(*EventView)(nil),             // 32: yardmaster.v1.EventView
-	(*ImportImageRequest)(nil),    // 33: yardmaster.v1.ImportImageRequest
-	(*ForgetImageRequest)(nil),    // 34: yardmaster.v1.ForgetImageRequest
-	(*ListImagesRequest)(nil),     // 35: yardmaster.v1.ListImagesRequest
-	(*ListImagesResponse)(nil),    // 36: yardmaster.v1.ListImagesResponse
-	(*ImageView)(nil),             // 37: yardmaster.v1.ImageView
-	(*ListNetworksRequest)(nil),   // 38: yardmaster.v1.ListNetworksRequest
-	(*ListNetworksResponse)(nil),  // 39: yardmaster.v1.ListNetworksResponse
-	(*NetworkView)(nil),           // 40: yardmaster.v1.NetworkView
-	(*ListSitesRequest)(nil),      // 41: yardmaster.v1.ListSitesRequest
-	(*ListSitesResponse)(nil),     // 42: yardmaster.v1.ListSitesResponse
-	(*SiteView)(nil),              // 43: yardmaster.v1.SiteView
-	(*ListFailedRequest)(nil),     // 44: yardmaster.v1.ListFailedRequest
-	(*ListFailedResponse)(nil),    // 45: yardmaster.v1.ListFailedResponse
-	(*FailedView)(nil),            // 46: yardmaster.v1.FailedView
-	(*DescribeNodeRequest)(nil),   // 47: yardmaster.v1.DescribeNodeRequest
-	(*DescribeNodeResponse)(nil),  // 48: yardmaster.v1.DescribeNodeResponse
-	(*GuestView)(nil),             // 49: yardmaster.v1.GuestView
-	(*GuestStageView)(nil),        // 50: yardmaster.v1.GuestStageView
-	(*GuestFailedView)(nil),       // 51: yardmaster.v1.GuestFailedView
-	(*NodeNetwork)(nil),           // 52: yardmaster.v1.NodeNetwork
-	(*VSphereView)(nil),           // 53: yardmaster.v1.VSphereView
-	(*NodeLogRequest)(nil),        // 54: yardmaster.v1.NodeLogRequest
-	(*NodeLogResponse)(nil),       // 55: yardmaster.v1.NodeLogResponse
-	(*LogLine)(nil),               // 56: yardmaster.v1.LogLine
-	(*HistoryRequest)(nil),        // 57: yardmaster.v1.HistoryRequest
-	(*HistoryResponse)(nil),       // 58: yardmaster.v1.HistoryResponse
-	(*RevisionView)(nil),          // 59: yardmaster.v1.RevisionView
-	(*DiffRequest)(nil),           // 60: yardmaster.v1.DiffRequest
-	(*DiffResponse)(nil),          // 61: yardmaster.v1.DiffResponse
-	(*DocumentDiff)(nil),          // 62: yardmaster.v1.DocumentDiff
-	(*FieldDiff)(nil),             // 63: yardmaster.v1.FieldDiff
-	(*GetDocumentRequest)(nil),    // 64: yardmaster.v1.GetDocumentRequest
-	(*GetDocumentResponse)(nil),   // 65: yardmaster.v1.GetDocumentResponse
-	(*WatchRequest)(nil),          // 66: yardmaster.v1.WatchRequest
-	(*WatchResponse)(nil),         // 67: yardmaster.v1.WatchResponse
-	(*StatusRequest)(nil),         // 68: yardmaster.v1.StatusRequest
-	(*StatusResponse)(nil),        // 69: yardmaster.v1.StatusResponse
-	(*ShardStatus)(nil),           // 70: yardmaster.v1.ShardStatus
-	(*ServiceStatus)(nil),         // 71: yardmaster.v1.ServiceStatus
-	(*VersionRequest)(nil),        // 72: yardmaster.v1.VersionRequest
-	(*VersionResponse)(nil),       // 73: yardmaster.v1.VersionResponse
-	(*VerifyAuditRequest)(nil),    // 74: yardmaster.v1.VerifyAuditRequest
-	(*VerifyAuditResponse)(nil),   // 75: yardmaster.v1.VerifyAuditResponse
-	nil,                           // 76: yardmaster.v1.ApplyRequest.PlanBasisEntry
-	nil,                           // 77: yardmaster.v1.FleetView.LabelsEntry
-	nil,                           // 78: yardmaster.v1.PoolView.StatesEntry
-	(*timestamppb.Timestamp)(nil), // 79: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 80: google.protobuf.Duration
+	(*Room)(nil),                  // 11: yardmaster.v1.Room
+	(*NodePlan)(nil),              // 12: yardmaster.v1.NodePlan
+	(*ApplyRequest)(nil),          // 13: yardmaster.v1.ApplyRequest
+	(*ApplyResponse)(nil),         // 14: yardmaster.v1.ApplyResponse
+	(*CommandResponse)(nil),       // 15: yardmaster.v1.CommandResponse
+	(*ScaleRequest)(nil),          // 16: yardmaster.v1.ScaleRequest
+	(*DeleteRequest)(nil),         // 17: yardmaster.v1.DeleteRequest
+	(*RetryRequest)(nil),          // 18: yardmaster.v1.RetryRequest
+	(*ListFleetsRequest)(nil),     // 19: yardmaster.v1.ListFleetsRequest
+	(*ListFleetsResponse)(nil),    // 20: yardmaster.v1.ListFleetsResponse
+	(*FleetView)(nil),             // 21: yardmaster.v1.FleetView
+	(*ListPoolsRequest)(nil),      // 22: yardmaster.v1.ListPoolsRequest
+	(*ListPoolsResponse)(nil),     // 23: yardmaster.v1.ListPoolsResponse
+	(*PoolView)(nil),              // 24: yardmaster.v1.PoolView
+	(*ListNodesRequest)(nil),      // 25: yardmaster.v1.ListNodesRequest
+	(*ListNodesResponse)(nil),     // 26: yardmaster.v1.ListNodesResponse
+	(*NodeView)(nil),              // 27: yardmaster.v1.NodeView
+	(*ListJobsRequest)(nil),       // 28: yardmaster.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),      // 29: yardmaster.v1.ListJobsResponse
+	(*JobView)(nil),               // 30: yardmaster.v1.JobView
+	(*ListEventsRequest)(nil),     // 31: yardmaster.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),    // 32: yardmaster.v1.ListEventsResponse
+	(*EventView)(nil),             // 33: yardmaster.v1.EventView
+	(*ImportImageRequest)(nil),    // 34: yardmaster.v1.ImportImageRequest
+	(*ForgetImageRequest)(nil),    // 35: yardmaster.v1.ForgetImageRequest
+	(*ListImagesRequest)(nil),     // 36: yardmaster.v1.ListImagesRequest
+	(*ListImagesResponse)(nil),    // 37: yardmaster.v1.ListImagesResponse
+	(*ImageView)(nil),             // 38: yardmaster.v1.ImageView
+	(*ListNetworksRequest)(nil),   // 39: yardmaster.v1.ListNetworksRequest
+	(*ListNetworksResponse)(nil),  // 40: yardmaster.v1.ListNetworksResponse
+	(*NetworkView)(nil),           // 41: yardmaster.v1.NetworkView
+	(*ListSitesRequest)(nil),      // 42: yardmaster.v1.ListSitesRequest
+	(*ListSitesResponse)(nil),     // 43: yardmaster.v1.ListSitesResponse
+	(*SiteView)(nil),              // 44: yardmaster.v1.SiteView
+	(*ListFailedRequest)(nil),     // 45: yardmaster.v1.ListFailedRequest
+	(*ListFailedResponse)(nil),    // 46: yardmaster.v1.ListFailedResponse
+	(*FailedView)(nil),            // 47: yardmaster.v1.FailedView
+	(*DescribeNodeRequest)(nil),   // 48: yardmaster.v1.DescribeNodeRequest
+	(*DescribeNodeResponse)(nil),  // 49: yardmaster.v1.DescribeNodeResponse
+	(*GuestView)(nil),             // 50: yardmaster.v1.GuestView
+	(*GuestStageView)(nil),        // 51: yardmaster.v1.GuestStageView
+	(*GuestFailedView)(nil),       // 52: yardmaster.v1.GuestFailedView
+	(*NodeNetwork)(nil),           // 53: yardmaster.v1.NodeNetwork
+	(*VSphereView)(nil),           // 54: yardmaster.v1.VSphereView
+	(*NodeLogRequest)(nil),        // 55: yardmaster.v1.NodeLogRequest
+	(*NodeLogResponse)(nil),       // 56: yardmaster.v1.NodeLogResponse
+	(*LogLine)(nil),               // 57: yardmaster.v1.LogLine
+	(*HistoryRequest)(nil),        // 58: yardmaster.v1.HistoryRequest
+	(*HistoryResponse)(nil),       // 59: yardmaster.v1.HistoryResponse
+	(*RevisionView)(nil),          // 60: yardmaster.v1.RevisionView
+	(*DiffRequest)(nil),           // 61: yardmaster.v1.DiffRequest
+	(*DiffResponse)(nil),          // 62: yardmaster.v1.DiffResponse
+	(*DocumentDiff)(nil),          // 63: yardmaster.v1.DocumentDiff
+	(*FieldDiff)(nil),             // 64: yardmaster.v1.FieldDiff
+	(*GetDocumentRequest)(nil),    // 65: yardmaster.v1.GetDocumentRequest
+	(*GetDocumentResponse)(nil),   // 66: yardmaster.v1.GetDocumentResponse
+	(*WatchRequest)(nil),          // 67: yardmaster.v1.WatchRequest
+	(*WatchResponse)(nil),         // 68: yardmaster.v1.WatchResponse
+	(*StatusRequest)(nil),         // 69: yardmaster.v1.StatusRequest
+	(*StatusResponse)(nil),        // 70: yardmaster.v1.StatusResponse
+	(*ShardStatus)(nil),           // 71: yardmaster.v1.ShardStatus
+	(*ServiceStatus)(nil),         // 72: yardmaster.v1.ServiceStatus
+	(*VersionRequest)(nil),        // 73: yardmaster.v1.VersionRequest
+	(*VersionResponse)(nil),       // 74: yardmaster.v1.VersionResponse
+	(*VerifyAuditRequest)(nil),    // 75: yardmaster.v1.VerifyAuditRequest
+	(*VerifyAuditResponse)(nil),   // 76: yardmaster.v1.VerifyAuditResponse
+	nil,                           // 77: yardmaster.v1.ApplyRequest.PlanBasisEntry
+	nil,                           // 78: yardmaster.v1.FleetView.LabelsEntry
+	nil,                           // 79: yardmaster.v1.PoolView.StatesEntry
+	(*timestamppb.Timestamp)(nil), // 80: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 81: google.protobuf.Duration
 }
 var file_yardmaster_v1_api_proto_depIdxs = []int32{
 	0,   // 0: yardmaster.v1.ReadStatus.stamps:type_name -> yardmaster.v1.Stamp
-	79,  // 1: yardmaster.v1.ReadStatus.as_of:type_name -> google.protobuf.Timestamp
+	80,  // 1: yardmaster.v1.ReadStatus.as_of:type_name -> google.protobuf.Timestamp
 	3,   // 2: yardmaster.v1.ValidateRequest.sources:type_name -> yardmaster.v1.Source
 	2,   // 3: yardmaster.v1.ValidateResponse.problems:type_name -> yardmaster.v1.Problem
 	3,   // 4: yardmaster.v1.PlanRequest.sources:type_name -> yardmaster.v1.Source
@@ -6536,140 +6680,143 @@ var file_yardmaster_v1_api_proto_depIdxs = []int32{
 	9,   // 6: yardmaster.v1.PlanResponse.fleets:type_name -> yardmaster.v1.FleetPlan
 	8,   // 7: yardmaster.v1.PlanResponse.documents:type_name -> yardmaster.v1.DocumentPlan
 	1,   // 8: yardmaster.v1.PlanResponse.read:type_name -> yardmaster.v1.ReadStatus
-	11,  // 9: yardmaster.v1.FleetPlan.nodes:type_name -> yardmaster.v1.NodePlan
-	10,  // 10: yardmaster.v1.FleetPlan.images:type_name -> yardmaster.v1.ImageStep
-	3,   // 11: yardmaster.v1.ApplyRequest.sources:type_name -> yardmaster.v1.Source
-	76,  // 12: yardmaster.v1.ApplyRequest.plan_basis:type_name -> yardmaster.v1.ApplyRequest.PlanBasisEntry
-	2,   // 13: yardmaster.v1.ApplyResponse.problems:type_name -> yardmaster.v1.Problem
-	14,  // 14: yardmaster.v1.ApplyResponse.results:type_name -> yardmaster.v1.CommandResponse
-	0,   // 15: yardmaster.v1.CommandResponse.stamp:type_name -> yardmaster.v1.Stamp
-	20,  // 16: yardmaster.v1.ListFleetsResponse.fleets:type_name -> yardmaster.v1.FleetView
-	1,   // 17: yardmaster.v1.ListFleetsResponse.read:type_name -> yardmaster.v1.ReadStatus
-	79,  // 18: yardmaster.v1.FleetView.created:type_name -> google.protobuf.Timestamp
-	77,  // 19: yardmaster.v1.FleetView.labels:type_name -> yardmaster.v1.FleetView.LabelsEntry
-	23,  // 20: yardmaster.v1.ListPoolsResponse.pools:type_name -> yardmaster.v1.PoolView
-	1,   // 21: yardmaster.v1.ListPoolsResponse.read:type_name -> yardmaster.v1.ReadStatus
-	78,  // 22: yardmaster.v1.PoolView.states:type_name -> yardmaster.v1.PoolView.StatesEntry
-	26,  // 23: yardmaster.v1.ListNodesResponse.nodes:type_name -> yardmaster.v1.NodeView
-	1,   // 24: yardmaster.v1.ListNodesResponse.read:type_name -> yardmaster.v1.ReadStatus
-	79,  // 25: yardmaster.v1.NodeView.since:type_name -> google.protobuf.Timestamp
-	79,  // 26: yardmaster.v1.NodeView.created:type_name -> google.protobuf.Timestamp
-	79,  // 27: yardmaster.v1.NodeView.ready_at:type_name -> google.protobuf.Timestamp
-	79,  // 28: yardmaster.v1.NodeView.due:type_name -> google.protobuf.Timestamp
-	79,  // 29: yardmaster.v1.NodeView.deadline:type_name -> google.protobuf.Timestamp
-	29,  // 30: yardmaster.v1.NodeView.job:type_name -> yardmaster.v1.JobView
-	79,  // 31: yardmaster.v1.NodeView.heard:type_name -> google.protobuf.Timestamp
-	29,  // 32: yardmaster.v1.ListJobsResponse.jobs:type_name -> yardmaster.v1.JobView
-	1,   // 33: yardmaster.v1.ListJobsResponse.read:type_name -> yardmaster.v1.ReadStatus
-	79,  // 34: yardmaster.v1.JobView.since:type_name -> google.protobuf.Timestamp
-	79,  // 35: yardmaster.v1.JobView.deadline:type_name -> google.protobuf.Timestamp
-	32,  // 36: yardmaster.v1.ListEventsResponse.events:type_name -> yardmaster.v1.EventView
-	1,   // 37: yardmaster.v1.ListEventsResponse.read:type_name -> yardmaster.v1.ReadStatus
-	79,  // 38: yardmaster.v1.EventView.at:type_name -> google.protobuf.Timestamp
-	80,  // 39: yardmaster.v1.EventView.took:type_name -> google.protobuf.Duration
-	37,  // 40: yardmaster.v1.ListImagesResponse.images:type_name -> yardmaster.v1.ImageView
-	1,   // 41: yardmaster.v1.ListImagesResponse.read:type_name -> yardmaster.v1.ReadStatus
-	79,  // 42: yardmaster.v1.ImageView.since:type_name -> google.protobuf.Timestamp
-	79,  // 43: yardmaster.v1.ImageView.asked:type_name -> google.protobuf.Timestamp
-	40,  // 44: yardmaster.v1.ListNetworksResponse.networks:type_name -> yardmaster.v1.NetworkView
-	1,   // 45: yardmaster.v1.ListNetworksResponse.read:type_name -> yardmaster.v1.ReadStatus
-	43,  // 46: yardmaster.v1.ListSitesResponse.sites:type_name -> yardmaster.v1.SiteView
-	1,   // 47: yardmaster.v1.ListSitesResponse.read:type_name -> yardmaster.v1.ReadStatus
-	79,  // 48: yardmaster.v1.SiteView.seat_until:type_name -> google.protobuf.Timestamp
-	46,  // 49: yardmaster.v1.ListFailedResponse.failed:type_name -> yardmaster.v1.FailedView
-	1,   // 50: yardmaster.v1.ListFailedResponse.read:type_name -> yardmaster.v1.ReadStatus
-	79,  // 51: yardmaster.v1.FailedView.since:type_name -> google.protobuf.Timestamp
-	26,  // 52: yardmaster.v1.DescribeNodeResponse.node:type_name -> yardmaster.v1.NodeView
-	32,  // 53: yardmaster.v1.DescribeNodeResponse.events:type_name -> yardmaster.v1.EventView
-	1,   // 54: yardmaster.v1.DescribeNodeResponse.read:type_name -> yardmaster.v1.ReadStatus
-	53,  // 55: yardmaster.v1.DescribeNodeResponse.vsphere:type_name -> yardmaster.v1.VSphereView
-	49,  // 56: yardmaster.v1.DescribeNodeResponse.guest:type_name -> yardmaster.v1.GuestView
-	52,  // 57: yardmaster.v1.DescribeNodeResponse.networks:type_name -> yardmaster.v1.NodeNetwork
-	79,  // 58: yardmaster.v1.GuestView.heard:type_name -> google.protobuf.Timestamp
-	79,  // 59: yardmaster.v1.GuestView.booted:type_name -> google.protobuf.Timestamp
-	50,  // 60: yardmaster.v1.GuestView.stages:type_name -> yardmaster.v1.GuestStageView
-	51,  // 61: yardmaster.v1.GuestView.failed:type_name -> yardmaster.v1.GuestFailedView
-	79,  // 62: yardmaster.v1.GuestStageView.at:type_name -> google.protobuf.Timestamp
-	56,  // 63: yardmaster.v1.NodeLogResponse.lines:type_name -> yardmaster.v1.LogLine
-	1,   // 64: yardmaster.v1.NodeLogResponse.read:type_name -> yardmaster.v1.ReadStatus
-	79,  // 65: yardmaster.v1.LogLine.at:type_name -> google.protobuf.Timestamp
-	59,  // 66: yardmaster.v1.HistoryResponse.revisions:type_name -> yardmaster.v1.RevisionView
-	1,   // 67: yardmaster.v1.HistoryResponse.read:type_name -> yardmaster.v1.ReadStatus
-	79,  // 68: yardmaster.v1.RevisionView.at:type_name -> google.protobuf.Timestamp
-	63,  // 69: yardmaster.v1.RevisionView.fields:type_name -> yardmaster.v1.FieldDiff
-	79,  // 70: yardmaster.v1.RevisionView.ended:type_name -> google.protobuf.Timestamp
-	3,   // 71: yardmaster.v1.DiffRequest.sources:type_name -> yardmaster.v1.Source
-	2,   // 72: yardmaster.v1.DiffResponse.problems:type_name -> yardmaster.v1.Problem
-	62,  // 73: yardmaster.v1.DiffResponse.documents:type_name -> yardmaster.v1.DocumentDiff
-	1,   // 74: yardmaster.v1.DiffResponse.read:type_name -> yardmaster.v1.ReadStatus
-	63,  // 75: yardmaster.v1.DocumentDiff.fields:type_name -> yardmaster.v1.FieldDiff
-	1,   // 76: yardmaster.v1.GetDocumentResponse.read:type_name -> yardmaster.v1.ReadStatus
-	26,  // 77: yardmaster.v1.WatchResponse.node:type_name -> yardmaster.v1.NodeView
-	32,  // 78: yardmaster.v1.WatchResponse.event:type_name -> yardmaster.v1.EventView
-	20,  // 79: yardmaster.v1.WatchResponse.fleet:type_name -> yardmaster.v1.FleetView
-	70,  // 80: yardmaster.v1.StatusResponse.shards:type_name -> yardmaster.v1.ShardStatus
-	43,  // 81: yardmaster.v1.StatusResponse.sites:type_name -> yardmaster.v1.SiteView
-	71,  // 82: yardmaster.v1.StatusResponse.services:type_name -> yardmaster.v1.ServiceStatus
-	1,   // 83: yardmaster.v1.StatusResponse.read:type_name -> yardmaster.v1.ReadStatus
-	79,  // 84: yardmaster.v1.ServiceStatus.seen:type_name -> google.protobuf.Timestamp
-	80,  // 85: yardmaster.v1.ServiceStatus.clock_offset:type_name -> google.protobuf.Duration
-	4,   // 86: yardmaster.v1.YardService.Validate:input_type -> yardmaster.v1.ValidateRequest
-	6,   // 87: yardmaster.v1.YardService.Plan:input_type -> yardmaster.v1.PlanRequest
-	12,  // 88: yardmaster.v1.YardService.Apply:input_type -> yardmaster.v1.ApplyRequest
-	15,  // 89: yardmaster.v1.YardService.Scale:input_type -> yardmaster.v1.ScaleRequest
-	16,  // 90: yardmaster.v1.YardService.Delete:input_type -> yardmaster.v1.DeleteRequest
-	17,  // 91: yardmaster.v1.YardService.Retry:input_type -> yardmaster.v1.RetryRequest
-	18,  // 92: yardmaster.v1.YardService.ListFleets:input_type -> yardmaster.v1.ListFleetsRequest
-	21,  // 93: yardmaster.v1.YardService.ListPools:input_type -> yardmaster.v1.ListPoolsRequest
-	24,  // 94: yardmaster.v1.YardService.ListNodes:input_type -> yardmaster.v1.ListNodesRequest
-	27,  // 95: yardmaster.v1.YardService.ListJobs:input_type -> yardmaster.v1.ListJobsRequest
-	30,  // 96: yardmaster.v1.YardService.ListEvents:input_type -> yardmaster.v1.ListEventsRequest
-	33,  // 97: yardmaster.v1.YardService.ImportImage:input_type -> yardmaster.v1.ImportImageRequest
-	34,  // 98: yardmaster.v1.YardService.ForgetImage:input_type -> yardmaster.v1.ForgetImageRequest
-	35,  // 99: yardmaster.v1.YardService.ListImages:input_type -> yardmaster.v1.ListImagesRequest
-	38,  // 100: yardmaster.v1.YardService.ListNetworks:input_type -> yardmaster.v1.ListNetworksRequest
-	41,  // 101: yardmaster.v1.YardService.ListSites:input_type -> yardmaster.v1.ListSitesRequest
-	44,  // 102: yardmaster.v1.YardService.ListFailed:input_type -> yardmaster.v1.ListFailedRequest
-	47,  // 103: yardmaster.v1.YardService.DescribeNode:input_type -> yardmaster.v1.DescribeNodeRequest
-	54,  // 104: yardmaster.v1.YardService.NodeLog:input_type -> yardmaster.v1.NodeLogRequest
-	57,  // 105: yardmaster.v1.YardService.History:input_type -> yardmaster.v1.HistoryRequest
-	60,  // 106: yardmaster.v1.YardService.Diff:input_type -> yardmaster.v1.DiffRequest
-	64,  // 107: yardmaster.v1.YardService.GetDocument:input_type -> yardmaster.v1.GetDocumentRequest
-	66,  // 108: yardmaster.v1.YardService.Watch:input_type -> yardmaster.v1.WatchRequest
-	68,  // 109: yardmaster.v1.YardService.Status:input_type -> yardmaster.v1.StatusRequest
-	72,  // 110: yardmaster.v1.YardService.Version:input_type -> yardmaster.v1.VersionRequest
-	74,  // 111: yardmaster.v1.YardService.VerifyAudit:input_type -> yardmaster.v1.VerifyAuditRequest
-	5,   // 112: yardmaster.v1.YardService.Validate:output_type -> yardmaster.v1.ValidateResponse
-	7,   // 113: yardmaster.v1.YardService.Plan:output_type -> yardmaster.v1.PlanResponse
-	13,  // 114: yardmaster.v1.YardService.Apply:output_type -> yardmaster.v1.ApplyResponse
-	14,  // 115: yardmaster.v1.YardService.Scale:output_type -> yardmaster.v1.CommandResponse
-	14,  // 116: yardmaster.v1.YardService.Delete:output_type -> yardmaster.v1.CommandResponse
-	14,  // 117: yardmaster.v1.YardService.Retry:output_type -> yardmaster.v1.CommandResponse
-	19,  // 118: yardmaster.v1.YardService.ListFleets:output_type -> yardmaster.v1.ListFleetsResponse
-	22,  // 119: yardmaster.v1.YardService.ListPools:output_type -> yardmaster.v1.ListPoolsResponse
-	25,  // 120: yardmaster.v1.YardService.ListNodes:output_type -> yardmaster.v1.ListNodesResponse
-	28,  // 121: yardmaster.v1.YardService.ListJobs:output_type -> yardmaster.v1.ListJobsResponse
-	31,  // 122: yardmaster.v1.YardService.ListEvents:output_type -> yardmaster.v1.ListEventsResponse
-	14,  // 123: yardmaster.v1.YardService.ImportImage:output_type -> yardmaster.v1.CommandResponse
-	14,  // 124: yardmaster.v1.YardService.ForgetImage:output_type -> yardmaster.v1.CommandResponse
-	36,  // 125: yardmaster.v1.YardService.ListImages:output_type -> yardmaster.v1.ListImagesResponse
-	39,  // 126: yardmaster.v1.YardService.ListNetworks:output_type -> yardmaster.v1.ListNetworksResponse
-	42,  // 127: yardmaster.v1.YardService.ListSites:output_type -> yardmaster.v1.ListSitesResponse
-	45,  // 128: yardmaster.v1.YardService.ListFailed:output_type -> yardmaster.v1.ListFailedResponse
-	48,  // 129: yardmaster.v1.YardService.DescribeNode:output_type -> yardmaster.v1.DescribeNodeResponse
-	55,  // 130: yardmaster.v1.YardService.NodeLog:output_type -> yardmaster.v1.NodeLogResponse
-	58,  // 131: yardmaster.v1.YardService.History:output_type -> yardmaster.v1.HistoryResponse
-	61,  // 132: yardmaster.v1.YardService.Diff:output_type -> yardmaster.v1.DiffResponse
-	65,  // 133: yardmaster.v1.YardService.GetDocument:output_type -> yardmaster.v1.GetDocumentResponse
-	67,  // 134: yardmaster.v1.YardService.Watch:output_type -> yardmaster.v1.WatchResponse
-	69,  // 135: yardmaster.v1.YardService.Status:output_type -> yardmaster.v1.StatusResponse
-	73,  // 136: yardmaster.v1.YardService.Version:output_type -> yardmaster.v1.VersionResponse
-	75,  // 137: yardmaster.v1.YardService.VerifyAudit:output_type -> yardmaster.v1.VerifyAuditResponse
-	112, // [112:138] is the sub-list for method output_type
-	86,  // [86:112] is the sub-list for method input_type
-	86,  // [86:86] is the sub-list for extension type_name
-	86,  // [86:86] is the sub-list for extension extendee
-	0,   // [0:86] is the sub-list for field type_name
+	12,  // 9: yardmaster.v1.FleetPlan.nodes:type_name -> yardmaster.v1.NodePlan
+	11,  // 10: yardmaster.v1.FleetPlan.room:type_name -> yardmaster.v1.Room
+	81,  // 11: yardmaster.v1.FleetPlan.takes:type_name -> google.protobuf.Duration
+	81,  // 12: yardmaster.v1.FleetPlan.median:type_name -> google.protobuf.Duration
+	10,  // 13: yardmaster.v1.FleetPlan.images:type_name -> yardmaster.v1.ImageStep
+	3,   // 14: yardmaster.v1.ApplyRequest.sources:type_name -> yardmaster.v1.Source
+	77,  // 15: yardmaster.v1.ApplyRequest.plan_basis:type_name -> yardmaster.v1.ApplyRequest.PlanBasisEntry
+	2,   // 16: yardmaster.v1.ApplyResponse.problems:type_name -> yardmaster.v1.Problem
+	15,  // 17: yardmaster.v1.ApplyResponse.results:type_name -> yardmaster.v1.CommandResponse
+	0,   // 18: yardmaster.v1.CommandResponse.stamp:type_name -> yardmaster.v1.Stamp
+	21,  // 19: yardmaster.v1.ListFleetsResponse.fleets:type_name -> yardmaster.v1.FleetView
+	1,   // 20: yardmaster.v1.ListFleetsResponse.read:type_name -> yardmaster.v1.ReadStatus
+	80,  // 21: yardmaster.v1.FleetView.created:type_name -> google.protobuf.Timestamp
+	78,  // 22: yardmaster.v1.FleetView.labels:type_name -> yardmaster.v1.FleetView.LabelsEntry
+	24,  // 23: yardmaster.v1.ListPoolsResponse.pools:type_name -> yardmaster.v1.PoolView
+	1,   // 24: yardmaster.v1.ListPoolsResponse.read:type_name -> yardmaster.v1.ReadStatus
+	79,  // 25: yardmaster.v1.PoolView.states:type_name -> yardmaster.v1.PoolView.StatesEntry
+	27,  // 26: yardmaster.v1.ListNodesResponse.nodes:type_name -> yardmaster.v1.NodeView
+	1,   // 27: yardmaster.v1.ListNodesResponse.read:type_name -> yardmaster.v1.ReadStatus
+	80,  // 28: yardmaster.v1.NodeView.since:type_name -> google.protobuf.Timestamp
+	80,  // 29: yardmaster.v1.NodeView.created:type_name -> google.protobuf.Timestamp
+	80,  // 30: yardmaster.v1.NodeView.ready_at:type_name -> google.protobuf.Timestamp
+	80,  // 31: yardmaster.v1.NodeView.due:type_name -> google.protobuf.Timestamp
+	80,  // 32: yardmaster.v1.NodeView.deadline:type_name -> google.protobuf.Timestamp
+	30,  // 33: yardmaster.v1.NodeView.job:type_name -> yardmaster.v1.JobView
+	80,  // 34: yardmaster.v1.NodeView.heard:type_name -> google.protobuf.Timestamp
+	30,  // 35: yardmaster.v1.ListJobsResponse.jobs:type_name -> yardmaster.v1.JobView
+	1,   // 36: yardmaster.v1.ListJobsResponse.read:type_name -> yardmaster.v1.ReadStatus
+	80,  // 37: yardmaster.v1.JobView.since:type_name -> google.protobuf.Timestamp
+	80,  // 38: yardmaster.v1.JobView.deadline:type_name -> google.protobuf.Timestamp
+	33,  // 39: yardmaster.v1.ListEventsResponse.events:type_name -> yardmaster.v1.EventView
+	1,   // 40: yardmaster.v1.ListEventsResponse.read:type_name -> yardmaster.v1.ReadStatus
+	80,  // 41: yardmaster.v1.EventView.at:type_name -> google.protobuf.Timestamp
+	81,  // 42: yardmaster.v1.EventView.took:type_name -> google.protobuf.Duration
+	38,  // 43: yardmaster.v1.ListImagesResponse.images:type_name -> yardmaster.v1.ImageView
+	1,   // 44: yardmaster.v1.ListImagesResponse.read:type_name -> yardmaster.v1.ReadStatus
+	80,  // 45: yardmaster.v1.ImageView.since:type_name -> google.protobuf.Timestamp
+	80,  // 46: yardmaster.v1.ImageView.asked:type_name -> google.protobuf.Timestamp
+	41,  // 47: yardmaster.v1.ListNetworksResponse.networks:type_name -> yardmaster.v1.NetworkView
+	1,   // 48: yardmaster.v1.ListNetworksResponse.read:type_name -> yardmaster.v1.ReadStatus
+	44,  // 49: yardmaster.v1.ListSitesResponse.sites:type_name -> yardmaster.v1.SiteView
+	1,   // 50: yardmaster.v1.ListSitesResponse.read:type_name -> yardmaster.v1.ReadStatus
+	80,  // 51: yardmaster.v1.SiteView.seat_until:type_name -> google.protobuf.Timestamp
+	47,  // 52: yardmaster.v1.ListFailedResponse.failed:type_name -> yardmaster.v1.FailedView
+	1,   // 53: yardmaster.v1.ListFailedResponse.read:type_name -> yardmaster.v1.ReadStatus
+	80,  // 54: yardmaster.v1.FailedView.since:type_name -> google.protobuf.Timestamp
+	27,  // 55: yardmaster.v1.DescribeNodeResponse.node:type_name -> yardmaster.v1.NodeView
+	33,  // 56: yardmaster.v1.DescribeNodeResponse.events:type_name -> yardmaster.v1.EventView
+	1,   // 57: yardmaster.v1.DescribeNodeResponse.read:type_name -> yardmaster.v1.ReadStatus
+	54,  // 58: yardmaster.v1.DescribeNodeResponse.vsphere:type_name -> yardmaster.v1.VSphereView
+	50,  // 59: yardmaster.v1.DescribeNodeResponse.guest:type_name -> yardmaster.v1.GuestView
+	53,  // 60: yardmaster.v1.DescribeNodeResponse.networks:type_name -> yardmaster.v1.NodeNetwork
+	80,  // 61: yardmaster.v1.GuestView.heard:type_name -> google.protobuf.Timestamp
+	80,  // 62: yardmaster.v1.GuestView.booted:type_name -> google.protobuf.Timestamp
+	51,  // 63: yardmaster.v1.GuestView.stages:type_name -> yardmaster.v1.GuestStageView
+	52,  // 64: yardmaster.v1.GuestView.failed:type_name -> yardmaster.v1.GuestFailedView
+	80,  // 65: yardmaster.v1.GuestStageView.at:type_name -> google.protobuf.Timestamp
+	57,  // 66: yardmaster.v1.NodeLogResponse.lines:type_name -> yardmaster.v1.LogLine
+	1,   // 67: yardmaster.v1.NodeLogResponse.read:type_name -> yardmaster.v1.ReadStatus
+	80,  // 68: yardmaster.v1.LogLine.at:type_name -> google.protobuf.Timestamp
+	60,  // 69: yardmaster.v1.HistoryResponse.revisions:type_name -> yardmaster.v1.RevisionView
+	1,   // 70: yardmaster.v1.HistoryResponse.read:type_name -> yardmaster.v1.ReadStatus
+	80,  // 71: yardmaster.v1.RevisionView.at:type_name -> google.protobuf.Timestamp
+	64,  // 72: yardmaster.v1.RevisionView.fields:type_name -> yardmaster.v1.FieldDiff
+	80,  // 73: yardmaster.v1.RevisionView.ended:type_name -> google.protobuf.Timestamp
+	3,   // 74: yardmaster.v1.DiffRequest.sources:type_name -> yardmaster.v1.Source
+	2,   // 75: yardmaster.v1.DiffResponse.problems:type_name -> yardmaster.v1.Problem
+	63,  // 76: yardmaster.v1.DiffResponse.documents:type_name -> yardmaster.v1.DocumentDiff
+	1,   // 77: yardmaster.v1.DiffResponse.read:type_name -> yardmaster.v1.ReadStatus
+	64,  // 78: yardmaster.v1.DocumentDiff.fields:type_name -> yardmaster.v1.FieldDiff
+	1,   // 79: yardmaster.v1.GetDocumentResponse.read:type_name -> yardmaster.v1.ReadStatus
+	27,  // 80: yardmaster.v1.WatchResponse.node:type_name -> yardmaster.v1.NodeView
+	33,  // 81: yardmaster.v1.WatchResponse.event:type_name -> yardmaster.v1.EventView
+	21,  // 82: yardmaster.v1.WatchResponse.fleet:type_name -> yardmaster.v1.FleetView
+	71,  // 83: yardmaster.v1.StatusResponse.shards:type_name -> yardmaster.v1.ShardStatus
+	44,  // 84: yardmaster.v1.StatusResponse.sites:type_name -> yardmaster.v1.SiteView
+	72,  // 85: yardmaster.v1.StatusResponse.services:type_name -> yardmaster.v1.ServiceStatus
+	1,   // 86: yardmaster.v1.StatusResponse.read:type_name -> yardmaster.v1.ReadStatus
+	80,  // 87: yardmaster.v1.ServiceStatus.seen:type_name -> google.protobuf.Timestamp
+	81,  // 88: yardmaster.v1.ServiceStatus.clock_offset:type_name -> google.protobuf.Duration
+	4,   // 89: yardmaster.v1.YardService.Validate:input_type -> yardmaster.v1.ValidateRequest
+	6,   // 90: yardmaster.v1.YardService.Plan:input_type -> yardmaster.v1.PlanRequest
+	13,  // 91: yardmaster.v1.YardService.Apply:input_type -> yardmaster.v1.ApplyRequest
+	16,  // 92: yardmaster.v1.YardService.Scale:input_type -> yardmaster.v1.ScaleRequest
+	17,  // 93: yardmaster.v1.YardService.Delete:input_type -> yardmaster.v1.DeleteRequest
+	18,  // 94: yardmaster.v1.YardService.Retry:input_type -> yardmaster.v1.RetryRequest
+	19,  // 95: yardmaster.v1.YardService.ListFleets:input_type -> yardmaster.v1.ListFleetsRequest
+	22,  // 96: yardmaster.v1.YardService.ListPools:input_type -> yardmaster.v1.ListPoolsRequest
+	25,  // 97: yardmaster.v1.YardService.ListNodes:input_type -> yardmaster.v1.ListNodesRequest
+	28,  // 98: yardmaster.v1.YardService.ListJobs:input_type -> yardmaster.v1.ListJobsRequest
+	31,  // 99: yardmaster.v1.YardService.ListEvents:input_type -> yardmaster.v1.ListEventsRequest
+	34,  // 100: yardmaster.v1.YardService.ImportImage:input_type -> yardmaster.v1.ImportImageRequest
+	35,  // 101: yardmaster.v1.YardService.ForgetImage:input_type -> yardmaster.v1.ForgetImageRequest
+	36,  // 102: yardmaster.v1.YardService.ListImages:input_type -> yardmaster.v1.ListImagesRequest
+	39,  // 103: yardmaster.v1.YardService.ListNetworks:input_type -> yardmaster.v1.ListNetworksRequest
+	42,  // 104: yardmaster.v1.YardService.ListSites:input_type -> yardmaster.v1.ListSitesRequest
+	45,  // 105: yardmaster.v1.YardService.ListFailed:input_type -> yardmaster.v1.ListFailedRequest
+	48,  // 106: yardmaster.v1.YardService.DescribeNode:input_type -> yardmaster.v1.DescribeNodeRequest
+	55,  // 107: yardmaster.v1.YardService.NodeLog:input_type -> yardmaster.v1.NodeLogRequest
+	58,  // 108: yardmaster.v1.YardService.History:input_type -> yardmaster.v1.HistoryRequest
+	61,  // 109: yardmaster.v1.YardService.Diff:input_type -> yardmaster.v1.DiffRequest
+	65,  // 110: yardmaster.v1.YardService.GetDocument:input_type -> yardmaster.v1.GetDocumentRequest
+	67,  // 111: yardmaster.v1.YardService.Watch:input_type -> yardmaster.v1.WatchRequest
+	69,  // 112: yardmaster.v1.YardService.Status:input_type -> yardmaster.v1.StatusRequest
+	73,  // 113: yardmaster.v1.YardService.Version:input_type -> yardmaster.v1.VersionRequest
+	75,  // 114: yardmaster.v1.YardService.VerifyAudit:input_type -> yardmaster.v1.VerifyAuditRequest
+	5,   // 115: yardmaster.v1.YardService.Validate:output_type -> yardmaster.v1.ValidateResponse
+	7,   // 116: yardmaster.v1.YardService.Plan:output_type -> yardmaster.v1.PlanResponse
+	14,  // 117: yardmaster.v1.YardService.Apply:output_type -> yardmaster.v1.ApplyResponse
+	15,  // 118: yardmaster.v1.YardService.Scale:output_type -> yardmaster.v1.CommandResponse
+	15,  // 119: yardmaster.v1.YardService.Delete:output_type -> yardmaster.v1.CommandResponse
+	15,  // 120: yardmaster.v1.YardService.Retry:output_type -> yardmaster.v1.CommandResponse
+	20,  // 121: yardmaster.v1.YardService.ListFleets:output_type -> yardmaster.v1.ListFleetsResponse
+	23,  // 122: yardmaster.v1.YardService.ListPools:output_type -> yardmaster.v1.ListPoolsResponse
+	26,  // 123: yardmaster.v1.YardService.ListNodes:output_type -> yardmaster.v1.ListNodesResponse
+	29,  // 124: yardmaster.v1.YardService.ListJobs:output_type -> yardmaster.v1.ListJobsResponse
+	32,  // 125: yardmaster.v1.YardService.ListEvents:output_type -> yardmaster.v1.ListEventsResponse
+	15,  // 126: yardmaster.v1.YardService.ImportImage:output_type -> yardmaster.v1.CommandResponse
+	15,  // 127: yardmaster.v1.YardService.ForgetImage:output_type -> yardmaster.v1.CommandResponse
+	37,  // 128: yardmaster.v1.YardService.ListImages:output_type -> yardmaster.v1.ListImagesResponse
+	40,  // 129: yardmaster.v1.YardService.ListNetworks:output_type -> yardmaster.v1.ListNetworksResponse
+	43,  // 130: yardmaster.v1.YardService.ListSites:output_type -> yardmaster.v1.ListSitesResponse
+	46,  // 131: yardmaster.v1.YardService.ListFailed:output_type -> yardmaster.v1.ListFailedResponse
+	49,  // 132: yardmaster.v1.YardService.DescribeNode:output_type -> yardmaster.v1.DescribeNodeResponse
+	56,  // 133: yardmaster.v1.YardService.NodeLog:output_type -> yardmaster.v1.NodeLogResponse
+	59,  // 134: yardmaster.v1.YardService.History:output_type -> yardmaster.v1.HistoryResponse
+	62,  // 135: yardmaster.v1.YardService.Diff:output_type -> yardmaster.v1.DiffResponse
+	66,  // 136: yardmaster.v1.YardService.GetDocument:output_type -> yardmaster.v1.GetDocumentResponse
+	68,  // 137: yardmaster.v1.YardService.Watch:output_type -> yardmaster.v1.WatchResponse
+	70,  // 138: yardmaster.v1.YardService.Status:output_type -> yardmaster.v1.StatusResponse
+	74,  // 139: yardmaster.v1.YardService.Version:output_type -> yardmaster.v1.VersionResponse
+	76,  // 140: yardmaster.v1.YardService.VerifyAudit:output_type -> yardmaster.v1.VerifyAuditResponse
+	115, // [115:141] is the sub-list for method output_type
+	89,  // [89:115] is the sub-list for method input_type
+	89,  // [89:89] is the sub-list for extension type_name
+	89,  // [89:89] is the sub-list for extension extendee
+	0,   // [0:89] is the sub-list for field type_name
 }
 
 func init() { file_yardmaster_v1_api_proto_init() }
@@ -6678,10 +6825,10 @@ func file_yardmaster_v1_api_proto_init() {
 		return
 	}
 	file_yardmaster_v1_api_proto_msgTypes[6].OneofWrappers = []any{}
-	file_yardmaster_v1_api_proto_msgTypes[12].OneofWrappers = []any{}
-	file_yardmaster_v1_api_proto_msgTypes[15].OneofWrappers = []any{}
-	file_yardmaster_v1_api_proto_msgTypes[17].OneofWrappers = []any{}
-	file_yardmaster_v1_api_proto_msgTypes[67].OneofWrappers = []any{
+	file_yardmaster_v1_api_proto_msgTypes[13].OneofWrappers = []any{}
+	file_yardmaster_v1_api_proto_msgTypes[16].OneofWrappers = []any{}
+	file_yardmaster_v1_api_proto_msgTypes[18].OneofWrappers = []any{}
+	file_yardmaster_v1_api_proto_msgTypes[68].OneofWrappers = []any{
 		(*WatchResponse_Node)(nil),
 		(*WatchResponse_Event)(nil),
 		(*WatchResponse_Synced)(nil),
@@ -6693,7 +6840,7 @@ func file_yardmaster_v1_api_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_yardmaster_v1_api_proto_rawDesc), len(file_yardmaster_v1_api_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   79,
+			NumMessages:   80,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -354,6 +354,7 @@ type NodeRecord struct {
 	HotCpu        bool                   `protobuf:"varint,40,opt,name=hot_cpu,json=hotCpu,proto3" json:"hot_cpu,omitempty"`
 	HotMemory     bool                   `protobuf:"varint,41,opt,name=hot_memory,json=hotMemory,proto3" json:"hot_memory,omitempty"`
 	Restarted     *timestamppb.Timestamp `protobuf:"bytes,42,opt,name=restarted,proto3" json:"restarted,omitempty"`
+	Begun         *timestamppb.Timestamp `protobuf:"bytes,43,opt,name=begun,proto3" json:"begun,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -650,6 +651,13 @@ func (x *NodeRecord) GetHotMemory() bool {
 func (x *NodeRecord) GetRestarted() *timestamppb.Timestamp {
 	if x != nil {
 		return x.Restarted
+	}
+	return nil
+}
+
+func (x *NodeRecord) GetBegun() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Begun
 	}
 	return nil
 }
@@ -4008,8 +4016,11 @@ type ServiceScope struct {
 	// Breaker of a site: closed, open, half-open.
 	Breaker        string `protobuf:"bytes,3,opt,name=breaker,proto3" json:"breaker,omitempty"`
 	BreakerMessage string `protobuf:"bytes,4,opt,name=breaker_message,json=breakerMessage,proto3" json:"breaker_message,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The datastores of a site, those in use first; not more than a message
+	// should hold.
+	Datastores    []*Datastore `protobuf:"bytes,10,rep,name=datastores,proto3" json:"datastores,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ServiceScope) Reset() {
@@ -4070,6 +4081,83 @@ func (x *ServiceScope) GetBreakerMessage() string {
 	return ""
 }
 
+func (x *ServiceScope) GetDatastores() []*Datastore {
+	if x != nil {
+		return x.Datastores
+	}
+	return nil
+}
+
+// Datastore is how full a datastore is.
+type Datastore struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Name     string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Free     int64                  `protobuf:"varint,2,opt,name=free,proto3" json:"free,omitempty"`
+	Capacity int64                  `protobuf:"varint,3,opt,name=capacity,proto3" json:"capacity,omitempty"`
+	// It is there and takes machines.
+	Usable        bool `protobuf:"varint,4,opt,name=usable,proto3" json:"usable,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Datastore) Reset() {
+	*x = Datastore{}
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Datastore) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Datastore) ProtoMessage() {}
+
+func (x *Datastore) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Datastore.ProtoReflect.Descriptor instead.
+func (*Datastore) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *Datastore) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Datastore) GetFree() int64 {
+	if x != nil {
+		return x.Free
+	}
+	return 0
+}
+
+func (x *Datastore) GetCapacity() int64 {
+	if x != nil {
+		return x.Capacity
+	}
+	return 0
+}
+
+func (x *Datastore) GetUsable() bool {
+	if x != nil {
+		return x.Usable
+	}
+	return false
+}
+
 var File_yardmaster_v1_ledger_proto protoreflect.FileDescriptor
 
 const file_yardmaster_v1_ledger_proto_rawDesc = "" +
@@ -4108,7 +4196,8 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\x06number\x18\x03 \x01(\x05R\x06number\x12*\n" +
 	"\x02at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x0e\n" +
 	"\x02by\x18\x05 \x01(\tR\x02by\x12\x1a\n" +
-	"\bdocument\x18\x06 \x01(\fR\bdocument\"\xcf\t\n" +
+	"\bdocument\x18\x06 \x01(\fR\bdocument\"\x81\n" +
+	"\n" +
 	"\n" +
 	"NodeRecord\x12\x14\n" +
 	"\x05fleet\x18\x01 \x01(\tR\x05fleet\x12\x1b\n" +
@@ -4153,7 +4242,8 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\ahot_cpu\x18( \x01(\bR\x06hotCpu\x12\x1d\n" +
 	"\n" +
 	"hot_memory\x18) \x01(\bR\thotMemory\x128\n" +
-	"\trestarted\x18* \x01(\v2\x1a.google.protobuf.TimestampR\trestarted\"\xb1\x01\n" +
+	"\trestarted\x18* \x01(\v2\x1a.google.protobuf.TimestampR\trestarted\x120\n" +
+	"\x05begun\x18+ \x01(\v2\x1a.google.protobuf.TimestampR\x05begun\"\xb1\x01\n" +
 	"\aOpenJob\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x03R\x06number\x12\x16\n" +
 	"\x06worker\x18\x02 \x01(\tR\x06worker\x12\x12\n" +
@@ -4463,12 +4553,21 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\x02at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12<\n" +
 	"\fclock_offset\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\vclockOffset\x123\n" +
 	"\x06scopes\x18\x06 \x03(\v2\x1b.yardmaster.v1.ServiceScopeR\x06scopes\x12\x18\n" +
-	"\atrouble\x18\a \x01(\tR\atrouble\"}\n" +
+	"\atrouble\x18\a \x01(\tR\atrouble\"\xb7\x01\n" +
 	"\fServiceScope\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06active\x18\x02 \x01(\bR\x06active\x12\x18\n" +
 	"\abreaker\x18\x03 \x01(\tR\abreaker\x12'\n" +
-	"\x0fbreaker_message\x18\x04 \x01(\tR\x0ebreakerMessage*\x8a\x01\n" +
+	"\x0fbreaker_message\x18\x04 \x01(\tR\x0ebreakerMessage\x128\n" +
+	"\n" +
+	"datastores\x18\n" +
+	" \x03(\v2\x18.yardmaster.v1.DatastoreR\n" +
+	"datastores\"g\n" +
+	"\tDatastore\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04free\x18\x02 \x01(\x03R\x04free\x12\x1a\n" +
+	"\bcapacity\x18\x03 \x01(\x03R\bcapacity\x12\x16\n" +
+	"\x06usable\x18\x04 \x01(\bR\x06usable*\x8a\x01\n" +
 	"\tFaultKind\x12\x1a\n" +
 	"\x16FAULT_KIND_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14FAULT_KIND_TRANSIENT\x10\x01\x12\x13\n" +
@@ -4489,7 +4588,7 @@ func file_yardmaster_v1_ledger_proto_rawDescGZIP() []byte {
 }
 
 var file_yardmaster_v1_ledger_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_yardmaster_v1_ledger_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
+var file_yardmaster_v1_ledger_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
 var file_yardmaster_v1_ledger_proto_goTypes = []any{
 	(FaultKind)(0),                // 0: yardmaster.v1.FaultKind
 	(*FleetRecord)(nil),           // 1: yardmaster.v1.FleetRecord
@@ -4533,76 +4632,79 @@ var file_yardmaster_v1_ledger_proto_goTypes = []any{
 	(*ImageState)(nil),            // 39: yardmaster.v1.ImageState
 	(*ServiceState)(nil),          // 40: yardmaster.v1.ServiceState
 	(*ServiceScope)(nil),          // 41: yardmaster.v1.ServiceScope
-	nil,                           // 42: yardmaster.v1.FleetRecord.TargetsEntry
-	nil,                           // 43: yardmaster.v1.FleetRecord.SpecReplicasEntry
-	nil,                           // 44: yardmaster.v1.FleetRecord.DisruptedEntry
-	nil,                           // 45: yardmaster.v1.FleetRecord.SurgedEntry
-	(*timestamppb.Timestamp)(nil), // 46: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 47: google.protobuf.Duration
+	(*Datastore)(nil),             // 42: yardmaster.v1.Datastore
+	nil,                           // 43: yardmaster.v1.FleetRecord.TargetsEntry
+	nil,                           // 44: yardmaster.v1.FleetRecord.SpecReplicasEntry
+	nil,                           // 45: yardmaster.v1.FleetRecord.DisruptedEntry
+	nil,                           // 46: yardmaster.v1.FleetRecord.SurgedEntry
+	(*timestamppb.Timestamp)(nil), // 47: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 48: google.protobuf.Duration
 }
 var file_yardmaster_v1_ledger_proto_depIdxs = []int32{
-	46, // 0: yardmaster.v1.FleetRecord.created:type_name -> google.protobuf.Timestamp
-	42, // 1: yardmaster.v1.FleetRecord.targets:type_name -> yardmaster.v1.FleetRecord.TargetsEntry
-	43, // 2: yardmaster.v1.FleetRecord.spec_replicas:type_name -> yardmaster.v1.FleetRecord.SpecReplicasEntry
-	44, // 3: yardmaster.v1.FleetRecord.disrupted:type_name -> yardmaster.v1.FleetRecord.DisruptedEntry
-	45, // 4: yardmaster.v1.FleetRecord.surged:type_name -> yardmaster.v1.FleetRecord.SurgedEntry
-	46, // 5: yardmaster.v1.RevisionRecord.at:type_name -> google.protobuf.Timestamp
-	46, // 6: yardmaster.v1.NodeRecord.since:type_name -> google.protobuf.Timestamp
-	46, // 7: yardmaster.v1.NodeRecord.created:type_name -> google.protobuf.Timestamp
-	46, // 8: yardmaster.v1.NodeRecord.ready_at:type_name -> google.protobuf.Timestamp
+	47, // 0: yardmaster.v1.FleetRecord.created:type_name -> google.protobuf.Timestamp
+	43, // 1: yardmaster.v1.FleetRecord.targets:type_name -> yardmaster.v1.FleetRecord.TargetsEntry
+	44, // 2: yardmaster.v1.FleetRecord.spec_replicas:type_name -> yardmaster.v1.FleetRecord.SpecReplicasEntry
+	45, // 3: yardmaster.v1.FleetRecord.disrupted:type_name -> yardmaster.v1.FleetRecord.DisruptedEntry
+	46, // 4: yardmaster.v1.FleetRecord.surged:type_name -> yardmaster.v1.FleetRecord.SurgedEntry
+	47, // 5: yardmaster.v1.RevisionRecord.at:type_name -> google.protobuf.Timestamp
+	47, // 6: yardmaster.v1.NodeRecord.since:type_name -> google.protobuf.Timestamp
+	47, // 7: yardmaster.v1.NodeRecord.created:type_name -> google.protobuf.Timestamp
+	47, // 8: yardmaster.v1.NodeRecord.ready_at:type_name -> google.protobuf.Timestamp
 	4,  // 9: yardmaster.v1.NodeRecord.job:type_name -> yardmaster.v1.OpenJob
-	46, // 10: yardmaster.v1.NodeRecord.due:type_name -> google.protobuf.Timestamp
-	46, // 11: yardmaster.v1.NodeRecord.deadline:type_name -> google.protobuf.Timestamp
+	47, // 10: yardmaster.v1.NodeRecord.due:type_name -> google.protobuf.Timestamp
+	47, // 11: yardmaster.v1.NodeRecord.deadline:type_name -> google.protobuf.Timestamp
 	5,  // 12: yardmaster.v1.NodeRecord.addresses:type_name -> yardmaster.v1.NodeAddress
-	46, // 13: yardmaster.v1.NodeRecord.restarted:type_name -> google.protobuf.Timestamp
-	46, // 14: yardmaster.v1.DeadLetterRecord.since:type_name -> google.protobuf.Timestamp
-	46, // 15: yardmaster.v1.ReceiptRecord.at:type_name -> google.protobuf.Timestamp
-	46, // 16: yardmaster.v1.ClaimRecord.since:type_name -> google.protobuf.Timestamp
-	46, // 17: yardmaster.v1.SiteRecord.at:type_name -> google.protobuf.Timestamp
-	46, // 18: yardmaster.v1.NetworkRecord.at:type_name -> google.protobuf.Timestamp
-	13, // 19: yardmaster.v1.ImagesRecord.wanted:type_name -> yardmaster.v1.WantedImage
-	46, // 20: yardmaster.v1.WantedImage.asked:type_name -> google.protobuf.Timestamp
-	46, // 21: yardmaster.v1.Seat.until:type_name -> google.protobuf.Timestamp
-	46, // 22: yardmaster.v1.Event.at:type_name -> google.protobuf.Timestamp
-	47, // 23: yardmaster.v1.Event.took:type_name -> google.protobuf.Duration
-	46, // 24: yardmaster.v1.Job.deadline:type_name -> google.protobuf.Timestamp
-	18, // 25: yardmaster.v1.Job.networks:type_name -> yardmaster.v1.JobNetwork
-	19, // 26: yardmaster.v1.JobNetwork.routes:type_name -> yardmaster.v1.Route
-	46, // 27: yardmaster.v1.Command.at:type_name -> google.protobuf.Timestamp
-	21, // 28: yardmaster.v1.Command.apply_fleet:type_name -> yardmaster.v1.ApplyFleet
-	22, // 29: yardmaster.v1.Command.apply_network:type_name -> yardmaster.v1.ApplyDocument
-	22, // 30: yardmaster.v1.Command.apply_site:type_name -> yardmaster.v1.ApplyDocument
-	23, // 31: yardmaster.v1.Command.delete_fleet:type_name -> yardmaster.v1.DeleteFleet
-	24, // 32: yardmaster.v1.Command.delete:type_name -> yardmaster.v1.DeleteDocument
-	27, // 33: yardmaster.v1.Command.place:type_name -> yardmaster.v1.PlaceFleet
-	28, // 34: yardmaster.v1.Command.scale:type_name -> yardmaster.v1.ScalePool
-	29, // 35: yardmaster.v1.Command.retry:type_name -> yardmaster.v1.RetryNodes
-	30, // 36: yardmaster.v1.Command.phone_home:type_name -> yardmaster.v1.PhoneHome
-	25, // 37: yardmaster.v1.Command.import_image:type_name -> yardmaster.v1.ImportImage
-	26, // 38: yardmaster.v1.Command.forget_image:type_name -> yardmaster.v1.ForgetImage
-	13, // 39: yardmaster.v1.ImportImage.image:type_name -> yardmaster.v1.WantedImage
-	46, // 40: yardmaster.v1.Result.started:type_name -> google.protobuf.Timestamp
-	46, // 41: yardmaster.v1.Result.finished:type_name -> google.protobuf.Timestamp
-	32, // 42: yardmaster.v1.Result.failure:type_name -> yardmaster.v1.Failure
-	0,  // 43: yardmaster.v1.Failure.kind:type_name -> yardmaster.v1.FaultKind
-	47, // 44: yardmaster.v1.Failure.retry_after:type_name -> google.protobuf.Duration
-	46, // 45: yardmaster.v1.Observation.at:type_name -> google.protobuf.Timestamp
-	47, // 46: yardmaster.v1.GuestReport.up:type_name -> google.protobuf.Duration
-	36, // 47: yardmaster.v1.GuestReport.stages:type_name -> yardmaster.v1.GuestStage
-	37, // 48: yardmaster.v1.GuestReport.failed:type_name -> yardmaster.v1.GuestFailed
-	47, // 49: yardmaster.v1.GuestStage.after:type_name -> google.protobuf.Duration
-	39, // 50: yardmaster.v1.SiteImages.images:type_name -> yardmaster.v1.ImageState
-	46, // 51: yardmaster.v1.SiteImages.at:type_name -> google.protobuf.Timestamp
-	46, // 52: yardmaster.v1.ImageState.since:type_name -> google.protobuf.Timestamp
-	46, // 53: yardmaster.v1.ImageState.asked:type_name -> google.protobuf.Timestamp
-	46, // 54: yardmaster.v1.ServiceState.at:type_name -> google.protobuf.Timestamp
-	47, // 55: yardmaster.v1.ServiceState.clock_offset:type_name -> google.protobuf.Duration
-	41, // 56: yardmaster.v1.ServiceState.scopes:type_name -> yardmaster.v1.ServiceScope
-	57, // [57:57] is the sub-list for method output_type
-	57, // [57:57] is the sub-list for method input_type
-	57, // [57:57] is the sub-list for extension type_name
-	57, // [57:57] is the sub-list for extension extendee
-	0,  // [0:57] is the sub-list for field type_name
+	47, // 13: yardmaster.v1.NodeRecord.restarted:type_name -> google.protobuf.Timestamp
+	47, // 14: yardmaster.v1.NodeRecord.begun:type_name -> google.protobuf.Timestamp
+	47, // 15: yardmaster.v1.DeadLetterRecord.since:type_name -> google.protobuf.Timestamp
+	47, // 16: yardmaster.v1.ReceiptRecord.at:type_name -> google.protobuf.Timestamp
+	47, // 17: yardmaster.v1.ClaimRecord.since:type_name -> google.protobuf.Timestamp
+	47, // 18: yardmaster.v1.SiteRecord.at:type_name -> google.protobuf.Timestamp
+	47, // 19: yardmaster.v1.NetworkRecord.at:type_name -> google.protobuf.Timestamp
+	13, // 20: yardmaster.v1.ImagesRecord.wanted:type_name -> yardmaster.v1.WantedImage
+	47, // 21: yardmaster.v1.WantedImage.asked:type_name -> google.protobuf.Timestamp
+	47, // 22: yardmaster.v1.Seat.until:type_name -> google.protobuf.Timestamp
+	47, // 23: yardmaster.v1.Event.at:type_name -> google.protobuf.Timestamp
+	48, // 24: yardmaster.v1.Event.took:type_name -> google.protobuf.Duration
+	47, // 25: yardmaster.v1.Job.deadline:type_name -> google.protobuf.Timestamp
+	18, // 26: yardmaster.v1.Job.networks:type_name -> yardmaster.v1.JobNetwork
+	19, // 27: yardmaster.v1.JobNetwork.routes:type_name -> yardmaster.v1.Route
+	47, // 28: yardmaster.v1.Command.at:type_name -> google.protobuf.Timestamp
+	21, // 29: yardmaster.v1.Command.apply_fleet:type_name -> yardmaster.v1.ApplyFleet
+	22, // 30: yardmaster.v1.Command.apply_network:type_name -> yardmaster.v1.ApplyDocument
+	22, // 31: yardmaster.v1.Command.apply_site:type_name -> yardmaster.v1.ApplyDocument
+	23, // 32: yardmaster.v1.Command.delete_fleet:type_name -> yardmaster.v1.DeleteFleet
+	24, // 33: yardmaster.v1.Command.delete:type_name -> yardmaster.v1.DeleteDocument
+	27, // 34: yardmaster.v1.Command.place:type_name -> yardmaster.v1.PlaceFleet
+	28, // 35: yardmaster.v1.Command.scale:type_name -> yardmaster.v1.ScalePool
+	29, // 36: yardmaster.v1.Command.retry:type_name -> yardmaster.v1.RetryNodes
+	30, // 37: yardmaster.v1.Command.phone_home:type_name -> yardmaster.v1.PhoneHome
+	25, // 38: yardmaster.v1.Command.import_image:type_name -> yardmaster.v1.ImportImage
+	26, // 39: yardmaster.v1.Command.forget_image:type_name -> yardmaster.v1.ForgetImage
+	13, // 40: yardmaster.v1.ImportImage.image:type_name -> yardmaster.v1.WantedImage
+	47, // 41: yardmaster.v1.Result.started:type_name -> google.protobuf.Timestamp
+	47, // 42: yardmaster.v1.Result.finished:type_name -> google.protobuf.Timestamp
+	32, // 43: yardmaster.v1.Result.failure:type_name -> yardmaster.v1.Failure
+	0,  // 44: yardmaster.v1.Failure.kind:type_name -> yardmaster.v1.FaultKind
+	48, // 45: yardmaster.v1.Failure.retry_after:type_name -> google.protobuf.Duration
+	47, // 46: yardmaster.v1.Observation.at:type_name -> google.protobuf.Timestamp
+	48, // 47: yardmaster.v1.GuestReport.up:type_name -> google.protobuf.Duration
+	36, // 48: yardmaster.v1.GuestReport.stages:type_name -> yardmaster.v1.GuestStage
+	37, // 49: yardmaster.v1.GuestReport.failed:type_name -> yardmaster.v1.GuestFailed
+	48, // 50: yardmaster.v1.GuestStage.after:type_name -> google.protobuf.Duration
+	39, // 51: yardmaster.v1.SiteImages.images:type_name -> yardmaster.v1.ImageState
+	47, // 52: yardmaster.v1.SiteImages.at:type_name -> google.protobuf.Timestamp
+	47, // 53: yardmaster.v1.ImageState.since:type_name -> google.protobuf.Timestamp
+	47, // 54: yardmaster.v1.ImageState.asked:type_name -> google.protobuf.Timestamp
+	47, // 55: yardmaster.v1.ServiceState.at:type_name -> google.protobuf.Timestamp
+	48, // 56: yardmaster.v1.ServiceState.clock_offset:type_name -> google.protobuf.Duration
+	41, // 57: yardmaster.v1.ServiceState.scopes:type_name -> yardmaster.v1.ServiceScope
+	42, // 58: yardmaster.v1.ServiceScope.datastores:type_name -> yardmaster.v1.Datastore
+	59, // [59:59] is the sub-list for method output_type
+	59, // [59:59] is the sub-list for method input_type
+	59, // [59:59] is the sub-list for extension type_name
+	59, // [59:59] is the sub-list for extension extendee
+	0,  // [0:59] is the sub-list for field type_name
 }
 
 func init() { file_yardmaster_v1_ledger_proto_init() }
@@ -4632,7 +4734,7 @@ func file_yardmaster_v1_ledger_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_yardmaster_v1_ledger_proto_rawDesc), len(file_yardmaster_v1_ledger_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   45,
+			NumMessages:   46,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -12,6 +12,7 @@ import (
 	"yardmaster.dev/pkg/fault"
 	"yardmaster.dev/pkg/fleet"
 	"yardmaster.dev/pkg/service"
+	"yardmaster.dev/pkg/wire"
 	"yardmaster.dev/services/vsphere-executor/internal/image"
 )
 
@@ -44,6 +45,7 @@ type Backend struct {
 	mu      sync.Mutex // held while connecting
 	site    *fleet.SiteVSphere
 	refused *refusal
+	stores  []wire.Datastore
 	current *lease
 	// failure is why the last try to connect failed, and when.
 	failure error

@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/vmware/govmomi/property"
-	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 
 	"yardmaster.dev/pkg/executor"
@@ -310,26 +308,4 @@ func address(o types.ObjectContent) string {
 func usable(s string) bool {
 	a, err := netip.ParseAddr(s)
 	return err == nil && a.IsGlobalUnicast()
-}
-
-// measure sets the metrics of the datastores in use.
-func (c *connection) measure(ctx context.Context, m *Metrics) error {
-	stores := c.names.stores()
-	if len(stores) == 0 {
-		return nil
-	}
-	refs := make([]ref, 0, len(stores))
-	for r := range stores {
-		refs = append(refs, r)
-	}
-	var all []mo.Datastore
-	if err := property.DefaultCollector(c.vim).Retrieve(ctx, refs, []string{"summary.freeSpace", "summary.capacity"}, &all); err != nil {
-		return fmt.Errorf("read the datastores: %w", err)
-	}
-	for _, d := range all {
-		name := stores[d.Self]
-		m.free.WithLabelValues(name.datacenter, name.datastore).Set(float64(d.Summary.FreeSpace))
-		m.capacity.WithLabelValues(name.datacenter, name.datastore).Set(float64(d.Summary.Capacity))
-	}
-	return nil
 }

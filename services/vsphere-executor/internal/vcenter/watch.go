@@ -104,5 +104,11 @@ func (b *Backend) sweep(ctx context.Context, c *connection, yard string, see fun
 			see(b.sightings.lost(k))
 		}
 	}
-	return c.measure(ctx, b.options.Metrics)
+	stores, err := c.measure(ctx, b.options.Metrics)
+	if err == nil {
+		b.mu.Lock()
+		b.stores = stores
+		b.mu.Unlock()
+	}
+	return err
 }
