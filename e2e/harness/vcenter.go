@@ -26,6 +26,7 @@ type VM struct {
 	Power    string
 	Address  string
 	Template bool
+	CPUs     int
 	Extra    map[string]string
 }
 
@@ -160,6 +161,7 @@ func describe(m *mo.VirtualMachine, folder string) VM {
 	if m.Config == nil {
 		return vm
 	}
+	vm.CPUs = int(m.Config.Hardware.NumCPU)
 	vm.UUID, vm.Template = m.Config.InstanceUuid, m.Config.Template
 	for _, o := range m.Config.ExtraConfig {
 		if kv := o.GetOptionValue(); kv != nil {

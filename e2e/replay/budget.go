@@ -91,7 +91,7 @@ func (p *pool) take(e event) {
 	p.states[e.GetNode()] = to
 	if from == plan.Ready && to != plan.Ready {
 		p.ready--
-		if plan.Fact(e.GetFact()) == plan.FactOutdated {
+		if fact := plan.Fact(e.GetFact()); fact == plan.FactOutdated || fact == plan.FactRestarting {
 			p.taken++
 		}
 	}

@@ -37,6 +37,9 @@ const forecastSamples = 20
 
 // forecast says what the plan needs and how long it takes.
 func (d *differ) forecast(p *Plan) {
+	if len(p.Changes) == 0 {
+		return
+	}
 	p.Addresses, p.Disks = d.addressNeeds(p), d.diskNeeds(p)
 	p.Forecast = d.time(p)
 }
