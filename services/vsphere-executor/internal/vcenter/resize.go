@@ -183,8 +183,8 @@ func (c *connection) shutDown(ctx context.Context, t *executor.Task, vm *object.
 	if err == nil {
 		err = c.awaitOff(ctx, vm)
 	}
-	if err == nil || ctx.Err() != nil {
-		return err
+	if err == nil || ctx.Err() != nil || unknownOutcome(err) {
+		return err // a cut line is no reason to pull the plug
 	}
 	_, err = c.do(ctx, t, "power_off", vm.PowerOff)
 	if inState(err, types.VirtualMachinePowerStatePoweredOff) {
