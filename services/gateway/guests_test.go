@@ -129,6 +129,24 @@ func TestSilent(t *testing.T) {
 	}
 }
 
+// A node that is given up has its guest's last words.
+func TestLastWords(t *testing.T) {
+	t.Parallel()
+	g := newGuests()
+	if got := g.lastWords(aNode); got != nil {
+		t.Errorf("a guest that said nothing has the last words %q", got)
+	}
+	r, err := guest.Parse([]byte(guestSays))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.hear(aKey, word{r, aNode.Incarnation, viaGateway, time.Now()})
+	want := []string{"the guest came as far as units, 9s after its kernel began", "web.service: cannot [31mbind", "web.service failed: exit-code"}
+	if d := cmp.Diff(want, g.lastWords(aNode)); d != "" {
+		t.Errorf("last words differ (-want +got):\n%s", d)
+	}
+}
+
 func TestGuestsHaveTurns(t *testing.T) {
 	t.Parallel()
 	g, now := newGuests(), time.Now()

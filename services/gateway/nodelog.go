@@ -142,6 +142,26 @@ func (s *spoken) lines() []*v1.LogLine {
 	return append(out, line(s.changed, sourceState, s.State, stateSaid[s.State]))
 }
 
+// lastWords are the last that a failed node's guest said: how far it came,
+// and what its failed units said.
+func (g *guests) lastWords(n *plan.Node) []string {
+	s, ok := g.of(n)
+	if !ok {
+		return nil
+	}
+	var out []string
+	for _, stage := range s.Stages {
+		out = []string{fmt.Sprintf("the guest came as far as %s, %s after its kernel began", stage.Name, stage.After)}
+	}
+	for _, f := range s.Failed {
+		for _, text := range f.Log {
+			out = append(out, f.Unit+": "+text)
+		}
+		out = append(out, f.Unit+" failed: "+f.Result)
+	}
+	return out
+}
+
 // stateSaid says what systemd's words for the whole system mean.
 var stateSaid = map[string]string{
 	guest.StateStarting: "units are still being started",

@@ -145,7 +145,11 @@ func (g *Gateway) ListFailed(_ context.Context, req *connect.Request[v1.ListFail
 	read, err := g.model.read(func(w *plan.World) error {
 		for _, d := range w.DeadLetters() {
 			if req.Msg.GetFleet() == "" || req.Msg.GetFleet() == d.Fleet {
-				out.Failed = append(out.Failed, viewFailed(d))
+				view := viewFailed(d)
+				if n := w.Node(d.Fleet, d.Node); n != nil && len(d.Log) == 0 {
+					view.Log = g.guests.lastWords(n)
+				}
+				out.Failed = append(out.Failed, view)
 			}
 		}
 		return nil
