@@ -222,8 +222,15 @@ type VSphere struct {
 	// Cluster is a cluster or its resource pool. Default: the datacenter's
 	// only one.
 	Cluster string `json:"cluster,omitempty"`
+	// Host is the one host that the VMs are made on; DRS may move them.
+	Host string `json:"host,omitempty"`
+	// ResourcePool is a path below the cluster's own pool: prod or prod/web.
+	ResourcePool string `json:"resourcePool,omitempty"`
 	// Datastore is where the disks are. Default: the datacenter's only one.
 	Datastore string `json:"datastore,omitempty"`
+	// DatastoreCluster is named instead of a datastore: vCenter recommends one
+	// of its datastores for each VM.
+	DatastoreCluster string `json:"datastoreCluster,omitempty"`
 	// Folder is a VM folder below the datacenter's, made if missing.
 	// Default: the fleet's name.
 	Folder string `json:"folder,omitempty"`
@@ -236,6 +243,15 @@ type VSphere struct {
 	// Disk is the size of the first disk; a disk only grows. Default: the
 	// template's.
 	Disk Quantity `json:"disk,omitempty"`
+	// Disks are empty ones beside the template's, in order.
+	Disks []Disk `json:"disks,omitempty"`
+	// Tags are written category/name; both exist in vCenter.
+	Tags []string `json:"tags,omitempty"`
+	// Annotation is put before our own note that says whose the VM is.
+	Annotation string `json:"annotation,omitempty"`
+	// CustomAttributes are values by the names of vCenter's attributes, which
+	// exist there.
+	CustomAttributes map[string]string `json:"customAttributes,omitempty"`
 	// Clone is how a VM is made: linked needs a snapshot, and the disk
 	// cannot grow. One of: full, linked. Default: full.
 	Clone string `json:"clone,omitempty"`
@@ -248,6 +264,22 @@ type VSphere struct {
 const (
 	CloneFull   = "full"
 	CloneLinked = "linked"
+)
+
+// Disk is an empty disk.
+type Disk struct {
+	// Size is a quantity such as 100Gi.
+	Size Quantity `json:"size"`
+	// Provisioning is how the disk takes its space. One of: thin, thick,
+	// eager. Default: thin.
+	Provisioning string `json:"provisioning,omitempty"`
+}
+
+// The values of Disk.Provisioning.
+const (
+	ProvisionThin  = "thin"
+	ProvisionThick = "thick"
+	ProvisionEager = "eager" // thick, and zeroed when it is made
 )
 
 // VSphereSource says what a VM is made from.

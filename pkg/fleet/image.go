@@ -119,7 +119,7 @@ func (c *checker) images(path string, s *SiteImages) {
 	c.inventoryName(path+".cluster", s.Cluster)
 	c.inventoryName(path+".datastore", s.Datastore)
 	c.inventoryName(path+".network", s.Network)
-	c.folder(path+".folder", s.Folder)
+	c.inventoryPath(path+".folder", s.Folder, "a folder below the datacenter's vm folder", "write web or web/edge")
 }
 
 // imageSource checks a URL or a folder of the executor's.

@@ -127,17 +127,14 @@ func (c *checker) vsphere(path string, f *Fleet, v *VSphere) {
 	}
 	c.reference(path+".site", v.Site, "Site")
 	c.template(path, f.Spec.OS, v.Source)
-	for _, object := range []struct{ name, value string }{
-		{"datacenter", v.Datacenter}, {"cluster", v.Cluster}, {"datastore", v.Datastore}, {"network", v.Network},
-	} {
-		c.inventoryName(path+"."+object.name, object.value)
-	}
-	c.folder(path+".folder", v.Folder)
+	c.place(path, v)
 	if v.CPUs != 0 {
 		c.between(path+".cpus", v.CPUs, 1, maxCPUs)
 	}
 	c.quantity(path+".memory", v.Memory, minMemory, maxMemory)
 	c.quantity(path+".disk", v.Disk, minDisk, maxDisk)
+	c.disks(path+".disks", v.Disks)
+	c.marks(path, v)
 	if v.Clone != "" {
 		c.oneOf(path+".clone", v.Clone, []string{CloneFull, CloneLinked})
 	}
@@ -161,19 +158,6 @@ func (c *checker) inventoryName(path, name string) {
 		c.add(path, fmt.Sprintf("has %d characters", len(name)), "vCenter allows 80")
 	} else if !printable(name) {
 		c.add(path, shown(name)+" has unprintable characters or blanks at an end", "")
-	}
-}
-
-func (c *checker) folder(path, folder string) {
-	if folder == "" {
-		return
-	}
-	for part := range strings.SplitSeq(folder, "/") {
-		if part == "" || part == "." || part == ".." {
-			c.add(path, shown(folder)+" is not a folder below the datacenter's vm folder", "write web or web/edge")
-			return
-		}
-		c.inventoryName(path, part)
 	}
 }
 

@@ -13,6 +13,8 @@
 //     and the template's extra config; a linked one needs a snapshot;
 //   - guests: on power-on a machine reads its guestinfo as Flatcar's Ignition
 //     would, takes its address, and runs the config's phone-home unit;
+//   - the REST interface, for tags; they, custom attributes and resource pools
+//     that clients make are gone after a restart;
 //   - faults and latency, set in [Config] or by [ControlClient].
 //
 // It is the only writer of its data folder. It knows nothing of the yard: the

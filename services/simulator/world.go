@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/vmware/govmomi/simulator"
+	vapi "github.com/vmware/govmomi/vapi/simulator"
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 )
@@ -112,6 +113,10 @@ func (w *World) build(kept *contents) error {
 	w.svc.ServeMux.HandleFunc(w.reg.Path+"/vimServiceVersions.xml", w.svc.ServiceVersions)
 	w.svc.ServeMux.HandleFunc(filesPath, w.files)
 	w.svc.ServeMux.HandleFunc("/nfc/", simulator.ServeNFC)
+	patterns, rest := vapi.New(w.svc.Listen, w.reg)
+	for _, p := range patterns {
+		w.svc.Handle(p, rest)
+	}
 	return nil
 }
 

@@ -21,6 +21,7 @@ import (
 type connection struct {
 	vim    *vim25.Client
 	login  *login
+	rest   *restSession
 	names  *names
 	tasks  *tasks
 	limits *limits
@@ -34,7 +35,7 @@ func connect(ctx context.Context, site *fleet.SiteVSphere, o access) (*connectio
 		return nil, err
 	}
 	return &connection{
-		vim: vim, login: login,
+		vim: vim, login: login, rest: &restSession{login: login},
 		names:  newNames(vim, site.Datacenter),
 		tasks:  newTasks(vim, o.metrics),
 		limits: newLimits(site.Limits),
@@ -45,7 +46,7 @@ func connect(ctx context.Context, site *fleet.SiteVSphere, o access) (*connectio
 
 func (c *connection) close(ctx context.Context) error {
 	c.tasks.close()
-	return c.login.close(ctx)
+	return errors.Join(c.rest.close(ctx), c.login.close(ctx))
 }
 
 // rounds is how often an operation is begun again in one go: after a cut

@@ -23,7 +23,7 @@ func (c *connection) create(ctx context.Context, t *executor.Task) (executor.Mac
 	if m == nil {
 		made, err := c.clone(ctx, t)
 		if err == nil {
-			return made, c.powerOn(ctx, t, ref{Type: "VirtualMachine", Value: made.ID})
+			return made, c.start(ctx, t, ref{Type: "VirtualMachine", Value: made.ID})
 		}
 		if m, err = c.afterClone(ctx, t, err); err != nil {
 			return executor.Machine{}, err
@@ -49,6 +49,11 @@ func (c *connection) clone(ctx context.Context, t *executor.Task) (executor.Mach
 	spec, err := cloneSpec(t, p)
 	if err != nil {
 		return executor.Machine{}, err
+	}
+	if p.pod != nil {
+		if spec.Location.Datastore, err = c.recommend(ctx, t, p, spec); err != nil {
+			return executor.Machine{}, err
+		}
 	}
 	result, err := c.do(ctx, t, "clone", func(ctx context.Context) (*object.Task, error) {
 		return object.NewVirtualMachine(c.vim, p.template.ref).Clone(ctx, object.NewFolder(c.vim, p.folder), name(t), spec)
@@ -106,7 +111,15 @@ func (c *connection) adopt(ctx context.Context, t *executor.Task, m *machine) er
 	if err := c.settle(ctx, t, m); err != nil {
 		return err
 	}
-	return c.powerOn(ctx, t, m.ref)
+	return c.start(ctx, t, m.ref)
+}
+
+// start marks a VM that has all else and switches it on.
+func (c *connection) start(ctx context.Context, t *executor.Task, vm ref) error {
+	if err := c.mark(ctx, t, vm); err != nil {
+		return err
+	}
+	return c.powerOn(ctx, t, vm)
 }
 
 // settle gives a VM that is off all that its clone spec should have: who made

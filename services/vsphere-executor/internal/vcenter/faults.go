@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"reflect"
 	"strings"
@@ -42,6 +43,8 @@ var faults = []struct {
 	{is[*types.InvalidLogin], fault.Busy, fault.LoginRefused, loginHint},
 	{is[*types.NotAuthenticated], fault.Busy, fault.BackendDown, "the session is refused right after a login; look at the vCenter's own health"},
 	{is[*types.NoPermission], fault.Permanent, fault.PermissionDenied, "grant the privilege to the executor's account, then yardctl retry"},
+	{isStatus(http.StatusUnauthorized), fault.Busy, fault.BackendDown, "the REST session is refused right after a login; look at the vCenter's own health"},
+	{isStatus(http.StatusForbidden), fault.Permanent, fault.PermissionDenied, "grant the privilege to the executor's account (for tags InventoryService.Tagging.AttachTag), then yardctl retry"},
 	{soap.IsCertificateUntrusted, fault.Busy, fault.BackendDown, "set spec.vsphere.thumbprint (SHA-256) or caFile in the Site"},
 	{isTransport, fault.Busy, fault.BackendDown, "vCenter must be reachable from the executor at the Site's url"},
 
@@ -130,6 +133,11 @@ func told(err error) error {
 		return err
 	}
 	return fmt.Errorf("%s: %w", text, err)
+}
+
+// isStatus matches an answer of vCenter's REST interface.
+func isStatus(code int) func(error) bool {
+	return func(err error) bool { return status(err, code) }
 }
 
 func isStopped(err error) bool { return errors.Is(err, context.Canceled) }

@@ -264,9 +264,11 @@ func (n *names) imagePlace(ctx context.Context, w fleet.SiteImages) (t ova.Targe
 	if err != nil {
 		return t, err
 	}
-	if t.Pool, err = n.poolOf(ctx, dc, w.Cluster); err != nil {
+	var in place
+	if err := n.computeOf(ctx, dc, wish{cluster: w.Cluster}, &in); err != nil {
 		return t, err
 	}
+	t.Pool = in.pool
 	if t.Datastore, err = n.one(ctx, search{dc.DatastoreFolder, "Datastore", w.Datastore}); err != nil {
 		return t, err
 	}
@@ -278,7 +280,7 @@ func (n *names) imagePlace(ctx context.Context, w fleet.SiteImages) (t ova.Targe
 		}
 		t.Network = &network
 	}
-	folder, err := n.folderOf(ctx, dc.VmFolder, w.Folder, (*names).makeFolder)
+	folder, err := n.walk(ctx, search{dc.VmFolder, "Folder", w.Folder}, (*names).makeFolder)
 	t.Folder = &folder
 	return t, err
 }

@@ -35,9 +35,9 @@ func retrieve(ctx context.Context, vim *vim25.Client, refs []ref, paths ...strin
 }
 
 // below reads properties of all objects of some kinds in a container, page by
-// page: folders right below it, all else at any depth.
+// page: folders and resource pools right below it, all else at any depth.
 func below(ctx context.Context, vim *vim25.Client, in ref, kinds []string, paths ...string) ([]types.ObjectContent, error) {
-	v, err := view.NewManager(vim).CreateContainerView(ctx, in, kinds, kinds[0] != "Folder")
+	v, err := view.NewManager(vim).CreateContainerView(ctx, in, kinds, kinds[0] != "Folder" && kinds[0] != "ResourcePool")
 	if err != nil {
 		return nil, fmt.Errorf("view the inventory: %w", err)
 	}

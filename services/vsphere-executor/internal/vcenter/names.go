@@ -31,6 +31,10 @@ type names struct {
 	mu     sync.Mutex // held while resolving
 	places map[wish]*place
 	found  map[search]ref
+	// attributes are the keys of vCenter's custom attributes, tagIDs those of
+	// its tags.
+	attributes map[string]int32
+	tagIDs     map[string]string
 	// datastores are those in use, for the metrics.
 	datastores map[ref]datastoreName
 	// since is when this memory began.
@@ -43,7 +47,7 @@ const rememberFor = 5 * time.Minute
 
 // wish is what a pool says about the place of its VMs.
 type wish struct {
-	datacenter, cluster, datastore, folder, template string
+	datacenter, cluster, host, resourcePool, datastore, datastoreCluster, folder, template string
 	// portgroups of the network cards; empty leaves the template's.
 	portgroups [fleet.MaxCards]string
 	linked     bool
@@ -60,9 +64,12 @@ type datastoreName struct{ datacenter, datastore string }
 
 // place is where and from what a VM is cloned.
 type place struct {
-	folder   ref
-	pool     ref
-	store    *ref                                               // nil: the template's
+	folder ref
+	pool   ref
+	host   *ref // nil: vCenter's choice
+	store  *ref // nil: the template's
+	// pod is a datastore cluster, of which vCenter chooses a store for each VM.
+	pod      *ref
 	networks [fleet.MaxCards]types.BaseVirtualDeviceBackingInfo // by card; nil: the template's
 	template *template
 }
@@ -86,6 +93,7 @@ func (n *names) begin() {
 	n.places = map[wish]*place{}
 	n.found = map[search]ref{}
 	n.datastores = map[ref]datastoreName{}
+	n.attributes, n.tagIDs = nil, map[string]string{}
 	n.since = time.Now()
 }
 
@@ -95,7 +103,8 @@ func wishOf(j *plan.Job) wish {
 		v = &fleet.VSphere{} // a deletion whose pool is no longer known
 	}
 	w := wish{
-		datacenter: v.Datacenter, cluster: v.Cluster, datastore: v.Datastore,
+		datacenter: v.Datacenter, cluster: v.Cluster, host: v.Host, resourcePool: v.ResourcePool,
+		datastore: v.Datastore, datastoreCluster: v.DatastoreCluster,
 		folder: v.Folder, template: v.Source.Template, linked: linked(v),
 	}
 	if w.folder == "" {
@@ -139,16 +148,11 @@ func (n *names) resolve(ctx context.Context, w wish) (*place, error) {
 	if p.template, err = n.templateOf(ctx, dc, w); err != nil {
 		return nil, err
 	}
-	if p.pool, err = n.poolOf(ctx, dc, w.cluster); err != nil {
+	if err := n.computeOf(ctx, dc, w, p); err != nil {
 		return nil, err
 	}
-	if w.datastore != "" {
-		store, err := n.one(ctx, search{dc.DatastoreFolder, "Datastore", w.datastore})
-		if err != nil {
-			return nil, err
-		}
-		p.store = &store
-		n.datastores[store] = datastoreName{dc.Name, w.datastore}
+	if err := n.storageOf(ctx, dc, w, p); err != nil {
+		return nil, err
 	}
 	for i, portgroup := range w.portgroups {
 		if portgroup == "" {
@@ -158,7 +162,7 @@ func (n *names) resolve(ctx context.Context, w wish) (*place, error) {
 			return nil, err
 		}
 	}
-	p.folder, err = n.folderOf(ctx, dc.VmFolder, w.folder, (*names).makeFolder)
+	p.folder, err = n.walk(ctx, search{dc.VmFolder, "Folder", w.folder}, (*names).makeFolder)
 	return p, err
 }
 
@@ -174,7 +178,7 @@ func (n *names) folder(ctx context.Context, j *plan.Job) (ref, bool, error) {
 	dc, err := n.datacenterOf(ctx, w)
 	if err == nil {
 		var folder ref
-		folder, err = n.folderOf(ctx, dc.VmFolder, w.folder, nil)
+		folder, err = n.walk(ctx, search{dc.VmFolder, "Folder", w.folder}, nil)
 		if err == nil {
 			return folder, true, nil
 		}
@@ -199,22 +203,6 @@ func (n *names) datacenterOf(ctx context.Context, w wish) (*mo.Datacenter, error
 	return &props, err
 }
 
-// poolOf returns the root resource pool of a cluster (or lone host).
-func (n *names) poolOf(ctx context.Context, dc *mo.Datacenter, cluster string) (ref, error) {
-	compute, err := n.one(ctx, search{dc.HostFolder, "ComputeResource", cluster})
-	if err != nil {
-		return ref{}, err
-	}
-	var props mo.ComputeResource
-	if err := object.NewCommon(n.vim, compute).Properties(ctx, compute, []string{"resourcePool"}, &props); err != nil {
-		return ref{}, err
-	}
-	if props.ResourcePool == nil {
-		return ref{}, fault.Newf(fault.Permanent, fault.NotFound, "cluster %s has no resource pool", cluster)
-	}
-	return *props.ResourcePool, nil
-}
-
 func (n *names) networkOf(ctx context.Context, dc *mo.Datacenter, name string) (types.BaseVirtualDeviceBackingInfo, error) {
 	found, err := n.one(ctx, search{dc.NetworkFolder, "Network", name})
 	if err != nil {
@@ -227,11 +215,12 @@ func (n *names) networkOf(ctx context.Context, dc *mo.Datacenter, name string) (
 	return network.EthernetCardBackingInfo(ctx)
 }
 
-// folderOf walks a path of folders; missing says what to do about one that is not there, if anything.
-func (n *names) folderOf(ctx context.Context, root ref, path string, missing func(*names, context.Context, search) (ref, error)) (ref, error) {
-	at := root
-	for part := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
-		s := search{at, "Folder", part}
+// walk follows a path of objects of one kind; missing says what to do about
+// one that is not there, if anything.
+func (n *names) walk(ctx context.Context, path search, missing func(*names, context.Context, search) (ref, error)) (ref, error) {
+	at := path.in
+	for part := range strings.SplitSeq(strings.Trim(path.name, "/"), "/") {
+		s := search{at, path.kind, part}
 		next, err := n.one(ctx, s)
 		if err != nil && missing != nil && fault.Of(err).Reason == fault.NotFound {
 			next, err = missing(n, ctx, s)
@@ -288,6 +277,9 @@ var fields = map[string]struct{ what, field string }{
 	"Datastore":       {"datastore", "datastore"},
 	"Network":         {"network", "network"},
 	"Folder":          {"folder", "folder"},
+	"HostSystem":      {"host", "host"},
+	"ResourcePool":    {"resource pool", "resourcePool"},
+	"StoragePod":      {"datastore cluster", "datastoreCluster"},
 }
 
 func notOne(s search, hits int, others []string) error {
@@ -324,6 +316,7 @@ func (n *names) list(ctx context.Context, in ref, kind string) (map[ref]string, 
 var kindsOf = map[string][]string{
 	"ComputeResource": {"ClusterComputeResource"},
 	"Network":         {"DistributedVirtualPortgroup", "OpaqueNetwork"},
+	"ResourcePool":    {"VirtualApp"},
 }
 
 // isTemplate reports whether r is a template that clones are made from.

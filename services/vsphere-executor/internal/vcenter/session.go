@@ -54,6 +54,7 @@ type access struct {
 // anything. Looking at the inventory keeps the session alive.
 type login struct {
 	soap    *soap.Client
+	vim     *vim25.Client
 	creds   Credentials
 	metrics *Metrics
 
@@ -141,7 +142,7 @@ func dial(ctx context.Context, site *fleet.SiteVSphere, o access) (*vim25.Client
 	if err != nil {
 		return nil, nil, fmt.Errorf("connect to %s: %w", u.Host, classify(err))
 	}
-	vc.RoundTripper = l
+	vc.RoundTripper, l.vim = l, vc
 	l.manager = session.NewManager(&vim25.Client{Client: sc, ServiceContent: vc.ServiceContent, RoundTripper: untilLoggedIn{l}})
 	if err := l.again(ctx, 0); err != nil {
 		return nil, nil, err

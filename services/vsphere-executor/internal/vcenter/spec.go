@@ -1,6 +1,7 @@
 package vcenter
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -36,6 +37,7 @@ func cloneSpec(t *executor.Task, p *place) (types.VirtualMachineCloneSpec, error
 		Location: types.VirtualMachineRelocateSpec{
 			Folder:       &p.folder,
 			Pool:         &p.pool,
+			Host:         p.host,
 			Datastore:    p.store,
 			DiskMoveType: string(move),
 		},
@@ -60,6 +62,7 @@ func configSpec(t *executor.Task, devices object.VirtualDeviceList, p *place) (*
 		// A vApp environment would win over guestinfo in coreos-cloudinit.
 		VAppConfigRemoved: new(true),
 	}
+	spec.Annotation = note(t.Job)
 	diskEdit, err := growDisk(v, devices)
 	if err != nil {
 		return nil, err
@@ -67,8 +70,22 @@ func configSpec(t *executor.Task, devices object.VirtualDeviceList, p *place) (*
 	if diskEdit != nil {
 		spec.DeviceChange = append(spec.DeviceChange, diskEdit)
 	}
+	added, err := addDisks(v, devices, p.template)
+	if err != nil {
+		return nil, err
+	}
+	spec.DeviceChange = append(spec.DeviceChange, added...)
 	spec.DeviceChange = append(spec.DeviceChange, plugCards(t.Job, devices, p)...)
 	return spec, nil
+}
+
+// note tells people in vCenter whose the VM is.
+func note(j *plan.Job) string {
+	text := fmt.Sprintf("Made by Yardmaster: node %s-%s of fleet %s. What is changed here is lost when the node is replaced.", j.Fleet, j.Node, j.Fleet)
+	if own := j.VSphere.Annotation; own != "" {
+		text = own + "\n\n" + text
+	}
+	return text
 }
 
 // plugCards returns the changes that give the job's VM its network cards.

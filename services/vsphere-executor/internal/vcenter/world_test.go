@@ -51,6 +51,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w.tasks = &taskHandler{}
 	w.model.Service.Context.Map.AddHandler(w.tasks)
+	w.model.Service.RegisterEndpoints = true
 	w.server = w.model.Service.NewServer()
 	t.Cleanup(func() { w.server.Close(); w.model.Remove() })
 	w.url = w.tasks.front(t, w.model.Service.ServeMux)

@@ -1,0 +1,36 @@
+package vcenter
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"yardmaster.dev/pkg/executor"
+	"yardmaster.dev/pkg/fault"
+)
+
+// recommend asks vCenter for a datastore of a cluster. The answer is not
+// applied but put into the clone: applying it would make a task of its own.
+func (c *connection) recommend(ctx context.Context, t *executor.Task, p *place, spec types.VirtualMachineCloneSpec) (*ref, error) {
+	answer, err := object.NewStorageResourceManager(c.vim).RecommendDatastores(ctx, types.StoragePlacementSpec{
+		Type: string(types.StoragePlacementSpecPlacementTypeClone),
+		Vm:   &p.template.ref, CloneName: name(t), CloneSpec: &spec, Folder: &p.folder, ResourcePool: &p.pool, Host: p.host,
+		PodSelectionSpec: types.StorageDrsPodSelectionSpec{
+			StoragePod: p.pod, InitialVmConfig: []types.VmPodConfigForPlacement{{StoragePod: *p.pod}},
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("ask for a datastore of cluster %s: %w", t.Job.VSphere.DatastoreCluster, err)
+	}
+	for _, r := range answer.Recommendations {
+		for _, a := range r.Action {
+			if placed, ok := a.(*types.StoragePlacementAction); ok {
+				return &placed.Destination, nil
+			}
+		}
+	}
+	return nil, fault.WithHint(fault.Newf(fault.Transient, fault.NoSpace, "vCenter recommends no datastore of cluster %s", t.Job.VSphere.DatastoreCluster),
+		"free some of its datastores, or name another in the pool")
+}
