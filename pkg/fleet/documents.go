@@ -212,8 +212,8 @@ const (
 
 // VSphere says how and where VMs are made.
 type VSphere struct {
-	// Site names the Site.
-	Site string `json:"site"`
+	// Site names the Site. Left out only where every failure domain names one.
+	Site string `json:"site,omitempty"`
 	// Source says what a VM is made from. Default: the template
 	// flatcar-<version>.
 	Source VSphereSource `json:"source,omitzero"`
@@ -222,6 +222,9 @@ type VSphere struct {
 	// Cluster is a cluster or its resource pool. Default: the datacenter's
 	// only one.
 	Cluster string `json:"cluster,omitempty"`
+	// FailureDomains are the places that the pool's nodes are spread over, by
+	// count; each says where it differs.
+	FailureDomains []FailureDomain `json:"failureDomains,omitempty"`
 	// Host is the one host that the VMs are made on; DRS may move them.
 	Host string `json:"host,omitempty"`
 	// ResourcePool is a path below the cluster's own pool: prod or prod/web.
@@ -265,6 +268,33 @@ const (
 	CloneFull   = "full"
 	CloneLinked = "linked"
 )
+
+// FailureDomain is a place for some of a pool's nodes: another vCenter, or
+// another part of the same. What it leaves out is the pool's.
+type FailureDomain struct {
+	// Name tells the pool's failure domains apart.
+	Name string `json:"name"`
+	// Site names the Site. Default: the pool's.
+	Site string `json:"site,omitempty"`
+	// Datacenter is the datacenter's name. Default: the pool's.
+	Datacenter string `json:"datacenter,omitempty"`
+	// Cluster is a cluster's name. Default: the pool's, with its host and
+	// resource pool.
+	Cluster string `json:"cluster,omitempty"`
+	// Host is the one host that the VMs are made on.
+	Host string `json:"host,omitempty"`
+	// ResourcePool is a path below the cluster's own pool.
+	ResourcePool string `json:"resourcePool,omitempty"`
+	// Datastore is where the disks are. Default: the pool's, or its cluster
+	// of datastores.
+	Datastore string `json:"datastore,omitempty"`
+	// DatastoreCluster is named instead of a datastore.
+	DatastoreCluster string `json:"datastoreCluster,omitempty"`
+	// Folder is a VM folder below the datacenter's. Default: the pool's.
+	Folder string `json:"folder,omitempty"`
+	// Network is the portgroup of the first card. Default: the pool's.
+	Network string `json:"network,omitempty"`
+}
 
 // Disk is an empty disk.
 type Disk struct {

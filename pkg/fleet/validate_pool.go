@@ -125,7 +125,10 @@ func (c *checker) vsphere(path string, f *Fleet, v *VSphere) {
 		c.add(path, "is missing", "write vsphere: {site: ..., ...}: it says what makes the pool's machines")
 		return
 	}
-	c.reference(path+".site", v.Site, "Site")
+	c.failureDomains(path, v)
+	if v.Site != "" || len(v.FailureDomains) == 0 {
+		c.reference(path+".site", v.Site, "Site")
+	}
 	c.template(path, f.Spec.OS, v.Source)
 	c.place(path, v)
 	if v.CPUs != 0 {

@@ -12,6 +12,8 @@ const (
 	// maxDisks leaves room for the template's own on the first controller.
 	maxDisks = 12
 	maxTags  = 20
+	// maxDomains bounds what each new node is compared with.
+	maxDomains = 32
 	// maxAnnotation bounds what is put before our own note.
 	maxAnnotation = 2048
 	maxAttribute  = 256
@@ -20,8 +22,12 @@ const (
 // place checks where in a vCenter VMs are made.
 func (c *checker) place(path string, v *VSphere) {
 	for _, object := range []struct{ name, value string }{
-		{"datacenter", v.Datacenter}, {"cluster", v.Cluster}, {"host", v.Host}, {"datastore", v.Datastore},
-		{"datastoreCluster", v.DatastoreCluster}, {"network", v.Network},
+		{"datacenter", v.Datacenter},
+		{"cluster", v.Cluster},
+		{"host", v.Host},
+		{"datastore", v.Datastore},
+		{"datastoreCluster", v.DatastoreCluster},
+		{"network", v.Network},
 	} {
 		c.inventoryName(path+"."+object.name, object.value)
 	}
@@ -30,6 +36,30 @@ func (c *checker) place(path string, v *VSphere) {
 		c.add(path+".datastoreCluster", "datastore is set, too", "keep one: vCenter chooses the datastore of a cluster")
 	}
 	c.inventoryPath(path+".folder", v.Folder, "a folder below the datacenter's vm folder", "write web or web/edge")
+}
+
+// failureDomains checks the places that nodes are spread over.
+func (c *checker) failureDomains(path string, v *VSphere) {
+	if len(v.FailureDomains) > maxDomains {
+		c.add(path+".failureDomains", fmt.Sprintf("%d failure domains are too many", len(v.FailureDomains)), strconv.Itoa(maxDomains)+" are the most")
+		return
+	}
+	seen := map[string]int{}
+	for i := range v.FailureDomains {
+		d, at := &v.FailureDomains[i], path+".failureDomains["+strconv.Itoa(i)+"]"
+		c.name(at+".name", d.Name)
+		if before, ok := seen[d.Name]; ok && d.Name != "" {
+			c.add(at+".name", shown(d.Name)+" is the name of another failure domain", fmt.Sprintf("failureDomains[%d] has it, too", before))
+		}
+		seen[d.Name] = i
+		if d.Site != "" || v.Site == "" {
+			c.reference(at+".site", d.Site, "Site")
+		}
+		c.place(at, &VSphere{
+			Datacenter: d.Datacenter, Cluster: d.Cluster, Host: d.Host, ResourcePool: d.ResourcePool,
+			Datastore: d.Datastore, DatastoreCluster: d.DatastoreCluster, Folder: d.Folder, Network: d.Network,
+		})
+	}
 }
 
 // inventoryPath checks the way to an object below another.
@@ -83,13 +113,17 @@ func (c *checker) marks(path string, v *VSphere) {
 	if len(v.Annotation) > maxAnnotation {
 		c.add(path+".annotation", fmt.Sprintf("has %d characters", len(v.Annotation)), strconv.Itoa(maxAnnotation)+" are the most")
 	}
-	for _, name := range slices.Sorted(maps.Keys(v.CustomAttributes)) {
-		at := field(path+".customAttributes", name)
+	c.attributes(path+".customAttributes", v.CustomAttributes)
+}
+
+func (c *checker) attributes(path string, attributes map[string]string) {
+	for _, name := range slices.Sorted(maps.Keys(attributes)) {
+		at := field(path, name)
 		if name == "" {
 			c.add(at, "an attribute has a name", "")
 		}
 		c.inventoryName(at, name)
-		if value := v.CustomAttributes[name]; len(value) > maxAttribute || !printable(value) {
+		if value := attributes[name]; len(value) > maxAttribute || !printable(value) {
 			c.add(at, "an attribute's value has at most "+strconv.Itoa(maxAttribute)+" printable characters on one line", "")
 		}
 	}

@@ -151,8 +151,10 @@ func (d *differ) unknown() []string {
 	for i := range d.doc.Spec.Pools {
 		p := &d.doc.Spec.Pools[i]
 		path := fmt.Sprintf("spec.pools[%d]", i)
-		if s := site(p); s != "" && d.w.Site(s) == nil {
-			out = append(out, fmt.Sprintf("%s.vsphere.site: there is no Site %q; apply it first", path, s))
+		for _, s := range p.Sites() {
+			if d.w.Site(s) == nil {
+				out = append(out, fmt.Sprintf("%s.vsphere.site: there is no Site %q; apply it first", path, s))
+			}
 		}
 		for j, ref := range p.Networks {
 			if ref.Ref != "" && d.w.Network(ref.Ref) == nil {

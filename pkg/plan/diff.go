@@ -26,6 +26,10 @@ type Change struct {
 	Action ChangeAction
 	// Causes are the fields behind it: "spec.pools[edge].replicas 2 -> 3".
 	Causes []string
+	// Site and Domain are where a new machine will be, or where that of
+	// another action is.
+	Site   string
+	Domain string
 	// Addresses are those that a new node will get if nobody comes first,
 	// or those that a replaced one keeps.
 	Addresses []Address
@@ -129,7 +133,7 @@ func (d *differ) pool(spec *fleet.Pool, c course) poolDiff {
 func change(n *Node, action ChangeAction, causes []string) Change {
 	return Change{
 		Pool: n.Pool, Key: n.Key(), Action: action, Causes: causes,
-		Addresses: n.Addresses, Destroys: n.MachineUUID != "",
+		Site: n.Site, Domain: n.Domain, Addresses: n.Addresses, Destroys: n.MachineUUID != "",
 	}
 }
 
@@ -206,9 +210,12 @@ func ordinal(key string) int {
 func (d *differ) created(spec *fleet.Pool, p *pool, count int, why []string) []Change {
 	out := make([]Change, 0, max(0, count))
 	at := 0
+	foreseen, domains, hash := map[string]int{}, spec.Domains(), d.next.PoolHash(spec.Name)
 	for range count {
 		at = p.vacant(at)
 		c := Change{Pool: spec.Name, Key: NodeKey(spec.Name, at), Action: ChangeCreate, Causes: why}
+		c.at(spec, p.roomiest(domains, hash, nil, foreseen))
+		foreseen[c.Domain]++
 		for _, ref := range staticRefs(spec) {
 			if a, ok := d.pick(ref); ok {
 				c.Addresses = append(c.Addresses, Address{Network: ref, Addr: a})

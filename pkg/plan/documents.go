@@ -193,7 +193,7 @@ func specThings(doc *fleet.Fleet) []thing {
 	for i := range doc.Spec.Pools {
 		p := &doc.Spec.Pools[i]
 		add(thing{ClaimName, name + "-" + p.Name})
-		if s := site(p); s != "" {
+		for _, s := range p.Sites() {
 			add(thing{ClaimUse, useThing("site", s) + "/" + name})
 		}
 		for _, r := range p.Networks {

@@ -185,8 +185,11 @@ func (w *World) poolOf(n *Node) *fleet.Pool {
 	if f == nil || f.revs[n.Revision] == nil {
 		return nil
 	}
-	p, _ := f.revs[n.Revision].spec.Pool(n.Pool)
-	return p
+	p, ok := f.revs[n.Revision].spec.Pool(n.Pool)
+	if !ok {
+		return nil
+	}
+	return p.In(n.Domain)
 }
 
 // site is where a pool's machines are made.

@@ -137,7 +137,10 @@ type Node struct {
 	Message string
 	Hint    string
 
-	Site      string
+	Site string
+	// Domain is the failure domain of its pool that the node is in; empty if
+	// the pool has none.
+	Domain    string
 	MAC       string
 	Addresses []Address
 

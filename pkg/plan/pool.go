@@ -24,6 +24,8 @@ type pool struct {
 	counts  [classes]int
 	// starved holds the nodes that wait for an address.
 	starved bitset
+	// homes counts the wanted nodes of each failure domain.
+	homes map[home]int
 }
 
 // class is what a rollout needs to know of a wanted node.
@@ -179,6 +181,7 @@ func (p *pool) index(ordinal int, n *Node) {
 	c := classOf(n)
 	g.sets[c].add(ordinal)
 	p.counts[c]++
+	p.settle(n, 1)
 }
 
 func (p *pool) forget(ordinal int, n *Node) {
@@ -197,6 +200,7 @@ func (p *pool) forget(ordinal int, n *Node) {
 	g, c := p.groups[keyOf(n)], classOf(n)
 	g.sets[c].remove(ordinal)
 	p.counts[c]--
+	p.settle(n, -1)
 	if g.size() == 0 {
 		delete(p.groups, g.groupKey)
 	}

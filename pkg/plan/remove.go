@@ -102,7 +102,7 @@ func (d *decision) bury(n *Node) {
 	n.Addresses = nil
 	d.strip(n)
 	d.clearTrouble(n)
-	n.Boots = 0
+	n.Boots, n.Domain = 0, ""
 }
 
 // restamp lets a node go on from the newest revision, with nothing of its
@@ -112,8 +112,8 @@ func (d *decision) restamp(n *Node) {
 	d.strip(n)
 	n.Goal = Present
 	n.Revision, n.PoolHash = f.record.Revision, f.hash(n.Pool)
-	if p := d.w.poolOf(n); p != nil {
-		n.Site = site(p)
+	if rev := f.revs[n.Revision]; rev != nil {
+		d.settleIn(f, rev, n)
 	}
 	uuid := d.machineUUID(n)
 	n.MAC, n.Trace = MAC(uuid), traceparent(uuid)

@@ -234,6 +234,9 @@ func (s *story) plan(args []string) {
 			action = "hot"
 		}
 		fmt.Fprintf(&s.out, "    %-8s %-8s", action, c.Key)
+		if c.Domain != "" {
+			fmt.Fprintf(&s.out, " %s %s", c.Site, c.Domain)
+		}
 		for _, a := range c.Addresses {
 			fmt.Fprintf(&s.out, " %s", a.Addr)
 		}

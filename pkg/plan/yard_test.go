@@ -311,6 +311,9 @@ func (y *yard) table(fleetName string) string {
 	var b strings.Builder
 	for n := range y.w.Nodes(fleetName) {
 		fmt.Fprintf(&b, "  %-8s %-12s incarnation %d  revision %d", n.Key(), n.State, n.Incarnation, n.Revision)
+		if n.Domain != "" {
+			fmt.Fprintf(&b, "  %s %s", n.Site, n.Domain)
+		}
 		if n.Attempt > 1 {
 			fmt.Fprintf(&b, "  attempt %d", n.Attempt)
 		}

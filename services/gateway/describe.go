@@ -51,6 +51,7 @@ func describeMachine(w *plan.World, n *plan.Node, out *v1.DescribeNodeResponse) 
 	if !ok {
 		return
 	}
+	p = p.In(n.Domain)
 	out.Layers = int32(len(full.Spec.Config) + len(p.Config))
 	if v := p.VSphere; v != nil {
 		out.Vsphere = &v1.VSphereView{

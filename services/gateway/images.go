@@ -122,8 +122,7 @@ func (g *Gateway) imageSteps(w *plan.World, doc *fleet.Fleet, p *plan.Plan) (ste
 	}
 	seen := map[string]bool{}
 	full := doc.WithDefaults()
-	for i := range full.Spec.Pools {
-		pool := &full.Spec.Pools[i]
+	for _, pool := range places(full) {
 		name, _ := plan.Template(full.Spec.OS.Version, pool.VSphere)
 		if name == "" || !making[pool.Name] || seen[pool.VSphere.Site+"/"+name] {
 			continue
@@ -138,6 +137,14 @@ func (g *Gateway) imageSteps(w *plan.World, doc *fleet.Fleet, p *plan.Plan) (ste
 		}
 	}
 	return steps, notes
+}
+
+// places are a fleet's pools in each of their failure domains.
+func places(f *fleet.Fleet) (out []*fleet.Pool) {
+	for i := range f.Spec.Pools {
+		out = append(out, f.Spec.Pools[i].Places()...)
+	}
+	return out
 }
 
 // imageStep is what must happen for a pool's template, or a word about it.

@@ -112,7 +112,7 @@ func viewPlan(p plan.Plan) *v1.FleetPlan {
 	}
 	for i := range p.Changes {
 		c := &p.Changes[i]
-		n := &v1.NodePlan{Node: p.Fleet + "-" + c.Key, Action: string(c.Action), Causes: c.Causes, Hot: c.Hot}
+		n := &v1.NodePlan{Node: p.Fleet + "-" + c.Key, Action: string(c.Action), Causes: c.Causes, Hot: c.Hot, Site: c.Site, FailureDomain: c.Domain}
 		for _, a := range c.Addresses {
 			n.Addresses = append(n.Addresses, a.Addr)
 		}

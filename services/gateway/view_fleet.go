@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"strings"
+
 	"yardmaster.dev/pkg/fleet"
 	"yardmaster.dev/pkg/plan"
 	v1 "yardmaster.dev/proto/yardmaster/v1"
@@ -62,7 +64,7 @@ func describePool(view *v1.PoolView, spec *fleet.Fleet) {
 	}
 	view.SpecReplicas = int32(p.Replicas)
 	if p.VSphere != nil {
-		view.Backend, view.Site = string(fleet.BackendVSphere), p.VSphere.Site
+		view.Backend, view.Site = string(fleet.BackendVSphere), strings.Join(p.Sites(), ",")
 	}
 }
 

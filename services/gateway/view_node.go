@@ -38,7 +38,7 @@ func viewNode(n *plan.Node, spec *poolSpec) *v1.NodeView {
 		Since: stamp(n.Since), Created: stamp(n.Created), ReadyAt: stamp(n.ReadyAt),
 		Incarnation: int32(n.Incarnation), Attempt: int32(n.Attempt), AttemptsLimit: int32(spec.attempts),
 		Revision: int32(n.Revision), Outdated: spec.hash != "" && (n.PoolHash != spec.hash || n.Chore == plan.ActionResize),
-		Mac: n.MAC, Site: n.Site,
+		Mac: n.MAC, Site: n.Site, FailureDomain: n.Domain,
 		MachineId: n.MachineID, MachineUuid: n.MachineUUID,
 		GuestAddress: n.GuestAddress, OsVersion: n.OSVersion,
 		ConfigDigest: n.ConfigDigest, ConfigSize: int32(n.ConfigSize),

@@ -157,6 +157,9 @@ func where(d *yardmasterv1.DescribeNodeResponse) string {
 		parts = append(parts, "folder "+v.GetFolder())
 	}
 	text := strings.Join(parts, " / ")
+	if n.GetFailureDomain() != "" {
+		text += " (failure domain " + n.GetFailureDomain() + ")"
+	}
 	if v != nil {
 		text = "vsphere " + text
 	}

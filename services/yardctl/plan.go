@@ -273,9 +273,11 @@ func (a *app) planned(f *yardmasterv1.FleetPlan, action string) {
 	}
 }
 
-// how says how a machine is changed where it is.
+// how says how a machine is changed where it is, or where it is made.
 func how(n *yardmasterv1.NodePlan) string {
 	switch {
+	case n.GetFailureDomain() != "" && n.GetAction() != actionResize:
+		return "   (at " + n.GetSite() + ", failure domain " + n.GetFailureDomain() + ")"
 	case n.GetAction() != actionResize:
 		return ""
 	case n.GetHot():

@@ -92,7 +92,7 @@ func (a *app) nodeTable(nodes []*yardmasterv1.NodeView) {
 		g.rows = append(g.rows, a.wide([]string{
 			n.GetName(), a.state(n.GetState()) + outdated(n), a.age(n.GetSince()), strings.Join(n.GetAddresses(), " "),
 			tries(n), a.fit(a.waits(n), 46),
-		}, number(n.GetRevision()), number(n.GetIncarnation()), n.GetSite(), n.GetOsVersion(), n.GetGuestAddress(),
+		}, number(n.GetRevision()), number(n.GetIncarnation()), site(n), n.GetOsVersion(), n.GetGuestAddress(),
 			a.heard(n), n.GetMachineId(), n.GetMachineUuid(), short(n.GetConfigDigest())))
 	}
 	a.grid(g, "no node")
@@ -259,4 +259,13 @@ func (a *app) breaker(state string) string {
 		return a.palette.Paint(show.Green, state)
 	}
 	return a.palette.Paint(show.Red, state)
+}
+
+// site is where a node is: its Site and, if its pool has some, its failure
+// domain.
+func site(n *yardmasterv1.NodeView) string {
+	if n.GetFailureDomain() == "" {
+		return n.GetSite()
+	}
+	return n.GetSite() + " (" + n.GetFailureDomain() + ")"
 }

@@ -276,3 +276,27 @@ func (c *checker) destroyed(j *job, m *machine) {
 		c.fail("the machine of %s-%s is destroyed by job %d, and its record is %+v", m.fleet, m.node, j.Number, n)
 	}
 }
+
+// placed checks that a job goes to the site that its pool names for the
+// node's failure domain.
+func (c *checker) placed(j *job) {
+	n := c.ledger.node(j.Fleet, j.Node)
+	if n == nil || n.Incarnation != j.Incarnation || n.Job == nil || n.Job.Number != j.Number {
+		return // too late; the record has moved on
+	}
+	p, ok := c.ledger.revision(n.Fleet, n.Revision).Document.Pool(n.Pool)
+	if !ok {
+		return
+	}
+	domains := p.Domains()
+	if len(domains) == 0 {
+		domains = []string{""}
+	}
+	if !slices.Contains(domains, n.Domain) {
+		c.fail("%s-%s is in failure domain %q, its pool has %q", n.Fleet, n.Key(), n.Domain, domains)
+	}
+	at := p.In(n.Domain).VSphere
+	if got := []string{j.Site, n.Site, j.VSphere.Site, j.VSphere.Cluster}; !slices.Equal(got, []string{at.Site, at.Site, at.Site, at.Cluster}) {
+		c.fail("%s-%s is made at %q, its failure domain %q is at %s (%s)", n.Fleet, n.Key(), got, n.Domain, at.Site, at.Cluster)
+	}
+}

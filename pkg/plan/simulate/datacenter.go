@@ -207,6 +207,7 @@ func (s *datacenter) create(j *job, res *plan.Result) {
 			return
 		}
 	}
+	s.check.placed(j)
 	token, ok := s.configs[j.ConfigDigest]
 	if !ok {
 		res.Failure = &plan.Failure{Kind: fault.Permanent, Reason: fault.ConfigMissing, Message: "simulated"}

@@ -48,9 +48,11 @@ func newScript(r *run) *script {
 	}
 	s.last = 12 + r.rng.IntN(20)
 	r.ledger.write(&plan.Yard{UID: "6ba7b810-9dad-11d1-80b4-00c04fd430c8", Format: 1, Shards: 1})
-	site := fleet.Site{Metadata: fleet.Metadata{Name: "dc1"}}
-	site.Spec.VSphere = &fleet.SiteVSphere{Images: &fleet.SiteImages{KeyFile: "/key"}}
-	r.ledger.write(&plan.Site{Document: site})
+	for _, name := range []string{"dc1", "dc2"} {
+		site := fleet.Site{Metadata: fleet.Metadata{Name: name}}
+		site.Spec.VSphere = &fleet.SiteVSphere{Images: &fleet.SiteImages{KeyFile: "/key"}}
+		r.ledger.write(&plan.Site{Document: site})
+	}
 	r.ledger.write(&plan.Network{Document: s.network()})
 	second := s.network()
 	second.Metadata.Name, second.Spec.Subnet, second.Spec.Range = secondName, "10.1.0.0/24", "10.1.0.10-10.1.0.60"
@@ -115,6 +117,7 @@ func (s *script) pool(name string) fleet.Pool {
 		VSphere: &fleet.VSphere{Site: "dc1", Source: fleet.VSphereSource{Template: "t"}, CPUs: 1},
 	}
 	p.Networks = s.networks()
+	s.domains(&p)
 	if s.rng.IntN(3) == 0 {
 		p.Ready.By = fleet.ReadyByGuestAddress
 		if name == "b" {
@@ -122,6 +125,21 @@ func (s *script) pool(name string) fleet.Pool {
 		}
 	}
 	return p
+}
+
+// domains spreads some pools over two sites.
+func (s *script) domains(p *fleet.Pool) {
+	v := *p.VSphere
+	v.FailureDomains = nil
+	if s.rng.IntN(3) == 0 {
+		v.FailureDomains = []fleet.FailureDomain{{Name: "one"}, {Name: "two", Site: "dc2"}, {Name: "three", Cluster: "c3"}}[:2+s.rng.IntN(2)]
+	}
+	p.VSphere = &v
+}
+
+// move changes where a pool's nodes may be.
+func (s *script) move(name string) {
+	s.edit(name, func(f *fleet.Fleet) { s.domains(s.anyPool(f)) })
 }
 
 // networks are one or two network cards.
@@ -137,7 +155,7 @@ func (s *script) something() {
 	name := s.names[s.rng.IntN(len(s.names))]
 	acts := []func(string){
 		s.change, s.change, s.change, s.resize, s.scale, s.scale, s.pools, s.rebudget, s.remove, s.retry, s.apply, s.planned,
-		s.rewire, s.widen, s.back, s.image,
+		s.rewire, s.widen, s.back, s.image, s.move,
 	}
 	acts[s.rng.IntN(len(acts))](name)
 }

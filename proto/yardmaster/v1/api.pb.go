@@ -1065,6 +1065,9 @@ type NodePlan struct {
 	// The fields that cause it: "spec.pools[edge].replicas 2 -> 3".
 	Causes    []string `protobuf:"bytes,3,rep,name=causes,proto3" json:"causes,omitempty"`
 	Addresses []string `protobuf:"bytes,4,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	// Where its machine is made, or is.
+	Site          string `protobuf:"bytes,70,opt,name=site,proto3" json:"site,omitempty"`
+	FailureDomain string `protobuf:"bytes,71,opt,name=failure_domain,json=failureDomain,proto3" json:"failure_domain,omitempty"`
 	// A resize needs no restart.
 	Hot           bool `protobuf:"varint,5,opt,name=hot,proto3" json:"hot,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1127,6 +1130,20 @@ func (x *NodePlan) GetAddresses() []string {
 		return x.Addresses
 	}
 	return nil
+}
+
+func (x *NodePlan) GetSite() string {
+	if x != nil {
+		return x.Site
+	}
+	return ""
+}
+
+func (x *NodePlan) GetFailureDomain() string {
+	if x != nil {
+		return x.FailureDomain
+	}
+	return ""
 }
 
 func (x *NodePlan) GetHot() bool {
@@ -2228,8 +2245,10 @@ type NodeView struct {
 	Outdated   bool                   `protobuf:"varint,31,opt,name=outdated,proto3" json:"outdated,omitempty"`
 	// When the guest spoke last; empty when it never did. Silent when that was
 	// too long ago for a guest that speaks every minute.
-	Heard         *timestamppb.Timestamp `protobuf:"bytes,60,opt,name=heard,proto3" json:"heard,omitempty"`
-	Silent        bool                   `protobuf:"varint,61,opt,name=silent,proto3" json:"silent,omitempty"`
+	Heard  *timestamppb.Timestamp `protobuf:"bytes,60,opt,name=heard,proto3" json:"heard,omitempty"`
+	Silent bool                   `protobuf:"varint,61,opt,name=silent,proto3" json:"silent,omitempty"`
+	// Which of its pool's failure domains it is in, if there are any.
+	FailureDomain string `protobuf:"bytes,70,opt,name=failure_domain,json=failureDomain,proto3" json:"failure_domain,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2493,6 +2512,13 @@ func (x *NodeView) GetSilent() bool {
 		return x.Silent
 	}
 	return false
+}
+
+func (x *NodeView) GetFailureDomain() string {
+	if x != nil {
+		return x.FailureDomain
+	}
+	return ""
 }
 
 type ListJobsRequest struct {
@@ -6112,12 +6138,14 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\x05needs\x18\x04 \x01(\x03R\x05needs\x12\x18\n" +
 	"\aunknown\x18\x05 \x01(\tR\aunknown\x12\x14\n" +
 	"\x05short\x18\x06 \x01(\bR\x05short\x12\x18\n" +
-	"\aunsized\x18\a \x01(\x05R\aunsized\"~\n" +
+	"\aunsized\x18\a \x01(\x05R\aunsized\"\xb9\x01\n" +
 	"\bNodePlan\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\tR\x06action\x12\x16\n" +
 	"\x06causes\x18\x03 \x03(\tR\x06causes\x12\x1c\n" +
-	"\taddresses\x18\x04 \x03(\tR\taddresses\x12\x10\n" +
+	"\taddresses\x18\x04 \x03(\tR\taddresses\x12\x12\n" +
+	"\x04site\x18F \x01(\tR\x04site\x12%\n" +
+	"\x0efailure_domain\x18G \x01(\tR\rfailureDomain\x12\x10\n" +
 	"\x03hot\x18\x05 \x01(\bR\x03hot\"\x8a\x03\n" +
 	"\fApplyRequest\x12/\n" +
 	"\asources\x18\x01 \x03(\v2\x15.yardmaster.v1.SourceR\asources\x12\x1d\n" +
@@ -6227,7 +6255,7 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\adeleted\x18\x04 \x01(\bR\adeleted\"q\n" +
 	"\x11ListNodesResponse\x12-\n" +
 	"\x05nodes\x18\x01 \x03(\v2\x17.yardmaster.v1.NodeViewR\x05nodes\x12-\n" +
-	"\x04read\x18\x02 \x01(\v2\x19.yardmaster.v1.ReadStatusR\x04read\"\xad\b\n" +
+	"\x04read\x18\x02 \x01(\v2\x19.yardmaster.v1.ReadStatusR\x04read\"\xd4\b\n" +
 	"\bNodeView\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05fleet\x18\x02 \x01(\tR\x05fleet\x12\x12\n" +
@@ -6266,7 +6294,8 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\x05trace\x18\x1e \x01(\tR\x05trace\x12\x1a\n" +
 	"\boutdated\x18\x1f \x01(\bR\boutdated\x120\n" +
 	"\x05heard\x18< \x01(\v2\x1a.google.protobuf.TimestampR\x05heard\x12\x16\n" +
-	"\x06silent\x18= \x01(\bR\x06silent\"'\n" +
+	"\x06silent\x18= \x01(\bR\x06silent\x12%\n" +
+	"\x0efailure_domain\x18F \x01(\tR\rfailureDomain\"'\n" +
 	"\x0fListJobsRequest\x12\x14\n" +
 	"\x05fleet\x18\x01 \x01(\tR\x05fleet\"m\n" +
 	"\x10ListJobsResponse\x12*\n" +

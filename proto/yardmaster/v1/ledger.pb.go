@@ -314,42 +314,43 @@ func (x *RevisionRecord) GetDocument() []byte {
 
 // NodeRecord is all that is known of a node, and nothing secret.
 type NodeRecord struct {
-	state        protoimpl.MessageState `protogen:"open.v1"`
-	Fleet        string                 `protobuf:"bytes,1,opt,name=fleet,proto3" json:"fleet,omitempty"`
-	FleetUid     string                 `protobuf:"bytes,2,opt,name=fleet_uid,json=fleetUid,proto3" json:"fleet_uid,omitempty"`
-	Pool         string                 `protobuf:"bytes,3,opt,name=pool,proto3" json:"pool,omitempty"`
-	Ordinal      int32                  `protobuf:"varint,4,opt,name=ordinal,proto3" json:"ordinal,omitempty"`
-	State        string                 `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"`
-	Since        *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=since,proto3" json:"since,omitempty"`
-	Goal         string                 `protobuf:"bytes,7,opt,name=goal,proto3" json:"goal,omitempty"`
-	Created      *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=created,proto3" json:"created,omitempty"`
-	ReadyAt      *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=ready_at,json=readyAt,proto3" json:"ready_at,omitempty"`
-	Incarnation  int32                  `protobuf:"varint,10,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
-	Attempt      int32                  `protobuf:"varint,11,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	Revision     int32                  `protobuf:"varint,12,opt,name=revision,proto3" json:"revision,omitempty"`
-	PoolHash     string                 `protobuf:"bytes,13,opt,name=pool_hash,json=poolHash,proto3" json:"pool_hash,omitempty"`
-	Event        int64                  `protobuf:"varint,14,opt,name=event,proto3" json:"event,omitempty"`
-	Job          *OpenJob               `protobuf:"bytes,15,opt,name=job,proto3" json:"job,omitempty"`
-	Due          *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=due,proto3" json:"due,omitempty"`
-	DueFor       string                 `protobuf:"bytes,17,opt,name=due_for,json=dueFor,proto3" json:"due_for,omitempty"`
-	Deadline     *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=deadline,proto3" json:"deadline,omitempty"`
-	Reason       string                 `protobuf:"bytes,19,opt,name=reason,proto3" json:"reason,omitempty"`
-	Message      string                 `protobuf:"bytes,20,opt,name=message,proto3" json:"message,omitempty"`
-	Hint         string                 `protobuf:"bytes,21,opt,name=hint,proto3" json:"hint,omitempty"`
-	Site         string                 `protobuf:"bytes,22,opt,name=site,proto3" json:"site,omitempty"`
-	Mac          string                 `protobuf:"bytes,23,opt,name=mac,proto3" json:"mac,omitempty"`
-	Addresses    []*NodeAddress         `protobuf:"bytes,24,rep,name=addresses,proto3" json:"addresses,omitempty"`
-	ConfigDigest string                 `protobuf:"bytes,25,opt,name=config_digest,json=configDigest,proto3" json:"config_digest,omitempty"`
-	ConfigSize   int32                  `protobuf:"varint,26,opt,name=config_size,json=configSize,proto3" json:"config_size,omitempty"`
-	TokenSha256  string                 `protobuf:"bytes,27,opt,name=token_sha256,json=tokenSha256,proto3" json:"token_sha256,omitempty"`
-	MachineId    string                 `protobuf:"bytes,28,opt,name=machine_id,json=machineId,proto3" json:"machine_id,omitempty"`
-	MachineUuid  string                 `protobuf:"bytes,29,opt,name=machine_uuid,json=machineUuid,proto3" json:"machine_uuid,omitempty"`
-	GuestAddress string                 `protobuf:"bytes,30,opt,name=guest_address,json=guestAddress,proto3" json:"guest_address,omitempty"`
-	OsVersion    string                 `protobuf:"bytes,31,opt,name=os_version,json=osVersion,proto3" json:"os_version,omitempty"`
-	Trace        string                 `protobuf:"bytes,32,opt,name=trace,proto3" json:"trace,omitempty"`
-	Boots        int32                  `protobuf:"varint,33,opt,name=boots,proto3" json:"boots,omitempty"`
-	Reported     bool                   `protobuf:"varint,34,opt,name=reported,proto3" json:"reported,omitempty"`
-	Chore        string                 `protobuf:"bytes,35,opt,name=chore,proto3" json:"chore,omitempty"`
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Fleet         string                 `protobuf:"bytes,1,opt,name=fleet,proto3" json:"fleet,omitempty"`
+	FleetUid      string                 `protobuf:"bytes,2,opt,name=fleet_uid,json=fleetUid,proto3" json:"fleet_uid,omitempty"`
+	Pool          string                 `protobuf:"bytes,3,opt,name=pool,proto3" json:"pool,omitempty"`
+	Ordinal       int32                  `protobuf:"varint,4,opt,name=ordinal,proto3" json:"ordinal,omitempty"`
+	State         string                 `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"`
+	Since         *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=since,proto3" json:"since,omitempty"`
+	Goal          string                 `protobuf:"bytes,7,opt,name=goal,proto3" json:"goal,omitempty"`
+	Created       *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=created,proto3" json:"created,omitempty"`
+	ReadyAt       *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=ready_at,json=readyAt,proto3" json:"ready_at,omitempty"`
+	Incarnation   int32                  `protobuf:"varint,10,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Attempt       int32                  `protobuf:"varint,11,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Revision      int32                  `protobuf:"varint,12,opt,name=revision,proto3" json:"revision,omitempty"`
+	PoolHash      string                 `protobuf:"bytes,13,opt,name=pool_hash,json=poolHash,proto3" json:"pool_hash,omitempty"`
+	Event         int64                  `protobuf:"varint,14,opt,name=event,proto3" json:"event,omitempty"`
+	Job           *OpenJob               `protobuf:"bytes,15,opt,name=job,proto3" json:"job,omitempty"`
+	Due           *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=due,proto3" json:"due,omitempty"`
+	DueFor        string                 `protobuf:"bytes,17,opt,name=due_for,json=dueFor,proto3" json:"due_for,omitempty"`
+	Deadline      *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	Reason        string                 `protobuf:"bytes,19,opt,name=reason,proto3" json:"reason,omitempty"`
+	Message       string                 `protobuf:"bytes,20,opt,name=message,proto3" json:"message,omitempty"`
+	Hint          string                 `protobuf:"bytes,21,opt,name=hint,proto3" json:"hint,omitempty"`
+	Site          string                 `protobuf:"bytes,22,opt,name=site,proto3" json:"site,omitempty"`
+	Mac           string                 `protobuf:"bytes,23,opt,name=mac,proto3" json:"mac,omitempty"`
+	Addresses     []*NodeAddress         `protobuf:"bytes,24,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	ConfigDigest  string                 `protobuf:"bytes,25,opt,name=config_digest,json=configDigest,proto3" json:"config_digest,omitempty"`
+	ConfigSize    int32                  `protobuf:"varint,26,opt,name=config_size,json=configSize,proto3" json:"config_size,omitempty"`
+	TokenSha256   string                 `protobuf:"bytes,27,opt,name=token_sha256,json=tokenSha256,proto3" json:"token_sha256,omitempty"`
+	MachineId     string                 `protobuf:"bytes,28,opt,name=machine_id,json=machineId,proto3" json:"machine_id,omitempty"`
+	MachineUuid   string                 `protobuf:"bytes,29,opt,name=machine_uuid,json=machineUuid,proto3" json:"machine_uuid,omitempty"`
+	GuestAddress  string                 `protobuf:"bytes,30,opt,name=guest_address,json=guestAddress,proto3" json:"guest_address,omitempty"`
+	OsVersion     string                 `protobuf:"bytes,31,opt,name=os_version,json=osVersion,proto3" json:"os_version,omitempty"`
+	Trace         string                 `protobuf:"bytes,32,opt,name=trace,proto3" json:"trace,omitempty"`
+	Boots         int32                  `protobuf:"varint,33,opt,name=boots,proto3" json:"boots,omitempty"`
+	Reported      bool                   `protobuf:"varint,34,opt,name=reported,proto3" json:"reported,omitempty"`
+	Chore         string                 `protobuf:"bytes,35,opt,name=chore,proto3" json:"chore,omitempty"`
+	FailureDomain string                 `protobuf:"bytes,70,opt,name=failure_domain,json=failureDomain,proto3" json:"failure_domain,omitempty"`
 	// What the machine takes while it runs.
 	HotCpu        bool                   `protobuf:"varint,40,opt,name=hot_cpu,json=hotCpu,proto3" json:"hot_cpu,omitempty"`
 	HotMemory     bool                   `protobuf:"varint,41,opt,name=hot_memory,json=hotMemory,proto3" json:"hot_memory,omitempty"`
@@ -630,6 +631,13 @@ func (x *NodeRecord) GetReported() bool {
 func (x *NodeRecord) GetChore() string {
 	if x != nil {
 		return x.Chore
+	}
+	return ""
+}
+
+func (x *NodeRecord) GetFailureDomain() string {
+	if x != nil {
+		return x.FailureDomain
 	}
 	return ""
 }
@@ -4196,7 +4204,7 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\x06number\x18\x03 \x01(\x05R\x06number\x12*\n" +
 	"\x02at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x0e\n" +
 	"\x02by\x18\x05 \x01(\tR\x02by\x12\x1a\n" +
-	"\bdocument\x18\x06 \x01(\fR\bdocument\"\x81\n" +
+	"\bdocument\x18\x06 \x01(\fR\bdocument\"\xa8\n" +
 	"\n" +
 	"\n" +
 	"NodeRecord\x12\x14\n" +
@@ -4238,7 +4246,8 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\x05trace\x18  \x01(\tR\x05trace\x12\x14\n" +
 	"\x05boots\x18! \x01(\x05R\x05boots\x12\x1a\n" +
 	"\breported\x18\" \x01(\bR\breported\x12\x14\n" +
-	"\x05chore\x18# \x01(\tR\x05chore\x12\x17\n" +
+	"\x05chore\x18# \x01(\tR\x05chore\x12%\n" +
+	"\x0efailure_domain\x18F \x01(\tR\rfailureDomain\x12\x17\n" +
 	"\ahot_cpu\x18( \x01(\bR\x06hotCpu\x12\x1d\n" +
 	"\n" +
 	"hot_memory\x18) \x01(\bR\thotMemory\x128\n" +

@@ -13,7 +13,8 @@ import (
 // resource pools.
 func (n *names) computeOf(ctx context.Context, dc *mo.Datacenter, w wish, p *place) error {
 	in := search{dc.HostFolder, "ComputeResource", w.cluster}
-	compute, err := ref{}, error(nil)
+	var compute ref
+	var err error
 	if w.host == "" {
 		compute, err = n.one(ctx, in)
 	} else {
