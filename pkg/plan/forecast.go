@@ -71,33 +71,57 @@ func (d *differ) diskNeeds(p *Plan) []DiskNeed {
 		if pool.VSphere == nil || pool.VSphere.Clone == fleet.CloneLinked {
 			continue
 		}
-		made, grown := d.disks(p, pool)
-		if made == 0 && grown == 0 {
-			continue
+		domains := pool.Domains()
+		if len(domains) == 0 {
+			domains = []string{""}
 		}
-		n := DiskNeed{Site: pool.VSphere.Site, Datastore: pool.VSphere.Datastore, Bytes: grown}
-		if size := sizeOf(d.next, pool.Name).disk; size > 0 {
-			n.Bytes += int64(made) * size
-		} else {
-			n.Unsized = made
+		for _, domain := range domains {
+			if n := d.diskNeed(p, pool, domain); n.Bytes > 0 || n.Unsized > 0 {
+				out = addNeed(out, n)
+			}
 		}
-		at := slices.IndexFunc(out, func(o DiskNeed) bool { return o.Site == n.Site && o.Datastore == n.Datastore })
-		if at < 0 {
-			out = append(out, n)
-			continue
-		}
-		out[at].Bytes, out[at].Unsized = out[at].Bytes+n.Bytes, out[at].Unsized+n.Unsized
 	}
 	return out
 }
 
-// disks counts the disks that a pool has more of than before at any moment,
-// and the bytes that others grow by.
-func (d *differ) disks(p *Plan, pool *fleet.Pool) (made int, grown int64) {
+// diskNeed is what a pool needs in one of its failure domains. Of which
+// datastore of a cluster vCenter will choose nothing is known.
+func (d *differ) diskNeed(p *Plan, pool *fleet.Pool, domain string) DiskNeed {
+	v := pool.In(domain).VSphere
+	if v.DatastoreCluster != "" {
+		return DiskNeed{}
+	}
+	made, grown := d.disks(p, pool, domain)
+	n := DiskNeed{Site: v.Site, Datastore: v.Datastore, Bytes: grown}
+	for _, disk := range v.Disks {
+		if size, err := disk.Size.Bytes(); err == nil {
+			n.Bytes += int64(made) * size
+		}
+	}
+	if size := sizeOf(d.next, pool.Name).disk; size > 0 {
+		n.Bytes += int64(made) * size
+	} else {
+		n.Unsized = made
+	}
+	return n
+}
+
+func addNeed(out []DiskNeed, n DiskNeed) []DiskNeed {
+	at := slices.IndexFunc(out, func(o DiskNeed) bool { return o.Site == n.Site && o.Datastore == n.Datastore })
+	if at < 0 {
+		return append(out, n)
+	}
+	out[at].Bytes, out[at].Unsized = out[at].Bytes+n.Bytes, out[at].Unsized+n.Unsized
+	return out
+}
+
+// disks counts the disks that a pool has more of than before at any moment in
+// one of its failure domains, and the bytes that others grow by.
+func (d *differ) disks(p *Plan, pool *fleet.Pool, domain string) (made int, grown int64) {
 	replaced := 0
 	for i := range p.Changes {
 		c := &p.Changes[i]
-		if c.Pool != pool.Name {
+		if c.Pool != pool.Name || domain != "" && c.Domain != domain {
 			continue
 		}
 		switch c.Action {
