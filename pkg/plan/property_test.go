@@ -129,13 +129,25 @@ func leavers(events []*Event) map[string]bool {
 	return out
 }
 
+// blocked reports whether a pool has a node whose removal failed: it counts
+// as unavailable until a person has dealt with it, and what was planned behind
+// it waits.
+func blocked(w *World, poolName string) bool {
+	for n := range w.Nodes("web") {
+		if n.Pool == poolName && n.State == Failed && n.Goal == Recycle && w.DeadLetter("web", n.Key()) != nil {
+			return true
+		}
+	}
+	return false
+}
+
 func checkPlanned(t *rapid.T, y *yard, p *Plan, before map[string]int) {
 	left := leavers(y.events)
 	after := present(y.w)
 	kept := maps.Clone(before)
 	for _, c := range p.Changes {
 		delete(kept, c.Key)
-		if c.Action != ChangeCreate && !left[c.Key] {
+		if c.Action != ChangeCreate && !left[c.Key] && !blocked(y.w, c.Pool) {
 			t.Fatalf("%s was planned to go and stayed: %s\n%s", c.Key, p.Summary(), y.table("web"))
 		}
 		if _, ok := after[c.Key]; c.Action == ChangeCreate && p.Replaces == 0 && !ok {
