@@ -256,12 +256,34 @@ func (d *driver) guests(ctx context.Context, shardOf func(fleet string) (int, bo
 			}
 			calls <- struct{}{}
 			group.Go(func() {
-				d.send(ctx, shard, m.Fleet, phoneHome(m))
-				<-calls
+				defer func() { <-calls }()
+				if d.recognized(ctx, shard, &m) {
+					d.send(ctx, shard, m.Fleet, phoneHome(m))
+				}
 			})
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+}
+
+// recognized waits until the node's record has the machine's token: until then
+// the gateway refuses a guest, who calls again.
+func (d *driver) recognized(ctx context.Context, shard int, m *machines.Machine) bool {
+	at := subject.Node(shard, m.Fleet, m.Node)
+	for ctx.Err() == nil {
+		msg, err := d.conn.Last(ctx, subject.ShardStream(shard), at)
+		if err == nil {
+			n, err := record[*plan.Node](msg)
+			if err != nil || n.Incarnation > m.Incarnation {
+				return false
+			}
+			if n.TokenSHA256 == m.Token {
+				return true
+			}
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return false
 }
 
 func phoneHome(m machines.Machine) *plan.Command {

@@ -117,7 +117,7 @@ func TestWanted(t *testing.T) {
 		}
 		open = plan.Job{
 			JobRef: plan.JobRef{Worker: n.Job.Worker, Site: n.Job.Site, Fleet: "web", Node: "w-0", Number: n.Job.Number},
-			Action: n.Job.Action, Attempt: n.Job.Attempt, Incarnation: n.Incarnation,
+			Action: n.Job.Action, Attempt: n.Job.Attempt, Incarnation: n.Incarnation, Made: n.Job.Made,
 		}
 		return true
 	})

@@ -175,7 +175,9 @@ func (y *yard) effect(ctx context.Context, j *plan.Job) *plan.Result {
 	if j.Action != plan.ActionCreate {
 		return &plan.Result{}
 	}
-	c := &plan.Command{ID: "ph-" + token(j)[:32], By: "node", PhoneHome: &plan.PhoneHome{
+	// A guest calls until it is recognized; one whose job was undone and made
+	// again calls again.
+	c := &plan.Command{ID: fmt.Sprintf("ph-%s-%d", token(j)[:32], j.Made), By: "node", PhoneHome: &plan.PhoneHome{
 		Node: j.Node, Incarnation: j.Incarnation, TokenSHA256: token(j), Address: "10.0.0.1",
 	}}
 	if err := y.publish(ctx, y.shardOf(j.Fleet), j.Fleet, c); err != nil {
