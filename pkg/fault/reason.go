@@ -35,6 +35,7 @@ const (
 	SpecUnsupported   Reason = "spec_unsupported"
 	HotRefused        Reason = "hot_refused"
 	AttemptsExhausted Reason = "attempts_exhausted"
+	CalledBack        Reason = "called_back"
 	Poison            Reason = "poison"
 )
 
@@ -72,5 +73,6 @@ var Reasons = []struct {
 	{SpecUnsupported, "the backend cannot do what the fleet asks for"},
 	{HotRefused, "a running VM does not take the change; it is made with a restart"},
 	{AttemptsExhausted, "every attempt was used up"},
+	{CalledBack, "a person called the work back (yardctl cancel)"},
 	{Poison, "an input that no planner could decide on"},
 }

@@ -36,7 +36,7 @@ func (d *decision) applyFleet(c *Command) *Receipt {
 	}
 	d.accept(f, &p, c)
 	d.advance(f)
-	return accept(p.To, "%s", p.Summary())
+	return accept(p.To, "%s%s", p.Summary(), d.whilePaused(f.name))
 }
 
 // nextFleet is the fleet's record: a new one, with a UID of its own but with

@@ -60,6 +60,10 @@ func (d *decision) fleetCommand(c *Command) *Receipt {
 		return d.scale(c.Scale)
 	case c.Retry != nil:
 		return d.retryNodes(c.Retry)
+	case c.Mend != nil:
+		return d.mendNodes(c.Mend)
+	case c.Pause != nil:
+		return d.pause(c.Pause)
 	}
 	return nil
 }
@@ -125,14 +129,14 @@ func (d *decision) scale(c *Scale) *Receipt {
 	d.trim(f)
 	d.fleetEvent(r, FactScaled, fmt.Sprintf("pool %s: target %d -> %d", c.Pool, was, c.Target))
 	d.advance(f)
-	return accept(r.Revision, "target of %s/%s: %d -> %d", f.name, c.Pool, was, c.Target)
+	return accept(r.Revision, "target of %s/%s: %d -> %d%s", f.name, c.Pool, was, c.Target, d.whilePaused(f.name))
 }
 
 // trim lowers the budgets in use to what a changed target leaves of them.
 func (d *decision) trim(f *fleetState) {
 	r := d.fleet(f)
 	for name, p := range f.pools {
-		setCount(r.Disrupted, name, min(r.Disrupted[name], max(0, f.target(name)-p.ready())))
+		setCount(r.Disrupted, name, min(r.Disrupted[name], max(0, f.target(name)-p.serving())))
 		setCount(r.Surged, name, min(r.Surged[name], max(0, p.total()-f.target(name))))
 	}
 }
@@ -159,6 +163,9 @@ func (d *decision) deleteFleet(c *DeleteFleet) *Receipt {
 	f, refusal := d.live(c.Name)
 	if refusal != nil {
 		return refusal
+	}
+	if d.w.halted(c.Name) {
+		return refuse(RefusedBrake, d.w.haltWords(c.Name)+": nothing is deleted until it is resumed")
 	}
 	if rev := f.spec(); rev != nil && rev.spec.Spec.Protect.Deletion {
 		return refuse(RefusedBrake, fmt.Sprintf(
@@ -194,6 +201,9 @@ func (d *decision) retryNodes(c *RetryNodes) *Receipt {
 	}
 	if f == nil { // one that is being deleted may have nodes that failed to go
 		f = d.w.fleets[d.in.Fleet]
+	}
+	if d.w.halted(f.name) {
+		return refuse(RefusedBrake, d.w.haltWords(f.name)+": nothing is tried again until it is resumed")
 	}
 	keys, refusal := f.retryable(c)
 	if refusal != nil {
@@ -251,11 +261,17 @@ func (f *fleetState) remade(keys []string, altogether int) int {
 	return count
 }
 
+// skipped reports whether a node was set aside: it is meant by name only.
+func (f *fleetState) skipped(key string) bool {
+	n := f.node(key)
+	return n != nil && n.Skipped
+}
+
 // retryable are the keys of the nodes that the command means.
 func (f *fleetState) retryable(c *RetryNodes) ([]string, *Receipt) {
 	keys := c.Nodes
 	if len(keys) == 0 {
-		keys = slices.Sorted(maps.Keys(f.dead))
+		keys = slices.DeleteFunc(slices.Sorted(maps.Keys(f.dead)), f.skipped)
 	}
 	var out, words []string
 	for _, key := range keys {

@@ -164,7 +164,7 @@ func (f *fleetState) ready(name string) int {
 func (d *decision) account(f *fleetState, old, n *Node, readyBefore int) {
 	p := f.pools[n.Pool]
 	made := old.State == Nothing || old.State == Deleted
-	onPurpose := old.State == Ready && (n.State == Draining || n.State == Restarting)
+	onPurpose := old.State == Ready && slices.Contains(onPurposeStates, n.State)
 	disrupted, surged := 0, 0
 	if f.record != nil {
 		disrupted, surged = f.record.Disrupted[n.Pool], f.record.Surged[n.Pool]
@@ -174,7 +174,7 @@ func (d *decision) account(f *fleetState, old, n *Node, readyBefore int) {
 	if onPurpose {
 		nowDisrupted++
 	}
-	nowDisrupted = min(nowDisrupted, max(0, target-p.ready()))
+	nowDisrupted = min(nowDisrupted, max(0, target-p.serving()))
 	nowSurged := min(surged, beyond)
 	if made {
 		nowSurged = beyond
@@ -185,6 +185,9 @@ func (d *decision) account(f *fleetState, old, n *Node, readyBefore int) {
 		setCount(r.Surged, n.Pool, nowSurged)
 	}
 }
+
+// onPurposeStates are those that a ready node enters because somebody wants it.
+var onPurposeStates = []State{Draining, Restarting, Preserved}
 
 func setCount(m map[string]int, k string, v int) {
 	if v == 0 {

@@ -195,17 +195,24 @@ func (w *World) unfinished(limit int) []string {
 		if len(out) >= limit {
 			break
 		}
-		if !w.foreign(name) && w.fleets[name].unfinished() {
+		if !w.foreign(name) && w.unfinishedFleet(w.fleets[name]) {
 			out = append(out, name)
 		}
 	}
 	return out
 }
 
-func (f *fleetState) unfinished() bool {
+func (w *World) unfinishedFleet(f *fleetState) bool {
 	if f.record == nil || f.record.Deleted || f.record.Stepping || f.spec() == nil {
 		return false
 	}
+	if w.halted(f.name) {
+		return f.record.CallBack
+	}
+	return f.waiting() || f.unfinished()
+}
+
+func (f *fleetState) unfinished() bool {
 	total := 0
 	for _, name := range f.poolNames() {
 		p := f.pools[name]
@@ -215,7 +222,7 @@ func (f *fleetState) unfinished() bool {
 		if kind, _ := p.next(f.course(name)); kind != stepNone {
 			return true
 		}
-		total += p.total()
+		total += p.total() + p.preserved.count
 	}
 	return f.record.Deleting && total == 0
 }

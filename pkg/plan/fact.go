@@ -32,10 +32,16 @@ const (
 	FactCleared         Fact = "cleared"          // the machine is gone, the next one may come
 	FactRetryAsked      Fact = "retry_asked"      // a person said: try again
 	FactJobWithdrawn    Fact = "job_withdrawn"    // the open job was called back
+	FactSkipAsked       Fact = "skip_asked"       // a person said: count without it
+	FactReplaceAsked    Fact = "replace_asked"    // a person said: make its machine anew
+	FactPreserveAsked   Fact = "preserve_asked"   // a person said: keep its machine for inspection
+	FactCancelAsked     Fact = "cancel_asked"     // a person said: stop what is under way
 	FactGracePassed     Fact = "grace_passed"     // a withdrawn job gave no result
 	FactRevisionChanged Fact = "revision_changed" // fleet: a new spec was accepted
 	FactScaled          Fact = "scaled"           // fleet: a live target was set
 	FactSettled         Fact = "settled"          // fleet: every node has reached the newest revision
+	FactPaused          Fact = "paused"           // fleet: nothing is begun from here on
+	FactResumed         Fact = "resumed"          // fleet: it goes on
 	FactFleetDeleted    Fact = "fleet_deleted"    // fleet: deletion was asked for
 	FactFleetGone       Fact = "fleet_gone"       // fleet: its last node is deleted
 )

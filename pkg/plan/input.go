@@ -45,6 +45,8 @@ type Command struct {
 	PhoneHome    *PhoneHome
 	ImportImage  *ImportImage
 	ForgetImage  *ForgetImage
+	Mend         *MendNodes
+	Pause        *Pause
 }
 
 // ApplyFleet submits a fleet spec.

@@ -54,6 +54,10 @@ func (d *decision) begin(n *Node) {
 		return
 	}
 	worker := workers[action]
+	if d.w.halted(n.Fleet) && action != ActionBlank && action != ActionForget {
+		n.DueFor = DueResume
+		return
+	}
 	ahead := d.w.queued[queue{worker, n.Site}]
 	n.Deadline = d.now.Add(d.w.Policy.limit(action) + time.Duration(ahead)*d.w.Policy.Queue)
 	n.Due, n.DueFor = n.Deadline, DueDeadline

@@ -21,31 +21,37 @@ var moves = map[State]map[Fact]State{
 		FactRendered: Provisioning, FactTryFailed: Rendering, FactBusy: Rendering, FactRetryDue: Rendering,
 		FactDeadlinePassed: Rendering, FactGracePassed: Rendering, FactGaveUp: Failed,
 		FactOutdated: Deleting, FactUnwanted: Deleting,
+		FactJobWithdrawn: Rendering, FactCancelAsked: Rendering, FactReplaceAsked: Deleting,
 	},
 	Provisioning: {
 		FactPlaced: Booting, FactConfigLost: Rendering, FactReported: Provisioning,
 		FactTryFailed: Provisioning, FactBusy: Provisioning, FactRetryDue: Provisioning,
 		FactDeadlinePassed: Provisioning, FactGracePassed: Provisioning, FactGaveUp: Failed,
 		FactOutdated: Deleting, FactUnwanted: Deleting,
+		FactJobWithdrawn: Provisioning, FactCancelAsked: Provisioning, FactReplaceAsked: Deleting,
 	},
 	Booting: {
 		FactReported: Joining, FactBusy: Booting,
 		FactDeadlinePassed: Deleting, FactMachineLost: Deleting, FactGaveUp: Failed,
 		FactOutdated: Deleting, FactUnwanted: Deleting,
+		FactReplaceAsked: Deleting, FactPreserveAsked: Preserved,
 	},
 	Joining: {
 		FactCheckPassed: Ready, FactReported: Joining, FactBusy: Joining,
 		FactDeadlinePassed: Deleting, FactMachineLost: Deleting, FactGaveUp: Failed,
 		FactOutdated: Deleting, FactUnwanted: Deleting,
+		FactReplaceAsked: Deleting, FactPreserveAsked: Preserved,
 	},
 	Ready: {
 		FactBlanked: Ready, FactForgotten: Ready, FactTryFailed: Ready, FactBusy: Ready, FactRetryDue: Ready,
 		FactDeadlinePassed: Ready, FactGracePassed: Ready, FactGaveUp: Ready, FactRetryAsked: Ready,
 		FactMachineLost: Deleting, FactOutdated: Draining, FactUnwanted: Draining,
 		FactResizing: Ready, FactResized: Ready, FactHotRefused: Ready, FactRestarting: Restarting,
+		FactReplaceAsked: Draining, FactPreserveAsked: Preserved,
 	},
 	Restarting: {
-		FactResized: Restarting, FactCheckPassed: Ready, FactTryFailed: Restarting, FactBusy: Restarting,
+		FactReplaceAsked: Deleting,
+		FactResized:      Restarting, FactCheckPassed: Ready, FactTryFailed: Restarting, FactBusy: Restarting,
 		FactRetryDue: Restarting, FactDeadlinePassed: Restarting, FactGracePassed: Restarting, FactGaveUp: Failed,
 		FactMachineLost: Deleting, FactOutdated: Deleting, FactUnwanted: Deleting,
 	},
@@ -59,7 +65,9 @@ var moves = map[State]map[Fact]State{
 	Failed: {
 		FactRetryAsked: Deleting, FactReported: Joining, FactRestarting: Restarting,
 		FactOutdated: Deleting, FactUnwanted: Deleting,
+		FactSkipAsked: Failed, FactReplaceAsked: Deleting, FactPreserveAsked: Preserved,
 	},
+	Preserved: {FactReplaceAsked: Deleting, FactUnwanted: Deleting, FactMachineLost: Deleting},
 }
 
 // words are the states by themselves, for sharing their text.
@@ -80,7 +88,7 @@ func Move(from State, fact Fact) (to State, ok bool) {
 
 // States returns the states of a node's life, in its order.
 func States() []State {
-	return []State{Pending, Rendering, Provisioning, Booting, Joining, Ready, Restarting, Draining, Deleting, Deleted, Failed}
+	return []State{Pending, Rendering, Provisioning, Booting, Joining, Ready, Restarting, Draining, Deleting, Deleted, Failed, Preserved}
 }
 
 // Diagram prints the table as a Mermaid state diagram; docs/states.md holds

@@ -81,7 +81,7 @@ func TestMoveKnowsNothingElse(t *testing.T) {
 		{Failed, FactRetryDue},
 		{Booting, FactRendered},
 		{Deleting, FactReported},
-		{Preserved, FactUnwanted},
+		{Preserved, FactReported},
 		{Ready, "made_up"},
 	} {
 		if to, ok := Move(c.from, c.fact); ok {
@@ -126,7 +126,10 @@ free; ` + "`rendering`, `provisioning`, `restarting` and `deleting`" + ` have on
 ` + "`restarting`" + ` then waits for its guest for at most ` + "`ready.timeout`" + `; ` +
 		"`booting`" + `
 and ` + "`joining`" + ` last at most the pool's ` + "`ready.timeout`" + `; ` + "`draining`" + ` lasts until the node's open job is answered or
-called back; ` + "`failed`" + ` stands in ` + "`yardctl failed`" + ` until somebody says retry or the plan no longer wants the node.
+called back; ` + "`failed`" + ` stands in ` + "`yardctl failed`" + ` until somebody says retry, replace, skip or preserve, or the plan no
+longer wants the node. ` + "`preserved`" + ` has its machine kept for inspection, holds its name and addresses and counts for nothing;
+it lasts until somebody says replace, or its pool or fleet goes. In a paused fleet no job is begun: a node whose
+state has a job waits in it, without a deadline, until the fleet is resumed.
 `)
 	return b.String()
 }

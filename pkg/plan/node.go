@@ -169,6 +169,12 @@ type Node struct {
 	// its size, zero before; what was seen of it until then tells nothing.
 	Restarted time.Time
 
+	// Skipped means that a person said of a failed node: count without it.
+	Skipped bool
+	// Cancelled means that a person called the node's job back: it fails when
+	// the job has ended.
+	Cancelled bool
+
 	// Trace is the W3C traceparent of the node's provisioning.
 	Trace string
 }
@@ -185,6 +191,8 @@ const (
 	DueDeadline DueFor = "deadline" // the stage's time is up
 	DueGrace    DueFor = "grace"    // a withdrawn job's last moment
 	DueAddress  DueFor = "address"  // look for a free address again
+	// DueResume has no time: the job begins when the fleet is resumed.
+	DueResume DueFor = "resume"
 )
 
 // Key is the node's name within its fleet: pool-ordinal.

@@ -1,6 +1,9 @@
 package plan
 
-import "yardmaster.dev/pkg/fleet"
+import (
+	"yardmaster.dev/pkg/fault"
+	"yardmaster.dev/pkg/fleet"
+)
 
 // phoneHome takes in a node's own word that it booted. There is no receipt:
 // the token belongs to one config of one incarnation, and saying it twice
@@ -14,8 +17,8 @@ func (d *decision) phoneHome(c *PhoneHome) {
 	if n.Reported && n.State != Failed {
 		return
 	}
-	if n.State == Failed && (n.MachineID == "" || n.hurt()) {
-		return // nothing that we made can have called, or it did long ago
+	if n.State == Failed && (n.MachineID == "" || n.hurt() || n.Reason == fault.CalledBack) {
+		return // nothing that we made can have called, or it did long ago, or a person said stop
 	}
 	next := *n
 	next.GuestAddress, next.OSVersion = c.Address, c.OSVersion

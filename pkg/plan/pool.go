@@ -22,8 +22,13 @@ type pool struct {
 	doomed  int
 	deleted int
 	counts  [classes]int
-	// starved holds the nodes that wait for an address.
+	// starved holds the nodes that wait for an address, held those that wait
+	// for the fleet to be resumed.
 	starved bitset
+	held    bitset
+	// preserved holds the nodes whose machines are kept for inspection; they
+	// count for nothing else.
+	preserved bitset
 	// homes counts the wanted nodes of each failure domain.
 	homes map[home]int
 }
@@ -32,7 +37,8 @@ type pool struct {
 type class int
 
 const (
-	classFailed     class = iota // needs a person
+	classSkipped    class = iota // failed, and a person said: count without it
+	classFailed                  // needs a person
 	classHurt                    // needs a person, and was in service before
 	classWaiting                 // on its way to ready
 	classRecycling               // its machine goes, the next one comes
@@ -88,6 +94,8 @@ func classOf(n *Node) class {
 		return classRecycling
 	}
 	switch {
+	case n.State == Failed && n.Skipped:
+		return classSkipped
 	case n.hurt():
 		return classHurt
 	case n.State == Failed:
@@ -123,6 +131,9 @@ func (p *pool) ready() int {
 	}
 	return sum
 }
+
+// serving is ready with those that nobody waits for any more.
+func (p *pool) serving() int { return p.ready() + p.counts[classSkipped] }
 
 // node returns the record of an ordinal, or nil.
 func (p *pool) node(ordinal int) *Node {
@@ -168,6 +179,13 @@ func (p *pool) index(ordinal int, n *Node) {
 	if n.DueFor == DueAddress {
 		p.starved.add(ordinal)
 	}
+	if n.DueFor == DueResume {
+		p.held.add(ordinal)
+	}
+	if n.State == Preserved {
+		p.preserved.add(ordinal)
+		return
+	}
 	if n.Goal == Absent {
 		p.doomed++
 		return
@@ -193,6 +211,11 @@ func (p *pool) forget(ordinal int, n *Node) {
 		return
 	}
 	p.starved.remove(ordinal)
+	p.held.remove(ordinal)
+	if n.State == Preserved {
+		p.preserved.remove(ordinal)
+		return
+	}
 	if n.Goal == Absent {
 		p.doomed--
 		return
@@ -226,7 +249,7 @@ func (p *pool) replaced(c course) int {
 		if g.hash == c.hash {
 			continue
 		}
-		sum += g.sets[classFailed].count + g.sets[classWaiting].count
+		sum += g.sets[classSkipped].count + g.sets[classFailed].count + g.sets[classWaiting].count
 		if c.way(p, g) == wayReplace {
 			for _, cl := range inService {
 				sum += g.sets[cl].count

@@ -206,6 +206,9 @@ func (d *differ) notes(p *Plan) {
 		p.Notes = append(p.Notes, fmt.Sprintf(
 			"node %s does not take its new size while it runs, and no node may be missing: set spec.rollout.maxUnavailable to 1 or more", n.Name()))
 	}
+	if d.w.halted(p.Fleet) {
+		p.Notes = append(p.Notes, d.w.haltWords(p.Fleet)+": nothing is begun until then")
+	}
 	for _, a := range p.Addresses {
 		if a.Free < a.Needs {
 			p.Notes = append(p.Notes, fmt.Sprintf("Network %s has %d free addresses, %d are needed: the rest of the nodes wait",

@@ -39,6 +39,13 @@ type Fleet struct {
 	// down on purpose and not back, nodes beyond the target.
 	Disrupted map[string]int
 	Surged    map[string]int
+	// Paused means that nothing is begun; PausedBy and PausedAt say since
+	// when and by whom. CallBack means that jobs which make something are
+	// being withdrawn.
+	Paused   bool
+	PausedBy string
+	PausedAt time.Time
+	CallBack bool
 }
 
 // Revision is an immutable accepted spec.

@@ -8,39 +8,42 @@ import (
 // incarnation under the same name (Recycle). The fact says whose wish it is:
 // the plan does not want the node, or wants it otherwise. An open job is
 // called back first.
-func (d *decision) remove(n *Node, goal Goal, fact Fact) *Node {
+func (d *decision) remove(n *Node, goal Goal, fact Fact) {
 	if n.Goal == Absent || n.State == Deleted || (n.Goal == Recycle && goal == Recycle && n.State != Failed) {
-		return n
+		return
 	}
 	if n.State == Pending {
-		return d.removePending(n, goal, fact)
+		d.removePending(n, goal, fact)
+		return
 	}
 	if n.State == Draining || n.State == Deleting { // on its way; only the goal changes
-		return d.move(n, FactUnwanted, func(n *Node) { n.Goal = goal })
+		d.move(n, FactUnwanted, func(n *Node) { n.Goal = goal })
+		return
 	}
 	n = d.move(n, fact, func(n *Node) {
 		n.Goal = goal
 		d.clearTrouble(n)
 		d.leave(n)
 	})
-	return d.drained(n)
+	d.drained(n)
 }
 
 // removePending deals with a node that has neither job nor machine: it goes
 // at once, or goes on from the newest definition.
-func (d *decision) removePending(n *Node, goal Goal, fact Fact) *Node {
+func (d *decision) removePending(n *Node, goal Goal, fact Fact) {
 	if goal == Absent && fact == FactUnwanted {
-		return d.move(n, FactUnwanted, func(n *Node) {
+		d.move(n, FactUnwanted, func(n *Node) {
 			n.Goal = Absent
 			d.bury(n)
 		})
+		return
 	}
 	n = d.move(n, FactOutdated, func(n *Node) {
 		n.Incarnation++
 		d.restamp(n)
 		n.Due, n.DueFor, n.Reason, n.Message, n.Hint = time.Time{}, "", "", "", ""
 	})
-	return d.admit(n)
+	d.admit(n)
 }
 
 // leave calls the open job back on the way out, starts counting anew, and
@@ -131,5 +134,6 @@ func (d *decision) strip(n *Node) {
 
 func (d *decision) clearTrouble(n *Node) {
 	n.Reason, n.Message, n.Hint = "", "", ""
+	n.Skipped, n.Cancelled = false, false
 	d.clearDeadLetter(n)
 }

@@ -38,6 +38,14 @@ func (d *decision) answered(n *Node, r *Result) {
 		d.called(n, r)
 		return
 	}
+	if n.Cancelled {
+		next := *n
+		if r.MachineID != "" {
+			next.MachineID = r.MachineID
+		}
+		d.cancelled(&next)
+		return
+	}
 	if r.Failure != nil {
 		d.failed(n, r.Failure, FactTryFailed)
 		return
@@ -121,7 +129,7 @@ func (d *decision) arrived(n *Node, by string) {
 	n = d.move(n, FactReported, func(n *Node) {
 		n.Reported = true
 		d.clearTrouble(n)
-		if n.Due.IsZero() { // it had been given up
+		if n.Due.IsZero() && n.DueFor == "" { // it had been given up
 			n.Deadline = d.now.Add(d.readyTimeout(n))
 			n.Due, n.DueFor = n.Deadline, DueDeadline
 		}
@@ -166,6 +174,10 @@ func (d *decision) observe(o *Observation) error {
 // "not seen".
 func (d *decision) lost(n *Node, o *Observation) {
 	if _, ok := Move(n.State, FactMachineLost); !ok || n.Goal != Present || n.MachineID == "" {
+		return
+	}
+	if n.State == Preserved { // there is nothing left to look at
+		d.remove(n, Absent, FactMachineLost)
 		return
 	}
 	f := &Failure{Kind: fault.Transient, Reason: fault.MachineLost, Message: "the machine is gone"}

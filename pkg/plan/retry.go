@@ -82,6 +82,7 @@ func (d *decision) giveUp(n *Node, f *Failure) *Node {
 	stage, attempts := n.State, n.Attempt
 	n = d.move(n, FactGaveUp, func(n *Node) {
 		n.Job, n.Due, n.DueFor, n.Deadline = nil, time.Time{}, "", time.Time{}
+		n.Cancelled = false
 		d.blame(n, f)
 	})
 	l := &DeadLetter{
@@ -199,6 +200,10 @@ func (d *decision) gracePassed(n *Node) *Node {
 	}
 	if d.leaving(n) {
 		return d.unblocked(n, FactGracePassed)
+	}
+	if n.Cancelled {
+		d.cancelled(n)
+		return n
 	}
 	return d.failed(n, &Failure{
 		Reason:  fault.Timeout,

@@ -27,6 +27,8 @@ type course struct {
 	target      int
 	unavailable int
 	surge       int
+	// ends means that the pool goes, with those nodes that are preserved.
+	ends bool
 }
 
 func (f *fleetState) course(name string) course {
@@ -36,6 +38,7 @@ func (f *fleetState) course(name string) course {
 	}
 	c := newCourse(rev.spec, name, rev.hashes[name], f.target(name))
 	c.size, c.revs = rev.sizes[name], f.revs
+	c.ends = f.record.Deleting || c.hash == ""
 	return c
 }
 
@@ -71,6 +74,9 @@ func (p *pool) next(c course) (stepKind, int) {
 		i, _ := p.victim(c.hash)
 		return stepRemove, i
 	}
+	if i, ok := p.preserved.first(); ok && c.ends {
+		return stepRemove, i
+	}
 	if kind, i := p.nextUnready(c); kind != stepNone {
 		return kind, i
 	}
@@ -82,7 +88,7 @@ func (p *pool) next(c course) (stepKind, int) {
 
 // nextUnready is next for outdated nodes that serve nobody.
 func (p *pool) nextUnready(c course) (stepKind, int) {
-	if i, ok := p.lowest(c, []class{classFailed}); ok {
+	if i, ok := p.lowest(c, []class{classSkipped, classFailed}); ok {
 		return c.replacement(), i
 	}
 	if i, ok := p.lowest(c, []class{classWaiting}); ok {
@@ -106,7 +112,7 @@ func (p *pool) nextReady(c course) (stepKind, int) {
 	if i, ok := p.lowest(c, []class{classReady}, wayHot); ok {
 		return stepResize, i
 	}
-	if c.target-p.ready() >= c.unavailable {
+	if c.target-p.serving() >= c.unavailable {
 		return stepNone, 0
 	}
 	if i, ok := p.lowest(c, []class{classReady}, wayRestart); ok {
@@ -144,8 +150,13 @@ func (d *decision) advance(f *fleetState) {
 	if f.spec() == nil {
 		return
 	}
-	for _, name := range f.poolNames() {
-		d.advancePool(f, name)
+	if d.w.halted(f.name) {
+		d.callBack(f)
+	} else {
+		d.wake(f)
+		for _, name := range f.poolNames() {
+			d.advancePool(f, name)
+		}
 	}
 	if stepping := d.left <= 0; stepping || f.record.Stepping {
 		d.fleet(f).Stepping = stepping
@@ -226,8 +237,8 @@ func (d *decision) settle(f *fleetState) {
 			settled = settled && c.target == 0
 			continue
 		}
-		total += p.total()
-		settled = settled && p.total() == c.target && p.ready() == c.target && p.outdated(c.hash)+p.counts[classResizing] == 0
+		total += p.total() + p.preserved.count
+		settled = settled && p.total() == c.target && p.serving() == c.target && p.outdated(c.hash)+p.counts[classResizing] == 0
 	}
 	if f.record.Deleting && total == 0 {
 		d.bye(f)

@@ -89,15 +89,21 @@ type story struct {
 
 // verbs are the words of a script.
 var verbs = map[string]func(s *story, args []string){
-	"apply":   (*story).apply,  // FILE [basis] [keep] [destroy PERCENT] [create NODES]
-	"plan":    (*story).plan,   // FILE
-	"scale":   (*story).scale,  // POOL TARGET [BASIS] [destroy PERCENT] [create NODES]
-	"delete":  (*story).delete, // [Site NAME | Network NAME]
-	"retry":   (*story).retry,  // [KEY...] [destroy PERCENT]
-	"site":    (*story).site,   // NAME [images | none]
-	"import":  (*story).image,  // SITE NAME [version VERSION] [from PLACE] [sha256 DIGEST] [unsigned yes]
-	"forget":  (*story).forget, // SITE NAME
-	"images":  (*story).images, // SITE
+	"apply":   (*story).apply,                                         // FILE [basis] [keep] [destroy PERCENT] [create NODES]
+	"plan":    (*story).plan,                                          // FILE
+	"scale":   (*story).scale,                                         // POOL TARGET [BASIS] [destroy PERCENT] [create NODES]
+	"delete":  (*story).delete,                                        // [Site NAME | Network NAME]
+	"retry":   (*story).retry,                                         // [KEY...] [destroy PERCENT]
+	"site":    (*story).site,                                          // NAME [images | none]
+	"import":  (*story).image,                                         // SITE NAME [version VERSION] [from PLACE] [sha256 DIGEST] [unsigned yes]
+	"forget":  (*story).forget,                                        // SITE NAME
+	"images":  (*story).images,                                        // SITE
+	"skip":    func(s *story, a []string) { s.mend(MendSkip, a) },     // [KEY...]
+	"replace": func(s *story, a []string) { s.mend(MendReplace, a) },  // [KEY...]
+	"keep":    func(s *story, a []string) { s.mend(MendPreserve, a) }, // [KEY...]
+	"cancel":  func(s *story, a []string) { s.mend(MendCancel, a) },   // KEY...
+	"pause":   (*story).pause,                                         // [back | yard]
+	"resume":  (*story).resume,                                        // [yard]
 	"run":     func(s *story, _ []string) { s.run() },
 	"work":    func(s *story, _ []string) { s.work() },
 	"wait":    (*story).pass, // DURATION
@@ -349,6 +355,29 @@ func (s *story) images(args []string) {
 			fmt.Fprintf(&s.out, "  %s from %s, asked at %s\n", w.Name, w.Location("/mirror/{channel}"), w.Asked.Format(time.TimeOnly))
 		}
 	}
+}
+
+func (s *story) mend(m Mend, keys []string) {
+	s.command(s.fleet, Command{Mend: &MendNodes{Mend: m, Nodes: keys}})
+}
+
+func (s *story) pause(args []string) {
+	switch strings.Join(args, " ") {
+	case "yard":
+		s.command(YardScope, Command{Pause: &Pause{Paused: true}})
+	case "back":
+		s.command(s.fleet, Command{Pause: &Pause{Paused: true, CallBack: true}})
+	default:
+		s.command(s.fleet, Command{Pause: &Pause{Paused: true}})
+	}
+}
+
+func (s *story) resume(args []string) {
+	scope := s.fleet
+	if len(args) > 0 {
+		scope = YardScope
+	}
+	s.command(scope, Command{Pause: &Pause{}})
 }
 
 func (s *story) pass(args []string) {

@@ -4,11 +4,11 @@ import "slices"
 
 // byWorth is the order in which nodes go.
 var byWorth = [][]class{
-	{classFailed}, {classHurt}, {classWaiting}, {classRecycling}, {classRestarting}, serving,
+	{classSkipped}, {classFailed}, {classHurt}, {classWaiting}, {classRecycling}, {classRestarting}, serving,
 }
 
-// victim returns the node that goes first when a pool has too many: failed
-// ones, then those not ready, then outdated ones, then the highest ordinal.
+// victim returns the node that goes first when a pool has too many: skipped
+// and failed ones, then those not ready, then outdated ones, then the highest ordinal.
 func (p *pool) victim(hash string) (int, bool) {
 	for _, c := range byWorth {
 		if i, ok := p.highest(hash, c); ok {

@@ -18,6 +18,10 @@ type PoolCounts struct {
 	Waiting   int
 	Recycling int
 	Failed    int
+	// Skipped are failed nodes that a person set aside; they are not among
+	// Failed. Preserved are nodes that count for nothing any more.
+	Skipped   int
+	Preserved int
 	// Outdated counts present nodes of an older definition that still wait
 	// for their turn.
 	Outdated int
@@ -47,6 +51,7 @@ func (f *fleetState) counts(name string) PoolCounts {
 	}
 	c.Present, c.Leaving = p.wanted(), p.doomed
 	c.Ready, c.Failed = p.ready(), p.counts[classFailed]+p.counts[classHurt]
+	c.Skipped, c.Preserved = p.counts[classSkipped], p.preserved.count
 	c.Waiting, c.Recycling = p.counts[classWaiting]+p.counts[classRestarting], p.counts[classRecycling]
 	c.Outdated = p.outdated(f.hash(name))
 	return c
@@ -62,7 +67,7 @@ func (f *fleetState) poolNames() []string {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.pools)) {
-		if !slices.Contains(names, name) && f.pools[name].total() > 0 {
+		if !slices.Contains(names, name) && f.pools[name].total()+f.pools[name].preserved.count > 0 {
 			names = append(names, name)
 		}
 	}

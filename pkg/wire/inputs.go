@@ -63,6 +63,12 @@ func smallCommand(c *plan.Command, m *ymv1.Command) error {
 			Nodes: c.Retry.Nodes, Reason: string(c.Retry.Reason),
 			Altogether: int32(c.Retry.Altogether), MaxDestroyPercent: optional(c.Retry.MaxDestroyPercent),
 		}}
+	case c.Mend != nil:
+		m.What = &ymv1.Command_Mend{Mend: &ymv1.MendNodes{
+			Mend: string(c.Mend.Mend), Nodes: c.Mend.Nodes, Reason: string(c.Mend.Reason), MaxDestroyPercent: optional(c.Mend.MaxDestroyPercent),
+		}}
+	case c.Pause != nil:
+		m.What = &ymv1.Command_Pause{Pause: &ymv1.PauseFleet{Paused: c.Pause.Paused, CallBack: c.Pause.CallBack}}
 	case c.PhoneHome != nil:
 		p := c.PhoneHome
 		m.What = &ymv1.Command_PhoneHome{PhoneHome: &ymv1.PhoneHome{
@@ -101,6 +107,13 @@ func DecodeCommand(typ, version string, body []byte) (*plan.Command, error) {
 	case *ymv1.Command_ApplySite:
 		c.ApplySite = &fleet.Site{}
 		return c, undocument(w.ApplySite.GetDocument(), c.ApplySite)
+	}
+	return decodeSmall(m, c)
+}
+
+// decodeSmall reads what smallCommand wrote.
+func decodeSmall(m *ymv1.Command, c *plan.Command) (*plan.Command, error) {
+	switch w := m.GetWhat().(type) {
 	case *ymv1.Command_DeleteFleet:
 		c.DeleteFleet = &plan.DeleteFleet{Name: w.DeleteFleet.GetName()}
 	case *ymv1.Command_Delete:
@@ -117,6 +130,13 @@ func DecodeCommand(typ, version string, body []byte) (*plan.Command, error) {
 			Nodes: w.Retry.GetNodes(), Reason: reason(w.Retry.GetReason()),
 			Altogether: int(w.Retry.GetAltogether()), MaxDestroyPercent: optionalInt(w.Retry.MaxDestroyPercent),
 		}
+	case *ymv1.Command_Mend:
+		c.Mend = &plan.MendNodes{
+			Mend: plan.Mend(w.Mend.GetMend()), Nodes: w.Mend.GetNodes(), Reason: reason(w.Mend.GetReason()),
+			MaxDestroyPercent: optionalInt(w.Mend.MaxDestroyPercent),
+		}
+	case *ymv1.Command_Pause:
+		c.Pause = &plan.Pause{Paused: w.Pause.GetPaused(), CallBack: w.Pause.GetCallBack()}
 	case *ymv1.Command_PhoneHome:
 		p := w.PhoneHome
 		c.PhoneHome = &plan.PhoneHome{

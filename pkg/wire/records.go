@@ -117,6 +117,7 @@ func fleetMessage(r *plan.Fleet) *ymv1.FleetRecord {
 		Targets: counts(r.Targets), SpecReplicas: counts(r.SpecReplicas), Deleting: r.Deleting, Deleted: r.Deleted,
 		Settled: int32(r.Settled), Stepping: r.Stepping, Event: r.Event,
 		Disrupted: counts(r.Disrupted), Surged: counts(r.Surged),
+		Paused: r.Paused, PausedBy: r.PausedBy, PausedAt: stamp(r.PausedAt), CallBack: r.CallBack,
 	}
 }
 
@@ -130,6 +131,7 @@ func nodeMessage(n *plan.Node) *ymv1.NodeRecord {
 		Site: n.Site, FailureDomain: n.Domain, Mac: n.MAC, ConfigDigest: n.ConfigDigest, ConfigSize: int32(n.ConfigSize), TokenSha256: n.TokenSHA256,
 		MachineId: n.MachineID, MachineUuid: n.MachineUUID, GuestAddress: n.GuestAddress, OsVersion: n.OSVersion, Trace: n.Trace,
 		Boots: int32(n.Boots), Reported: n.Reported, Chore: string(n.Chore),
+		Skipped: n.Skipped, Cancelled: n.Cancelled,
 		HotCpu: n.Hot.CPU, HotMemory: n.Hot.Memory, Restarted: stamp(n.Restarted), Begun: stamp(n.Begun),
 	}
 	if j := n.Job; j != nil {
@@ -223,6 +225,7 @@ func fleetRecord(m *ymv1.FleetRecord) *plan.Fleet {
 		Targets: ints(m.GetTargets()), SpecReplicas: ints(m.GetSpecReplicas()), Deleting: m.GetDeleting(), Deleted: m.GetDeleted(),
 		Settled: int(m.GetSettled()), Stepping: m.GetStepping(), Event: m.GetEvent(),
 		Disrupted: ints(m.GetDisrupted()), Surged: ints(m.GetSurged()),
+		Paused: m.GetPaused(), PausedBy: m.GetPausedBy(), PausedAt: when(m.GetPausedAt()), CallBack: m.GetCallBack(),
 	}
 }
 
@@ -238,6 +241,7 @@ func nodeRecord(m *ymv1.NodeRecord) *plan.Node {
 		TokenSHA256: m.GetTokenSha256(), MachineID: m.GetMachineId(), MachineUUID: m.GetMachineUuid(),
 		GuestAddress: m.GetGuestAddress(), OSVersion: m.GetOsVersion(), Trace: m.GetTrace(),
 		Boots: int(m.GetBoots()), Reported: m.GetReported(), Chore: plan.Action(m.GetChore()),
+		Skipped: m.GetSkipped(), Cancelled: m.GetCancelled(),
 		Hot: plan.Hot{CPU: m.GetHotCpu(), Memory: m.GetHotMemory()}, Restarted: when(m.GetRestarted()), Begun: when(m.GetBegun()),
 	}
 	if j := m.GetJob(); j != nil {

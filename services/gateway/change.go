@@ -29,17 +29,14 @@ func (g *Gateway) Scale(ctx context.Context, req *connect.Request[v1.ScaleReques
 // Retry takes failed nodes out of the dead-letter list.
 func (g *Gateway) Retry(ctx context.Context, req *connect.Request[v1.RetryRequest]) (*connect.Response[v1.CommandResponse], error) {
 	m := req.Msg
-	retry := &plan.RetryNodes{
-		Reason: fault.Reason(m.GetReason()), Altogether: int(m.GetAltogether()), MaxDestroyPercent: brakes(m.MaxDestroyPercent, nil).MaxDestroyPercent,
+	keys, err := keysOf(m.GetFleet(), m.GetNodes())
+	if err != nil {
+		return nil, err
 	}
-	for _, name := range m.GetNodes() {
-		key, ok := keyOf(m.GetFleet(), name)
-		if !ok {
-			return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("node %q is not of fleet %q", name, m.GetFleet()))
-		}
-		retry.Nodes = append(retry.Nodes, key)
-	}
-	return g.change(ctx, m.GetFleet(), m.GetCommandId(), plan.Command{Retry: retry})
+	return g.change(ctx, m.GetFleet(), m.GetCommandId(), plan.Command{Retry: &plan.RetryNodes{
+		Nodes: keys, Reason: fault.Reason(m.GetReason()), Altogether: int(m.GetAltogether()),
+		MaxDestroyPercent: brakes(m.MaxDestroyPercent, nil).MaxDestroyPercent,
+	}})
 }
 
 // Delete removes a fleet, a Network or a Site.

@@ -145,7 +145,7 @@ func (g *Gateway) ListFailed(_ context.Context, req *connect.Request[v1.ListFail
 	read, err := g.model.read(func(w *plan.World) error {
 		for _, d := range w.DeadLetters() {
 			if req.Msg.GetFleet() == "" || req.Msg.GetFleet() == d.Fleet {
-				view := viewFailed(d)
+				view := viewFailed(w, d)
 				if n := w.Node(d.Fleet, d.Node); n != nil && len(d.Log) == 0 {
 					view.Log = g.guests.lastWords(n)
 				}

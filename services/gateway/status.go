@@ -27,6 +27,7 @@ func (g *Gateway) Status(ctx context.Context, _ *connect.Request[v1.StatusReques
 	read, err := g.model.read(func(w *plan.World) error {
 		shards = shardCount(w)
 		out.Sites = viewSites(w)
+		out.Paused = viewPaused(w, plan.YardScope)
 		for _, f := range w.Fleets() {
 			countNodes(w, f.Name, out)
 		}
@@ -62,7 +63,9 @@ func countNodes(w *plan.World, fleet string, out *v1.StatusResponse) {
 		case plan.Ready:
 			out.Ready++
 		case plan.Failed:
-			out.Failed++
+			if !n.Skipped {
+				out.Failed++
+			}
 		}
 		if n.Job != nil {
 			out.OpenJobs++

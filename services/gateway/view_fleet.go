@@ -12,7 +12,7 @@ import (
 func viewFleet(w *plan.World, f *plan.Fleet) *v1.FleetView {
 	view := &v1.FleetView{
 		Name: f.Name, Uid: f.UID, Revision: int32(f.Revision), Settled: int32(f.Settled),
-		Deleting: f.Deleting, Created: stamp(f.Created),
+		Deleting: f.Deleting, Created: stamp(f.Created), Paused: viewPaused(w, f.Name),
 	}
 	if shard, ok := shardOf(w, f.Name); ok {
 		view.Shard = uint32(shard)
@@ -24,7 +24,9 @@ func viewFleet(w *plan.World, f *plan.Fleet) *v1.FleetView {
 		view.Desired += int32(p.Target)
 		view.Ready += int32(p.Ready)
 		view.Failed += int32(p.Failed)
-		view.Nodes += int32(p.Present + p.Leaving)
+		view.Skipped += int32(p.Skipped)
+		view.Preserved += int32(p.Preserved)
+		view.Nodes += int32(p.Present + p.Leaving + p.Preserved)
 	}
 	return view
 }

@@ -44,7 +44,7 @@ func viewNode(n *plan.Node, spec *poolSpec) *v1.NodeView {
 		ConfigDigest: n.ConfigDigest, ConfigSize: int32(n.ConfigSize),
 		Reason: string(n.Reason), Message: n.Message, Hint: n.Hint,
 		WaitingFor: waitingFor(n, spec), Due: stamp(n.Due), Deadline: stamp(n.Deadline),
-		Trace: n.Trace,
+		Trace: n.Trace, Skipped: n.Skipped,
 	}
 	for _, a := range n.Addresses {
 		view.Addresses = append(view.Addresses, a.Addr)
@@ -95,8 +95,15 @@ var stateWords = map[plan.State]string{
 
 // waitingFor says in words what must happen next; empty when all is done.
 func waitingFor(n *plan.Node, spec *poolSpec) string {
-	if n.State == plan.Failed {
+	switch {
+	case n.Skipped:
+		return "nobody: it is skipped"
+	case n.State == plan.Failed:
 		return "a person: yardctl retry " + n.Name()
+	case n.State == plan.Preserved:
+		return "a person: yardctl replace " + n.Name()
+	case n.DueFor == plan.DueResume:
+		return "the end of a pause: yardctl resume " + n.Fleet
 	}
 	if n.Job != nil {
 		return waitingForJob(n.Job, spec)
@@ -138,9 +145,11 @@ func viewEvent(e *plan.Event) *v1.EventView {
 }
 
 // viewFailed shows a dead letter.
-func viewFailed(d *plan.DeadLetter) *v1.FailedView {
+func viewFailed(w *plan.World, d *plan.DeadLetter) *v1.FailedView {
+	n := w.Node(d.Fleet, d.Node)
 	return &v1.FailedView{
-		Node: d.Fleet + "-" + d.Node, Fleet: d.Fleet, Stage: string(d.Stage), Reason: string(d.Reason),
+		Skipped: n != nil && n.Skipped,
+		Node:    d.Fleet + "-" + d.Node, Fleet: d.Fleet, Stage: string(d.Stage), Reason: string(d.Reason),
 		Message: d.Message, Hint: d.Hint, Attempts: int32(d.Attempts), Since: stamp(d.Since), Log: d.Log,
 	}
 }

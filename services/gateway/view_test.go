@@ -115,7 +115,7 @@ func TestViews(t *testing.T) {
 			Name: "dmz", Subnet: "10.0.0.0/24", Range: "10.0.0.10-10.0.0.200", Gateway: "10.0.0.1", Total: 191, Used: 1,
 		}},
 		"site": {viewSites(w)[0], &v1.SiteView{Name: "dc1", Url: "https://vcenter.example/sdk", Nodes: 3}},
-		"failed": {viewFailed(w.DeadLetters()[0]), &v1.FailedView{
+		"failed": {viewFailed(w, w.DeadLetters()[0]), &v1.FailedView{
 			Node: "web-edge-2", Fleet: "web", Stage: "provisioning", Reason: "no_space", Attempts: 5, Since: created,
 		}},
 	} {

@@ -73,11 +73,7 @@ func (i *inventory) Collect(ch chan<- prometheus.Metric) {
 						i.fleet(ch, w, f, t)
 					}
 				}
-				for _, d := range w.DeadLetters() {
-					if t.jobs[d.Stage] != nil {
-						t.jobs[d.Stage][jobDead]++
-					}
-				}
+				t.dead(w)
 			})
 		}
 		ch <- prometheus.MustNewConstMetric(i.leader, prometheus.GaugeValue, value, "planner", scope(st.Shard))
@@ -116,6 +112,16 @@ func (i *inventory) fleet(ch chan<- prometheus.Metric, w *plan.World, f *plan.Fl
 			if s != plan.Deleted {
 				gauge(i.nodes, states[p.Pool][s], f.Name, p.Pool, string(s))
 			}
+		}
+	}
+}
+
+// dead counts the dead letters that somebody should look at.
+func (t tally) dead(w *plan.World) {
+	for _, d := range w.DeadLetters() {
+		n := w.Node(d.Fleet, d.Node)
+		if skipped := n != nil && n.Skipped; t.jobs[d.Stage] != nil && !skipped {
+			t.jobs[d.Stage][jobDead]++
 		}
 	}
 }

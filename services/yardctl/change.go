@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -128,106 +127,4 @@ func (a *app) deleteQuestion(ctx context.Context, client yardmasterv1connect.Yar
 		}
 	}
 	return "", &exit{code: exitFailed, err: fmt.Errorf("fleet %q: not found; yardctl get fleets shows what there is", name)}
-}
-
-// retryFlags are the flags of retry.
-type retryFlags struct {
-	fleet string
-	cause string
-	all   bool
-	brakes
-}
-
-func (a *app) retryCommand() *cobra.Command {
-	var f retryFlags
-	cmd := &cobra.Command{
-		Use: "retry NODE... | retry --all", GroupID: groupChange, Short: "Try failed nodes again",
-		Long: `retry takes failed nodes out of the list that yardctl failed shows and starts
-them anew, with all attempts before them. A machine that was made and failed is
-destroyed for the sake of a new one, so spec.protect.maxDestroyPercent holds.`,
-		Example: `  yardctl retry web-edge-7
-  yardctl retry --all --cause no_space
-  yardctl retry --all --fleet web`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			f.read(cmd)
-			return a.retry(cmd.Context(), f, args)
-		},
-	}
-	f.addDestroy(cmd)
-	cmd.Flags().StringVar(&f.fleet, "fleet", "", "only nodes of this fleet")
-	cmd.Flags().StringVar(&f.cause, "cause", "", "only nodes that failed for this cause")
-	cmd.Flags().BoolVar(&f.all, "all", false, "every failed node")
-	return a.complete(cmd, failedNames)
-}
-
-// retryMost is how many nodes are named in one command: the planner writes a
-// command's effects in one batch and takes no more than that batch holds.
-const retryMost = 50
-
-func (a *app) retry(ctx context.Context, f retryFlags, nodes []string) error {
-	if f.all == (len(nodes) > 0) {
-		return wrongInput(errors.New("write yardctl retry NODE... or yardctl retry --all"))
-	}
-	client, err := a.client()
-	if err != nil {
-		return err
-	}
-	answer, err := client.ListFailed(ctx, connect.NewRequest(&yardmasterv1.ListFailedRequest{Fleet: f.fleet}))
-	if err != nil {
-		return err
-	}
-	byFleet, err := chosen(answer.Msg.GetFailed(), f, nodes)
-	if err != nil {
-		return &exit{code: exitFailed, err: err}
-	}
-	fleets := make([]string, 0, len(byFleet))
-	for name := range byFleet {
-		fleets = append(fleets, name)
-	}
-	slices.Sort(fleets)
-	out := &yardmasterv1.ApplyResponse{}
-	for _, name := range fleets {
-		for some := range slices.Chunk(byFleet[name], retryMost) {
-			result, err := client.Retry(ctx, connect.NewRequest(&yardmasterv1.RetryRequest{
-				Fleet: name, Nodes: some, Reason: f.cause, CommandId: rand.Text(),
-				Altogether: int32(len(byFleet[name])), MaxDestroyPercent: f.destroy,
-			}))
-			if err != nil {
-				return err
-			}
-			out.Results = append(out.Results, result.Msg)
-			if result.Msg.GetCode() == codeBrake {
-				break // the rest would hear the same
-			}
-		}
-	}
-	if len(out.GetResults()) == 0 {
-		a.say("no node failed%s; nothing to retry", prefixed(" with cause ", f.cause))
-		return nil
-	}
-	return a.results(out)
-}
-
-// chosen picks the failed nodes that are meant, by fleet. Inputs that no
-// planner could decide on are no nodes and cannot be retried.
-func chosen(failed []*yardmasterv1.FailedView, f retryFlags, nodes []string) (map[string][]string, error) {
-	out := map[string][]string{}
-	found := map[string]bool{}
-	for _, v := range failed {
-		if (f.all || slices.Contains(nodes, v.GetNode())) && (f.cause == "" || f.cause == v.GetReason()) && !poisonous(v) {
-			out[v.GetFleet()] = append(out[v.GetFleet()], v.GetNode())
-			found[v.GetNode()] = true
-		}
-	}
-	for _, n := range nodes {
-		if !found[n] {
-			return nil, fmt.Errorf("node %q is not among the failed ones; yardctl failed lists them", n)
-		}
-	}
-	return out, nil
-}
-
-// poisonous reports whether a dead letter is an input, not a node.
-func poisonous(v *yardmasterv1.FailedView) bool {
-	return strings.HasPrefix(strings.TrimPrefix(v.GetNode(), v.GetFleet()+"-"), "_in-")
 }

@@ -1,6 +1,9 @@
 package yardctl
 
 import (
+	"slices"
+	"strings"
+
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
@@ -34,17 +37,22 @@ func (a *app) failedCommand() *cobra.Command {
 
 func (a *app) failedTable(failed []*yardmasterv1.FailedView) {
 	g := grid{header: []string{"node", "stage", "cause", "tries", "since", "last words"}, right: []string{"tries"}, notes: map[int]string{}}
+	open := 0
 	for i, f := range failed {
+		name := f.GetNode()
+		if f.GetSkipped() {
+			name += " (skipped)"
+		} else {
+			open++
+		}
 		g.rows = append(g.rows, []string{
-			f.GetNode(), f.GetStage(), a.palette.Paint(show.Red, f.GetReason()), number(f.GetAttempts()), a.age(f.GetSince()), a.fit(f.GetMessage(), 48),
+			name, f.GetStage(), a.palette.Paint(show.Red, f.GetReason()), number(f.GetAttempts()), a.age(f.GetSince()), a.fit(f.GetMessage(), 48),
 		})
 		if f.GetHint() != "" {
 			g.notes[i] = "try " + f.GetHint()
 		}
-		if a.output == outWide {
-			for _, line := range f.GetLog() {
-				g.notes[i] += "\n             | " + line
-			}
+		for _, line := range a.lastLines(f.GetLog()) {
+			g.notes[i] = strings.TrimLeft(g.notes[i]+"\n             | "+line, "\n ")
 		}
 	}
 	if len(failed) == 0 {
@@ -52,9 +60,24 @@ func (a *app) failedTable(failed []*yardmasterv1.FailedView) {
 		return
 	}
 	a.grid(g, "")
+	if open == 0 {
+		a.say("nobody waits for a person: all of them are skipped")
+		return
+	}
 	verb := "need"
-	if len(failed) == 1 {
+	if open == 1 {
 		verb = "needs"
 	}
-	a.say("%s %s a person. yardctl retry NODE..., or retry --all --cause %s", show.Count(len(failed), "node"), verb, failed[0].GetReason())
+	i := slices.IndexFunc(failed, func(f *yardmasterv1.FailedView) bool { return !f.GetSkipped() })
+	a.say("%s %s a person. yardctl retry|skip|replace|preserve NODE..., or --all --cause %s", show.Count(open, "node"), verb, failed[i].GetReason())
+}
+
+// logLines is how much of a log a table shows of each node; -o wide shows all.
+const logLines = 3
+
+func (a *app) lastLines(log []string) []string {
+	if a.output == outWide {
+		return log
+	}
+	return log[max(0, len(log)-logLines):]
 }

@@ -91,7 +91,7 @@ func (*gateway) ListNodes(_ context.Context, req *connect.Request[v1.ListNodesRe
 func (*gateway) ListFleets(context.Context, *connect.Request[v1.ListFleetsRequest]) (*connect.Response[v1.ListFleetsResponse], error) {
 	return connect.NewResponse(&v1.ListFleetsResponse{Read: read(), Fleets: []*v1.FleetView{
 		{Name: "web", Uid: "5f0e5cf5-6a3e", Revision: 5, Settled: 4, Desired: 4, Ready: 1, Failed: 1, Nodes: 4, Created: ago(26 * time.Hour), Labels: map[string]string{"team": "platform"}},
-		{Name: "core", Uid: "6a3e5cf5-5f0e", Revision: 1, Settled: 1, Desired: 2, Ready: 2, Nodes: 2, Created: ago(30 * time.Minute), Shard: 1},
+		{Name: "core", Uid: "6a3e5cf5-5f0e", Revision: 1, Settled: 1, Desired: 2, Ready: 2, Nodes: 2, Created: ago(30 * time.Minute), Shard: 1, Paused: &v1.PausedView{By: "alice", Since: ago(20 * time.Minute)}},
 	}}), nil
 }
 
@@ -162,8 +162,9 @@ func (*gateway) ListFailed(_ context.Context, req *connect.Request[v1.ListFailed
 	}
 	if req.Msg.GetFleet() != "core" {
 		out.Failed = []*v1.FailedView{
-			{Node: "web-edge-7", Fleet: "web", Stage: "booting", Reason: "config_refused", Message: "ignition: /etc/x: file exists", Attempts: 1, Since: ago(3 * time.Minute), Hint: "yardctl render -f web.yaml --node web-edge-7 --explain", Log: []string{"ignition[312]: /etc/x: file exists"}},
+			{Node: "web-edge-7", Fleet: "web", Stage: "booting", Reason: "config_refused", Message: "ignition: /etc/x: file exists", Attempts: 1, Since: ago(3 * time.Minute), Hint: "yardctl render -f web.yaml --node web-edge-7 --explain", Log: []string{"one", "two", "three", "ignition[312]: /etc/x: file exists"}},
 			{Node: "web-edge-8", Fleet: "web", Stage: "provisioning", Reason: "no_space", Message: "datastore ds1: no space left", Attempts: 5, Since: ago(11 * time.Minute)},
+			{Node: "web-edge-9", Fleet: "web", Stage: "booting", Reason: "boot_timeout", Message: "the machine did not report", Attempts: 5, Since: ago(time.Hour), Skipped: true},
 		}
 	}
 	return connect.NewResponse(out), nil
@@ -362,6 +363,26 @@ func (*gateway) Retry(_ context.Context, req *connect.Request[v1.RetryRequest]) 
 		summary = fmt.Sprintf("%d nodes tried again", n)
 	}
 	return connect.NewResponse(&v1.CommandResponse{Kind: "Fleet", Name: req.Msg.GetFleet(), Accepted: true, Summary: summary}), nil
+}
+
+func (*gateway) Mend(_ context.Context, req *connect.Request[v1.MendRequest]) (*connect.Response[v1.CommandResponse], error) {
+	m := req.Msg
+	out := &v1.CommandResponse{Kind: "Fleet", Name: m.GetFleet(), Accepted: true, Summary: m.GetMend() + ": " + strings.Join(m.GetNodes(), " ")}
+	if m.GetMend() == "replace" && m.GetNodes()[0] == "web-edge-1" {
+		out = &v1.CommandResponse{Kind: "Fleet", Name: "web", Code: "invalid", Refusal: []string{"node web-edge-1 is on its way out"}}
+	}
+	return connect.NewResponse(out), nil
+}
+
+func (*gateway) Pause(_ context.Context, req *connect.Request[v1.PauseRequest]) (*connect.Response[v1.CommandResponse], error) {
+	m := req.Msg
+	out := &v1.CommandResponse{
+		Kind: "Fleet", Name: m.GetFleet(), Accepted: true, Summary: fmt.Sprintf("paused %v, called back %v", m.GetPaused(), m.GetCallBack()),
+	}
+	if m.GetFleet() == "" {
+		out.Kind, out.Name = "Yard", "yard"
+	}
+	return connect.NewResponse(out), nil
 }
 
 // Watch shows a node's way to ready, or one that never gets there.

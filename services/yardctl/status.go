@@ -35,6 +35,9 @@ func (a *app) statusCommand() *cobra.Command {
 func (a *app) statusScreen(s *yardmasterv1.StatusResponse) {
 	a.say("yard %s: %d ready, %d failed, %s open%s", show.Count(int(s.GetNodes()), "node"), s.GetReady(), s.GetFailed(),
 		show.Count(int(s.GetOpenJobs()), "job"), prefixed("; nats ", s.GetNatsServer()))
+	if s.GetPaused() != nil {
+		a.say("%s: nothing is begun until yardctl resume --all", a.paused(s.GetPaused()))
+	}
 	a.say("")
 	g := grid{
 		header: []string{"shard", "stream", "bytes", "of limit", "messages", "waiting", "planner", "standing by", "lag"},

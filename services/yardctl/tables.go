@@ -41,6 +41,8 @@ func (a *app) fleetState(f *yardmasterv1.FleetView) string {
 	switch {
 	case f.GetDeleting():
 		return a.palette.Paint(show.Yellow, "deleting")
+	case f.GetPaused() != nil:
+		return a.paused(f.GetPaused())
 	case f.GetFailed() > 0:
 		return a.palette.Paint(show.Red, "needs a person")
 	case f.GetSettled() == f.GetRevision() && f.GetReady() == f.GetDesired():

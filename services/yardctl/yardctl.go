@@ -113,7 +113,8 @@ func (a *app) root() *cobra.Command {
 		a.planCommand(), a.applyCommand(),
 		a.getCommand(), a.describeCommand(), a.logsCommand(), a.watchCommand(), a.failedCommand(),
 		a.historyCommand(), a.diffCommand(), a.rollbackCommand(),
-		a.scaleCommand(), a.retryCommand(), a.deleteCommand(), a.imageCommand(),
+		a.scaleCommand(), a.retryCommand(), a.skipCommand(), a.replaceCommand(), a.preserveCommand(),
+		a.pauseCommand(), a.resumeCommand(), a.cancelCommand(), a.deleteCommand(), a.imageCommand(),
 		a.statusCommand(), a.versionCommand(), a.auditCommand(), a.debugCommand(),
 	)
 	root.SetHelpCommandGroupID(groupYard)

@@ -20,6 +20,7 @@ type checker struct {
 type shadow struct {
 	fleet, pool string
 	state       plan.State
+	skipped     bool
 	event       int64
 	incarnation int
 	open        *job
@@ -48,6 +49,7 @@ func (c *checker) committed(in plan.Input, out *plan.Outcome) {
 	}
 	for _, j := range out.Jobs {
 		c.job(j)
+		c.begun(j)
 	}
 	for _, rec := range out.Records {
 		if n, ok := rec.(*plan.Node); ok {
@@ -103,6 +105,7 @@ func (c *checker) event(e *plan.Event) {
 		c.fail("%s: incarnation %d follows %d", k, e.Incarnation, n.incarnation)
 	}
 	n.event, n.state, n.incarnation = e.Number, e.To, e.Incarnation
+	n.skipped = e.To == plan.Failed && (n.skipped || e.Fact == plan.FactSkipAsked)
 	c.budgets(e, n)
 	c.foreseen(e, n)
 }
@@ -112,7 +115,7 @@ func (c *checker) event(e *plan.Event) {
 // does not serve may go for it when a surge ends early.)
 func (c *checker) foreseen(e *plan.Event, n *shadow) {
 	f := c.ledger.fleet(e.Fleet)
-	if e.From != plan.Ready || e.To != plan.Draining || f.Deleting || c.script.scaled[e.Fleet+"/"+n.pool] {
+	if e.From != plan.Ready || e.To != plan.Draining || e.Fact == plan.FactReplaceAsked || f.Deleting || c.script.scaled[e.Fleet+"/"+n.pool] {
 		return
 	}
 	if incarnation, ok := c.script.kept[e.Fleet][e.Node]; ok && incarnation == e.Incarnation {
@@ -134,6 +137,8 @@ func (c *checker) budgets(e *plan.Event, n *shadow) {
 		{plan.FactCreated, plan.Nothing, e.Surged > surge, "the event says more surged than maxSurge"},
 		{plan.FactOutdated, plan.Ready, target-ready > unavailable, "taken down on purpose beyond maxUnavailable"},
 		{plan.FactRestarting, plan.Ready, target-ready > unavailable, "restarted on purpose beyond maxUnavailable"},
+		{plan.FactReplaceAsked, plan.Ready, target-ready > unavailable, "replaced by a person beyond maxUnavailable"},
+		{plan.FactPreserveAsked, plan.Ready, target-ready > unavailable, "preserved beyond maxUnavailable"},
 		{plan.FactOutdated, plan.Ready, e.Disrupted > unavailable, "the event says more disrupted than maxUnavailable"},
 		{plan.FactUnwanted, plan.Ready, ready < target, "removed as one too many, and now ready ones are missing"},
 	} {
@@ -168,10 +173,10 @@ func (c *checker) count(fleetName, pool string) (ready, total int) {
 		if n.fleet != fleetName || n.pool != pool {
 			continue
 		}
-		if n.state == plan.Ready {
+		if n.state == plan.Ready || n.skipped {
 			ready++
 		}
-		if n.state != plan.Deleted && n.state != plan.Nothing {
+		if n.state != plan.Deleted && n.state != plan.Nothing && n.state != plan.Preserved {
 			total++
 		}
 	}
@@ -198,6 +203,16 @@ func (c *checker) job(j *plan.Job) {
 	}
 	if j.Number != n.event && j.Number > n.event {
 		c.fail("%s-%s: job %d has no event", j.Fleet, j.Node, j.Number)
+	}
+}
+
+// begun checks that nothing is begun in a paused fleet but the removal of
+// used configs.
+func (c *checker) begun(j *plan.Job) {
+	for _, scope := range []string{j.Fleet, plan.YardScope} {
+		if f := c.ledger.fleet(scope); f != nil && f.Paused && j.Action != plan.ActionBlank && j.Action != plan.ActionForget {
+			c.fail("%s-%s: a job to %s is begun while %s is paused", j.Fleet, j.Node, j.Action, scope)
+		}
 	}
 }
 

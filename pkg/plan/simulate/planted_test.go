@@ -28,6 +28,7 @@ func TestPlantedBugs(t *testing.T) {
 		"a planner that leaves the table":                       {Options{Tamper: jump}, "is not in the table"},
 		"a planner that destroys a ready machine":               {Options{Tamper: destroyReady}, "is destroyed by job"},
 		"a planner that hides what it spends":                   {Options{Tamper: hideSpending}, "does not write the fleet's record"},
+		"a planner that begins something in a paused fleet":     {Options{Tamper: hidePause}, "is begun while"},
 		"a planner that does not clear its dead letters":        {Options{Tamper: keepLetters}, "still among the failed"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -120,6 +121,15 @@ func hideSpending(out *plan.Outcome) {
 		f, ok := r.(*plan.Fleet)
 		return ok && f.Event > 1 && len(out.Jobs) > 0 && len(out.Events) > 2
 	})
+}
+
+// hidePause lets the memory of the planner that comes next know of no pause.
+func hidePause(out *plan.Outcome) {
+	for _, r := range out.Records {
+		if n, ok := r.(*plan.Node); ok && n.DueFor == plan.DueResume {
+			out.Jobs = append(out.Jobs, &plan.Job{JobRef: plan.JobRef{Worker: plan.WorkerVSphere, Site: "dc1", Fleet: n.Fleet, Node: n.Key(), Number: n.Event}, Action: plan.ActionCreate})
+		}
+	}
 }
 
 func keepLetters(out *plan.Outcome) {

@@ -81,10 +81,11 @@ func (c *checker) rested(n *plan.Node) {
 func ended(n *plan.Node, letter *plan.DeadLetter) bool {
 	failed := letter.Reason != "" && letter.Hint != ""
 	return map[plan.State]bool{
-		plan.Ready:   n.Chore == "" || failed,
-		plan.Deleted: true,
-		plan.Failed:  failed,
-		plan.Pending: n.DueFor == plan.DueAddress,
+		plan.Ready:     n.Chore == "" || failed,
+		plan.Deleted:   true,
+		plan.Failed:    failed,
+		plan.Preserved: true,
+		plan.Pending:   n.DueFor == plan.DueAddress,
 	}[n.State]
 }
 
@@ -118,7 +119,7 @@ func (c *checker) standings(name string, f *plan.Fleet) map[string]*standing {
 		pools[pool] = &standing{}
 	}
 	for n := range c.ledger.nodes {
-		if n.Fleet != name || n.State == plan.Deleted {
+		if n.Fleet != name || n.State == plan.Deleted || n.State == plan.Preserved {
 			continue
 		}
 		s := pools[n.Pool]

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"yardmaster.dev/pkg/fleet"
@@ -155,7 +156,7 @@ func (s *script) something() {
 	name := s.names[s.rng.IntN(len(s.names))]
 	acts := []func(string){
 		s.change, s.change, s.change, s.resize, s.scale, s.scale, s.pools, s.rebudget, s.remove, s.retry, s.apply, s.planned,
-		s.rewire, s.widen, s.back, s.image, s.move,
+		s.rewire, s.widen, s.back, s.image, s.move, s.mend, s.mend, s.mend, s.pause, s.pauseYard,
 	}
 	acts[s.rng.IntN(len(acts))](name)
 }
@@ -269,6 +270,35 @@ func (s *script) retry(name string) {
 	s.command(name, plan.Command{Retry: r})
 }
 
+// mend decides something on some nodes, whether they bear it or not.
+func (s *script) mend(name string) {
+	mends := []plan.Mend{plan.MendSkip, plan.MendReplace, plan.MendPreserve, plan.MendCancel}
+	c := &plan.MendNodes{Mend: mends[s.rng.IntN(len(mends))], MaxDestroyPercent: new(100)}
+	if s.rng.IntN(3) > 0 {
+		for range 1 + s.rng.IntN(3) {
+			c.Nodes = append(c.Nodes, plan.NodeKey(s.anyPool(s.wanted[name]).Name, s.rng.IntN(5)))
+		}
+	}
+	s.command(name, plan.Command{Mend: c})
+}
+
+// pause holds a fleet for a while; at the latest, who clears up resumes it.
+func (s *script) pause(name string) {
+	s.command(name, plan.Command{Pause: &plan.Pause{Paused: true, CallBack: s.rng.IntN(2) == 0}})
+	if s.rng.IntN(4) > 0 {
+		s.in(s.between(time.Second, time.Hour), func() { s.resume(name) })
+	}
+}
+
+func (s *script) resume(scope string) { s.command(scope, plan.Command{Pause: &plan.Pause{}}) }
+
+func (s *script) pauseYard(string) {
+	s.command(plan.YardScope, plan.Command{Pause: &plan.Pause{Paused: true}})
+	if s.rng.IntN(4) > 0 {
+		s.in(s.between(time.Second, time.Hour), func() { s.resume(plan.YardScope) })
+	}
+}
+
 func (s *script) widen(string) {
 	s.last = min(s.last+s.rng.IntN(6), 250)
 	doc := s.network()
@@ -311,7 +341,9 @@ func (s *script) takeImage(c *plan.Command) {
 }
 
 func (s *script) clearUp() {
+	s.resume(plan.YardScope)
 	for _, name := range s.names {
+		s.resume(name)
 		for range 6 { // a command takes a chunk of them
 			s.retry(name)
 		}
@@ -368,5 +400,5 @@ func (s *script) takePlan(name string) {
 		delete(s.present[name], c.Key)
 	}
 	s.kept[name] = s.present[name]
-	clear(s.scaled)
+	maps.DeleteFunc(s.scaled, func(pool string, _ bool) bool { return strings.HasPrefix(pool, name+"/") })
 }

@@ -1656,6 +1656,226 @@ func (x *RetryRequest) GetMaxDestroyPercent() int32 {
 	return 0
 }
 
+type MendRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Fleet string                 `protobuf:"bytes,1,opt,name=fleet,proto3" json:"fleet,omitempty"`
+	// skip, replace, preserve or cancel
+	Mend string `protobuf:"bytes,2,opt,name=mend,proto3" json:"mend,omitempty"`
+	// Node names; empty means all failed nodes of the fleet that are not
+	// skipped.
+	Nodes     []string `protobuf:"bytes,3,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	Reason    string   `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	CommandId string   `protobuf:"bytes,5,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
+	// Overrides spec.protect.maxDestroyPercent for a replacement.
+	MaxDestroyPercent *int32 `protobuf:"varint,6,opt,name=max_destroy_percent,json=maxDestroyPercent,proto3,oneof" json:"max_destroy_percent,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *MendRequest) Reset() {
+	*x = MendRequest{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MendRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MendRequest) ProtoMessage() {}
+
+func (x *MendRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MendRequest.ProtoReflect.Descriptor instead.
+func (*MendRequest) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *MendRequest) GetFleet() string {
+	if x != nil {
+		return x.Fleet
+	}
+	return ""
+}
+
+func (x *MendRequest) GetMend() string {
+	if x != nil {
+		return x.Mend
+	}
+	return ""
+}
+
+func (x *MendRequest) GetNodes() []string {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+func (x *MendRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *MendRequest) GetCommandId() string {
+	if x != nil {
+		return x.CommandId
+	}
+	return ""
+}
+
+func (x *MendRequest) GetMaxDestroyPercent() int32 {
+	if x != nil && x.MaxDestroyPercent != nil {
+		return *x.MaxDestroyPercent
+	}
+	return 0
+}
+
+type PauseRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty means the whole yard.
+	Fleet  string `protobuf:"bytes,1,opt,name=fleet,proto3" json:"fleet,omitempty"`
+	Paused bool   `protobuf:"varint,2,opt,name=paused,proto3" json:"paused,omitempty"`
+	// Also withdraw the jobs that make something.
+	CallBack      bool   `protobuf:"varint,3,opt,name=call_back,json=callBack,proto3" json:"call_back,omitempty"`
+	CommandId     string `protobuf:"bytes,4,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseRequest) Reset() {
+	*x = PauseRequest{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseRequest) ProtoMessage() {}
+
+func (x *PauseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseRequest.ProtoReflect.Descriptor instead.
+func (*PauseRequest) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *PauseRequest) GetFleet() string {
+	if x != nil {
+		return x.Fleet
+	}
+	return ""
+}
+
+func (x *PauseRequest) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
+func (x *PauseRequest) GetCallBack() bool {
+	if x != nil {
+		return x.CallBack
+	}
+	return false
+}
+
+func (x *PauseRequest) GetCommandId() string {
+	if x != nil {
+		return x.CommandId
+	}
+	return ""
+}
+
+// PausedView says that nothing is begun, since when and by whom.
+type PausedView struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	By    string                 `protobuf:"bytes,1,opt,name=by,proto3" json:"by,omitempty"`
+	Since *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since,proto3" json:"since,omitempty"`
+	// The whole yard is paused, not this fleet by itself.
+	Yard          bool `protobuf:"varint,3,opt,name=yard,proto3" json:"yard,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PausedView) Reset() {
+	*x = PausedView{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PausedView) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PausedView) ProtoMessage() {}
+
+func (x *PausedView) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PausedView.ProtoReflect.Descriptor instead.
+func (*PausedView) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *PausedView) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *PausedView) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *PausedView) GetYard() bool {
+	if x != nil {
+		return x.Yard
+	}
+	return false
+}
+
 type ListFleetsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1664,7 +1884,7 @@ type ListFleetsRequest struct {
 
 func (x *ListFleetsRequest) Reset() {
 	*x = ListFleetsRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[19]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1676,7 +1896,7 @@ func (x *ListFleetsRequest) String() string {
 func (*ListFleetsRequest) ProtoMessage() {}
 
 func (x *ListFleetsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[19]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1689,7 +1909,7 @@ func (x *ListFleetsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFleetsRequest.ProtoReflect.Descriptor instead.
 func (*ListFleetsRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{19}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{22}
 }
 
 type ListFleetsResponse struct {
@@ -1702,7 +1922,7 @@ type ListFleetsResponse struct {
 
 func (x *ListFleetsResponse) Reset() {
 	*x = ListFleetsResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[20]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1714,7 +1934,7 @@ func (x *ListFleetsResponse) String() string {
 func (*ListFleetsResponse) ProtoMessage() {}
 
 func (x *ListFleetsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[20]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1727,7 +1947,7 @@ func (x *ListFleetsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFleetsResponse.ProtoReflect.Descriptor instead.
 func (*ListFleetsResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{20}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListFleetsResponse) GetFleets() []*FleetView {
@@ -1745,26 +1965,30 @@ func (x *ListFleetsResponse) GetRead() *ReadStatus {
 }
 
 type FleetView struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Uid           string                 `protobuf:"bytes,2,opt,name=uid,proto3" json:"uid,omitempty"`
-	Revision      int32                  `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
-	Settled       int32                  `protobuf:"varint,4,opt,name=settled,proto3" json:"settled,omitempty"`
-	Desired       int32                  `protobuf:"varint,5,opt,name=desired,proto3" json:"desired,omitempty"`
-	Ready         int32                  `protobuf:"varint,6,opt,name=ready,proto3" json:"ready,omitempty"`
-	Failed        int32                  `protobuf:"varint,7,opt,name=failed,proto3" json:"failed,omitempty"`
-	Nodes         int32                  `protobuf:"varint,8,opt,name=nodes,proto3" json:"nodes,omitempty"`
-	Deleting      bool                   `protobuf:"varint,9,opt,name=deleting,proto3" json:"deleting,omitempty"`
-	Created       *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=created,proto3" json:"created,omitempty"`
-	Shard         uint32                 `protobuf:"varint,11,opt,name=shard,proto3" json:"shard,omitempty"`
-	Labels        map[string]string      `protobuf:"bytes,12,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Name     string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Uid      string                 `protobuf:"bytes,2,opt,name=uid,proto3" json:"uid,omitempty"`
+	Revision int32                  `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	Settled  int32                  `protobuf:"varint,4,opt,name=settled,proto3" json:"settled,omitempty"`
+	Desired  int32                  `protobuf:"varint,5,opt,name=desired,proto3" json:"desired,omitempty"`
+	Ready    int32                  `protobuf:"varint,6,opt,name=ready,proto3" json:"ready,omitempty"`
+	Failed   int32                  `protobuf:"varint,7,opt,name=failed,proto3" json:"failed,omitempty"`
+	Nodes    int32                  `protobuf:"varint,8,opt,name=nodes,proto3" json:"nodes,omitempty"`
+	Deleting bool                   `protobuf:"varint,9,opt,name=deleting,proto3" json:"deleting,omitempty"`
+	Created  *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=created,proto3" json:"created,omitempty"`
+	Shard    uint32                 `protobuf:"varint,11,opt,name=shard,proto3" json:"shard,omitempty"`
+	Labels   map[string]string      `protobuf:"bytes,12,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Paused   *PausedView            `protobuf:"bytes,13,opt,name=paused,proto3" json:"paused,omitempty"`
+	// Failed nodes that a person set aside; they are not among failed.
+	Skipped       int32 `protobuf:"varint,14,opt,name=skipped,proto3" json:"skipped,omitempty"`
+	Preserved     int32 `protobuf:"varint,15,opt,name=preserved,proto3" json:"preserved,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *FleetView) Reset() {
 	*x = FleetView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[21]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1776,7 +2000,7 @@ func (x *FleetView) String() string {
 func (*FleetView) ProtoMessage() {}
 
 func (x *FleetView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[21]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1789,7 +2013,7 @@ func (x *FleetView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetView.ProtoReflect.Descriptor instead.
 func (*FleetView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{21}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *FleetView) GetName() string {
@@ -1876,6 +2100,27 @@ func (x *FleetView) GetLabels() map[string]string {
 	return nil
 }
 
+func (x *FleetView) GetPaused() *PausedView {
+	if x != nil {
+		return x.Paused
+	}
+	return nil
+}
+
+func (x *FleetView) GetSkipped() int32 {
+	if x != nil {
+		return x.Skipped
+	}
+	return 0
+}
+
+func (x *FleetView) GetPreserved() int32 {
+	if x != nil {
+		return x.Preserved
+	}
+	return 0
+}
+
 type ListPoolsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Fleet         string                 `protobuf:"bytes,1,opt,name=fleet,proto3" json:"fleet,omitempty"`
@@ -1885,7 +2130,7 @@ type ListPoolsRequest struct {
 
 func (x *ListPoolsRequest) Reset() {
 	*x = ListPoolsRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[22]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1897,7 +2142,7 @@ func (x *ListPoolsRequest) String() string {
 func (*ListPoolsRequest) ProtoMessage() {}
 
 func (x *ListPoolsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[22]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1910,7 +2155,7 @@ func (x *ListPoolsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoolsRequest.ProtoReflect.Descriptor instead.
 func (*ListPoolsRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{22}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListPoolsRequest) GetFleet() string {
@@ -1930,7 +2175,7 @@ type ListPoolsResponse struct {
 
 func (x *ListPoolsResponse) Reset() {
 	*x = ListPoolsResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[23]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1942,7 +2187,7 @@ func (x *ListPoolsResponse) String() string {
 func (*ListPoolsResponse) ProtoMessage() {}
 
 func (x *ListPoolsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[23]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1955,7 +2200,7 @@ func (x *ListPoolsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoolsResponse.ProtoReflect.Descriptor instead.
 func (*ListPoolsResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{23}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListPoolsResponse) GetPools() []*PoolView {
@@ -1990,7 +2235,7 @@ type PoolView struct {
 
 func (x *PoolView) Reset() {
 	*x = PoolView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[24]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2002,7 +2247,7 @@ func (x *PoolView) String() string {
 func (*PoolView) ProtoMessage() {}
 
 func (x *PoolView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[24]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2015,7 +2260,7 @@ func (x *PoolView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolView.ProtoReflect.Descriptor instead.
 func (*PoolView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{24}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PoolView) GetFleet() string {
@@ -2101,7 +2346,7 @@ type ListNodesRequest struct {
 
 func (x *ListNodesRequest) Reset() {
 	*x = ListNodesRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[25]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2113,7 +2358,7 @@ func (x *ListNodesRequest) String() string {
 func (*ListNodesRequest) ProtoMessage() {}
 
 func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[25]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2126,7 +2371,7 @@ func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesRequest.ProtoReflect.Descriptor instead.
 func (*ListNodesRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{25}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListNodesRequest) GetFleet() string {
@@ -2167,7 +2412,7 @@ type ListNodesResponse struct {
 
 func (x *ListNodesResponse) Reset() {
 	*x = ListNodesResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[26]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2179,7 +2424,7 @@ func (x *ListNodesResponse) String() string {
 func (*ListNodesResponse) ProtoMessage() {}
 
 func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[26]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2192,7 +2437,7 @@ func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesResponse.ProtoReflect.Descriptor instead.
 func (*ListNodesResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{26}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListNodesResponse) GetNodes() []*NodeView {
@@ -2249,13 +2494,14 @@ type NodeView struct {
 	Silent bool                   `protobuf:"varint,61,opt,name=silent,proto3" json:"silent,omitempty"`
 	// Which of its pool's failure domains it is in, if there are any.
 	FailureDomain string `protobuf:"bytes,70,opt,name=failure_domain,json=failureDomain,proto3" json:"failure_domain,omitempty"`
+	Skipped       bool   `protobuf:"varint,32,opt,name=skipped,proto3" json:"skipped,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *NodeView) Reset() {
 	*x = NodeView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[27]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2267,7 +2513,7 @@ func (x *NodeView) String() string {
 func (*NodeView) ProtoMessage() {}
 
 func (x *NodeView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[27]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2280,7 +2526,7 @@ func (x *NodeView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeView.ProtoReflect.Descriptor instead.
 func (*NodeView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{27}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *NodeView) GetName() string {
@@ -2521,6 +2767,13 @@ func (x *NodeView) GetFailureDomain() string {
 	return ""
 }
 
+func (x *NodeView) GetSkipped() bool {
+	if x != nil {
+		return x.Skipped
+	}
+	return false
+}
+
 type ListJobsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Fleet         string                 `protobuf:"bytes,1,opt,name=fleet,proto3" json:"fleet,omitempty"`
@@ -2530,7 +2783,7 @@ type ListJobsRequest struct {
 
 func (x *ListJobsRequest) Reset() {
 	*x = ListJobsRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[28]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2542,7 +2795,7 @@ func (x *ListJobsRequest) String() string {
 func (*ListJobsRequest) ProtoMessage() {}
 
 func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[28]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2555,7 +2808,7 @@ func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsRequest.ProtoReflect.Descriptor instead.
 func (*ListJobsRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{28}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListJobsRequest) GetFleet() string {
@@ -2575,7 +2828,7 @@ type ListJobsResponse struct {
 
 func (x *ListJobsResponse) Reset() {
 	*x = ListJobsResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[29]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2587,7 +2840,7 @@ func (x *ListJobsResponse) String() string {
 func (*ListJobsResponse) ProtoMessage() {}
 
 func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[29]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2600,7 +2853,7 @@ func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsResponse.ProtoReflect.Descriptor instead.
 func (*ListJobsResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{29}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ListJobsResponse) GetJobs() []*JobView {
@@ -2634,7 +2887,7 @@ type JobView struct {
 
 func (x *JobView) Reset() {
 	*x = JobView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[30]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2646,7 +2899,7 @@ func (x *JobView) String() string {
 func (*JobView) ProtoMessage() {}
 
 func (x *JobView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[30]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2659,7 +2912,7 @@ func (x *JobView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobView.ProtoReflect.Descriptor instead.
 func (*JobView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{30}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *JobView) GetNode() string {
@@ -2737,7 +2990,7 @@ type ListEventsRequest struct {
 
 func (x *ListEventsRequest) Reset() {
 	*x = ListEventsRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[31]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2749,7 +3002,7 @@ func (x *ListEventsRequest) String() string {
 func (*ListEventsRequest) ProtoMessage() {}
 
 func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[31]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2762,7 +3015,7 @@ func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListEventsRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{31}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListEventsRequest) GetFleet() string {
@@ -2797,7 +3050,7 @@ type ListEventsResponse struct {
 
 func (x *ListEventsResponse) Reset() {
 	*x = ListEventsResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[32]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2809,7 +3062,7 @@ func (x *ListEventsResponse) String() string {
 func (*ListEventsResponse) ProtoMessage() {}
 
 func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[32]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2822,7 +3075,7 @@ func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListEventsResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{32}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ListEventsResponse) GetEvents() []*EventView {
@@ -2861,7 +3114,7 @@ type EventView struct {
 
 func (x *EventView) Reset() {
 	*x = EventView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[33]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2873,7 +3126,7 @@ func (x *EventView) String() string {
 func (*EventView) ProtoMessage() {}
 
 func (x *EventView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[33]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2886,7 +3139,7 @@ func (x *EventView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventView.ProtoReflect.Descriptor instead.
 func (*EventView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{33}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *EventView) GetFleet() string {
@@ -3007,7 +3260,7 @@ type ImportImageRequest struct {
 
 func (x *ImportImageRequest) Reset() {
 	*x = ImportImageRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[34]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3019,7 +3272,7 @@ func (x *ImportImageRequest) String() string {
 func (*ImportImageRequest) ProtoMessage() {}
 
 func (x *ImportImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[34]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3032,7 +3285,7 @@ func (x *ImportImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportImageRequest.ProtoReflect.Descriptor instead.
 func (*ImportImageRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{34}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ImportImageRequest) GetSite() string {
@@ -3102,7 +3355,7 @@ type ForgetImageRequest struct {
 
 func (x *ForgetImageRequest) Reset() {
 	*x = ForgetImageRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[35]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3114,7 +3367,7 @@ func (x *ForgetImageRequest) String() string {
 func (*ForgetImageRequest) ProtoMessage() {}
 
 func (x *ForgetImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[35]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3127,7 +3380,7 @@ func (x *ForgetImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetImageRequest.ProtoReflect.Descriptor instead.
 func (*ForgetImageRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{35}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ForgetImageRequest) GetSite() string {
@@ -3160,7 +3413,7 @@ type ListImagesRequest struct {
 
 func (x *ListImagesRequest) Reset() {
 	*x = ListImagesRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[36]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3172,7 +3425,7 @@ func (x *ListImagesRequest) String() string {
 func (*ListImagesRequest) ProtoMessage() {}
 
 func (x *ListImagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[36]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3185,7 +3438,7 @@ func (x *ListImagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListImagesRequest.ProtoReflect.Descriptor instead.
 func (*ListImagesRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{36}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListImagesRequest) GetSite() string {
@@ -3205,7 +3458,7 @@ type ListImagesResponse struct {
 
 func (x *ListImagesResponse) Reset() {
 	*x = ListImagesResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[37]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3217,7 +3470,7 @@ func (x *ListImagesResponse) String() string {
 func (*ListImagesResponse) ProtoMessage() {}
 
 func (x *ListImagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[37]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3230,7 +3483,7 @@ func (x *ListImagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListImagesResponse.ProtoReflect.Descriptor instead.
 func (*ListImagesResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{37}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ListImagesResponse) GetImages() []*ImageView {
@@ -3274,7 +3527,7 @@ type ImageView struct {
 
 func (x *ImageView) Reset() {
 	*x = ImageView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[38]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3286,7 +3539,7 @@ func (x *ImageView) String() string {
 func (*ImageView) ProtoMessage() {}
 
 func (x *ImageView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[38]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3299,7 +3552,7 @@ func (x *ImageView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageView.ProtoReflect.Descriptor instead.
 func (*ImageView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{38}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ImageView) GetSite() string {
@@ -3415,7 +3668,7 @@ type ListNetworksRequest struct {
 
 func (x *ListNetworksRequest) Reset() {
 	*x = ListNetworksRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[39]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3427,7 +3680,7 @@ func (x *ListNetworksRequest) String() string {
 func (*ListNetworksRequest) ProtoMessage() {}
 
 func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[39]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3440,7 +3693,7 @@ func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNetworksRequest.ProtoReflect.Descriptor instead.
 func (*ListNetworksRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{39}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{42}
 }
 
 type ListNetworksResponse struct {
@@ -3453,7 +3706,7 @@ type ListNetworksResponse struct {
 
 func (x *ListNetworksResponse) Reset() {
 	*x = ListNetworksResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[40]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3465,7 +3718,7 @@ func (x *ListNetworksResponse) String() string {
 func (*ListNetworksResponse) ProtoMessage() {}
 
 func (x *ListNetworksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[40]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3478,7 +3731,7 @@ func (x *ListNetworksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNetworksResponse.ProtoReflect.Descriptor instead.
 func (*ListNetworksResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{40}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ListNetworksResponse) GetNetworks() []*NetworkView {
@@ -3511,7 +3764,7 @@ type NetworkView struct {
 
 func (x *NetworkView) Reset() {
 	*x = NetworkView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[41]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3523,7 +3776,7 @@ func (x *NetworkView) String() string {
 func (*NetworkView) ProtoMessage() {}
 
 func (x *NetworkView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[41]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3536,7 +3789,7 @@ func (x *NetworkView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkView.ProtoReflect.Descriptor instead.
 func (*NetworkView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{41}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *NetworkView) GetName() string {
@@ -3603,7 +3856,7 @@ type ListSitesRequest struct {
 
 func (x *ListSitesRequest) Reset() {
 	*x = ListSitesRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[42]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3615,7 +3868,7 @@ func (x *ListSitesRequest) String() string {
 func (*ListSitesRequest) ProtoMessage() {}
 
 func (x *ListSitesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[42]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3628,7 +3881,7 @@ func (x *ListSitesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSitesRequest.ProtoReflect.Descriptor instead.
 func (*ListSitesRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{42}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{45}
 }
 
 type ListSitesResponse struct {
@@ -3641,7 +3894,7 @@ type ListSitesResponse struct {
 
 func (x *ListSitesResponse) Reset() {
 	*x = ListSitesResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[43]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3653,7 +3906,7 @@ func (x *ListSitesResponse) String() string {
 func (*ListSitesResponse) ProtoMessage() {}
 
 func (x *ListSitesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[43]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3666,7 +3919,7 @@ func (x *ListSitesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSitesResponse.ProtoReflect.Descriptor instead.
 func (*ListSitesResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{43}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ListSitesResponse) GetSites() []*SiteView {
@@ -3700,7 +3953,7 @@ type SiteView struct {
 
 func (x *SiteView) Reset() {
 	*x = SiteView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[44]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3712,7 +3965,7 @@ func (x *SiteView) String() string {
 func (*SiteView) ProtoMessage() {}
 
 func (x *SiteView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[44]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3725,7 +3978,7 @@ func (x *SiteView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SiteView.ProtoReflect.Descriptor instead.
 func (*SiteView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{44}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *SiteView) GetName() string {
@@ -3793,7 +4046,7 @@ type ListFailedRequest struct {
 
 func (x *ListFailedRequest) Reset() {
 	*x = ListFailedRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[45]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3805,7 +4058,7 @@ func (x *ListFailedRequest) String() string {
 func (*ListFailedRequest) ProtoMessage() {}
 
 func (x *ListFailedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[45]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3818,7 +4071,7 @@ func (x *ListFailedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFailedRequest.ProtoReflect.Descriptor instead.
 func (*ListFailedRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{45}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ListFailedRequest) GetFleet() string {
@@ -3838,7 +4091,7 @@ type ListFailedResponse struct {
 
 func (x *ListFailedResponse) Reset() {
 	*x = ListFailedResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[46]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3850,7 +4103,7 @@ func (x *ListFailedResponse) String() string {
 func (*ListFailedResponse) ProtoMessage() {}
 
 func (x *ListFailedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[46]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3863,7 +4116,7 @@ func (x *ListFailedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFailedResponse.ProtoReflect.Descriptor instead.
 func (*ListFailedResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{46}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ListFailedResponse) GetFailed() []*FailedView {
@@ -3891,13 +4144,14 @@ type FailedView struct {
 	Attempts      int32                  `protobuf:"varint,7,opt,name=attempts,proto3" json:"attempts,omitempty"`
 	Since         *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=since,proto3" json:"since,omitempty"`
 	Log           []string               `protobuf:"bytes,9,rep,name=log,proto3" json:"log,omitempty"`
+	Skipped       bool                   `protobuf:"varint,10,opt,name=skipped,proto3" json:"skipped,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *FailedView) Reset() {
 	*x = FailedView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[47]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3909,7 +4163,7 @@ func (x *FailedView) String() string {
 func (*FailedView) ProtoMessage() {}
 
 func (x *FailedView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[47]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3922,7 +4176,7 @@ func (x *FailedView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailedView.ProtoReflect.Descriptor instead.
 func (*FailedView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{47}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *FailedView) GetNode() string {
@@ -3988,6 +4242,13 @@ func (x *FailedView) GetLog() []string {
 	return nil
 }
 
+func (x *FailedView) GetSkipped() bool {
+	if x != nil {
+		return x.Skipped
+	}
+	return false
+}
+
 type DescribeNodeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
@@ -3997,7 +4258,7 @@ type DescribeNodeRequest struct {
 
 func (x *DescribeNodeRequest) Reset() {
 	*x = DescribeNodeRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[48]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4009,7 +4270,7 @@ func (x *DescribeNodeRequest) String() string {
 func (*DescribeNodeRequest) ProtoMessage() {}
 
 func (x *DescribeNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[48]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4022,7 +4283,7 @@ func (x *DescribeNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeNodeRequest.ProtoReflect.Descriptor instead.
 func (*DescribeNodeRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{48}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *DescribeNodeRequest) GetNode() string {
@@ -4050,7 +4311,7 @@ type DescribeNodeResponse struct {
 
 func (x *DescribeNodeResponse) Reset() {
 	*x = DescribeNodeResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[49]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4062,7 +4323,7 @@ func (x *DescribeNodeResponse) String() string {
 func (*DescribeNodeResponse) ProtoMessage() {}
 
 func (x *DescribeNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[49]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4075,7 +4336,7 @@ func (x *DescribeNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeNodeResponse.ProtoReflect.Descriptor instead.
 func (*DescribeNodeResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{49}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *DescribeNodeResponse) GetNode() *NodeView {
@@ -4149,7 +4410,7 @@ type GuestView struct {
 
 func (x *GuestView) Reset() {
 	*x = GuestView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[50]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4161,7 +4422,7 @@ func (x *GuestView) String() string {
 func (*GuestView) ProtoMessage() {}
 
 func (x *GuestView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[50]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4174,7 +4435,7 @@ func (x *GuestView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestView.ProtoReflect.Descriptor instead.
 func (*GuestView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{50}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *GuestView) GetHeard() *timestamppb.Timestamp {
@@ -4257,7 +4518,7 @@ type GuestStageView struct {
 
 func (x *GuestStageView) Reset() {
 	*x = GuestStageView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[51]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4269,7 +4530,7 @@ func (x *GuestStageView) String() string {
 func (*GuestStageView) ProtoMessage() {}
 
 func (x *GuestStageView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[51]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4282,7 +4543,7 @@ func (x *GuestStageView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestStageView.ProtoReflect.Descriptor instead.
 func (*GuestStageView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{51}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *GuestStageView) GetName() string {
@@ -4310,7 +4571,7 @@ type GuestFailedView struct {
 
 func (x *GuestFailedView) Reset() {
 	*x = GuestFailedView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[52]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4322,7 +4583,7 @@ func (x *GuestFailedView) String() string {
 func (*GuestFailedView) ProtoMessage() {}
 
 func (x *GuestFailedView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[52]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4335,7 +4596,7 @@ func (x *GuestFailedView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestFailedView.ProtoReflect.Descriptor instead.
 func (*GuestFailedView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{52}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *GuestFailedView) GetUnit() string {
@@ -4375,7 +4636,7 @@ type NodeNetwork struct {
 
 func (x *NodeNetwork) Reset() {
 	*x = NodeNetwork{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[53]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4387,7 +4648,7 @@ func (x *NodeNetwork) String() string {
 func (*NodeNetwork) ProtoMessage() {}
 
 func (x *NodeNetwork) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[53]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4400,7 +4661,7 @@ func (x *NodeNetwork) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeNetwork.ProtoReflect.Descriptor instead.
 func (*NodeNetwork) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{53}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *NodeNetwork) GetCard() int32 {
@@ -4465,7 +4726,7 @@ type VSphereView struct {
 
 func (x *VSphereView) Reset() {
 	*x = VSphereView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[54]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4477,7 +4738,7 @@ func (x *VSphereView) String() string {
 func (*VSphereView) ProtoMessage() {}
 
 func (x *VSphereView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[54]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4490,7 +4751,7 @@ func (x *VSphereView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VSphereView.ProtoReflect.Descriptor instead.
 func (*VSphereView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{54}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *VSphereView) GetSite() string {
@@ -4540,7 +4801,7 @@ type NodeLogRequest struct {
 
 func (x *NodeLogRequest) Reset() {
 	*x = NodeLogRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[55]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4552,7 +4813,7 @@ func (x *NodeLogRequest) String() string {
 func (*NodeLogRequest) ProtoMessage() {}
 
 func (x *NodeLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[55]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4565,7 +4826,7 @@ func (x *NodeLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeLogRequest.ProtoReflect.Descriptor instead.
 func (*NodeLogRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{55}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *NodeLogRequest) GetNode() string {
@@ -4597,7 +4858,7 @@ type NodeLogResponse struct {
 
 func (x *NodeLogResponse) Reset() {
 	*x = NodeLogResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[56]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4609,7 +4870,7 @@ func (x *NodeLogResponse) String() string {
 func (*NodeLogResponse) ProtoMessage() {}
 
 func (x *NodeLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[56]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4622,7 +4883,7 @@ func (x *NodeLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeLogResponse.ProtoReflect.Descriptor instead.
 func (*NodeLogResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{56}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *NodeLogResponse) GetLines() []*LogLine {
@@ -4668,7 +4929,7 @@ type LogLine struct {
 
 func (x *LogLine) Reset() {
 	*x = LogLine{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[57]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4680,7 +4941,7 @@ func (x *LogLine) String() string {
 func (*LogLine) ProtoMessage() {}
 
 func (x *LogLine) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[57]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4693,7 +4954,7 @@ func (x *LogLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
 func (*LogLine) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{57}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *LogLine) GetAt() *timestamppb.Timestamp {
@@ -4733,7 +4994,7 @@ type HistoryRequest struct {
 
 func (x *HistoryRequest) Reset() {
 	*x = HistoryRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[58]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4745,7 +5006,7 @@ func (x *HistoryRequest) String() string {
 func (*HistoryRequest) ProtoMessage() {}
 
 func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[58]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4758,7 +5019,7 @@ func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
 func (*HistoryRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{58}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *HistoryRequest) GetFleet() string {
@@ -4779,7 +5040,7 @@ type HistoryResponse struct {
 
 func (x *HistoryResponse) Reset() {
 	*x = HistoryResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[59]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4791,7 +5052,7 @@ func (x *HistoryResponse) String() string {
 func (*HistoryResponse) ProtoMessage() {}
 
 func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[59]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4804,7 +5065,7 @@ func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryResponse.ProtoReflect.Descriptor instead.
 func (*HistoryResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{59}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *HistoryResponse) GetRevisions() []*RevisionView {
@@ -4844,7 +5105,7 @@ type RevisionView struct {
 
 func (x *RevisionView) Reset() {
 	*x = RevisionView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[60]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4856,7 +5117,7 @@ func (x *RevisionView) String() string {
 func (*RevisionView) ProtoMessage() {}
 
 func (x *RevisionView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[60]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4869,7 +5130,7 @@ func (x *RevisionView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevisionView.ProtoReflect.Descriptor instead.
 func (*RevisionView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{60}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *RevisionView) GetNumber() int32 {
@@ -4949,7 +5210,7 @@ type DiffRequest struct {
 
 func (x *DiffRequest) Reset() {
 	*x = DiffRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[61]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4961,7 +5222,7 @@ func (x *DiffRequest) String() string {
 func (*DiffRequest) ProtoMessage() {}
 
 func (x *DiffRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[61]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4974,7 +5235,7 @@ func (x *DiffRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiffRequest.ProtoReflect.Descriptor instead.
 func (*DiffRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{61}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *DiffRequest) GetSources() []*Source {
@@ -5016,7 +5277,7 @@ type DiffResponse struct {
 
 func (x *DiffResponse) Reset() {
 	*x = DiffResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[62]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5028,7 +5289,7 @@ func (x *DiffResponse) String() string {
 func (*DiffResponse) ProtoMessage() {}
 
 func (x *DiffResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[62]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5041,7 +5302,7 @@ func (x *DiffResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiffResponse.ProtoReflect.Descriptor instead.
 func (*DiffResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{62}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *DiffResponse) GetProblems() []*Problem {
@@ -5081,7 +5342,7 @@ type DocumentDiff struct {
 
 func (x *DocumentDiff) Reset() {
 	*x = DocumentDiff{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[63]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5093,7 +5354,7 @@ func (x *DocumentDiff) String() string {
 func (*DocumentDiff) ProtoMessage() {}
 
 func (x *DocumentDiff) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[63]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5106,7 +5367,7 @@ func (x *DocumentDiff) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DocumentDiff.ProtoReflect.Descriptor instead.
 func (*DocumentDiff) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{63}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *DocumentDiff) GetKind() string {
@@ -5164,7 +5425,7 @@ type FieldDiff struct {
 
 func (x *FieldDiff) Reset() {
 	*x = FieldDiff{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[64]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5176,7 +5437,7 @@ func (x *FieldDiff) String() string {
 func (*FieldDiff) ProtoMessage() {}
 
 func (x *FieldDiff) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[64]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5189,7 +5450,7 @@ func (x *FieldDiff) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldDiff.ProtoReflect.Descriptor instead.
 func (*FieldDiff) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{64}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *FieldDiff) GetPath() string {
@@ -5225,7 +5486,7 @@ type GetDocumentRequest struct {
 
 func (x *GetDocumentRequest) Reset() {
 	*x = GetDocumentRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[65]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5237,7 +5498,7 @@ func (x *GetDocumentRequest) String() string {
 func (*GetDocumentRequest) ProtoMessage() {}
 
 func (x *GetDocumentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[65]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5250,7 +5511,7 @@ func (x *GetDocumentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDocumentRequest.ProtoReflect.Descriptor instead.
 func (*GetDocumentRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{65}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *GetDocumentRequest) GetKind() string {
@@ -5284,7 +5545,7 @@ type GetDocumentResponse struct {
 
 func (x *GetDocumentResponse) Reset() {
 	*x = GetDocumentResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[66]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5296,7 +5557,7 @@ func (x *GetDocumentResponse) String() string {
 func (*GetDocumentResponse) ProtoMessage() {}
 
 func (x *GetDocumentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[66]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5309,7 +5570,7 @@ func (x *GetDocumentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDocumentResponse.ProtoReflect.Descriptor instead.
 func (*GetDocumentResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{66}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *GetDocumentResponse) GetYaml() string {
@@ -5335,7 +5596,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[67]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5347,7 +5608,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[67]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5360,7 +5621,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{67}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *WatchRequest) GetFleet() string {
@@ -5385,7 +5646,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[68]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5397,7 +5658,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[68]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5410,7 +5671,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{68}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *WatchResponse) GetChange() isWatchResponse_Change {
@@ -5493,7 +5754,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[69]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5505,7 +5766,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[69]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5518,27 +5779,29 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{69}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{72}
 }
 
 type StatusResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Shards        []*ShardStatus         `protobuf:"bytes,1,rep,name=shards,proto3" json:"shards,omitempty"`
-	Sites         []*SiteView            `protobuf:"bytes,2,rep,name=sites,proto3" json:"sites,omitempty"`
-	Services      []*ServiceStatus       `protobuf:"bytes,3,rep,name=services,proto3" json:"services,omitempty"`
-	Nodes         int32                  `protobuf:"varint,4,opt,name=nodes,proto3" json:"nodes,omitempty"`
-	Ready         int32                  `protobuf:"varint,5,opt,name=ready,proto3" json:"ready,omitempty"`
-	Failed        int32                  `protobuf:"varint,6,opt,name=failed,proto3" json:"failed,omitempty"`
-	OpenJobs      int32                  `protobuf:"varint,7,opt,name=open_jobs,json=openJobs,proto3" json:"open_jobs,omitempty"`
-	Read          *ReadStatus            `protobuf:"bytes,8,opt,name=read,proto3" json:"read,omitempty"`
-	NatsServer    string                 `protobuf:"bytes,9,opt,name=nats_server,json=natsServer,proto3" json:"nats_server,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Shards     []*ShardStatus         `protobuf:"bytes,1,rep,name=shards,proto3" json:"shards,omitempty"`
+	Sites      []*SiteView            `protobuf:"bytes,2,rep,name=sites,proto3" json:"sites,omitempty"`
+	Services   []*ServiceStatus       `protobuf:"bytes,3,rep,name=services,proto3" json:"services,omitempty"`
+	Nodes      int32                  `protobuf:"varint,4,opt,name=nodes,proto3" json:"nodes,omitempty"`
+	Ready      int32                  `protobuf:"varint,5,opt,name=ready,proto3" json:"ready,omitempty"`
+	Failed     int32                  `protobuf:"varint,6,opt,name=failed,proto3" json:"failed,omitempty"`
+	OpenJobs   int32                  `protobuf:"varint,7,opt,name=open_jobs,json=openJobs,proto3" json:"open_jobs,omitempty"`
+	Read       *ReadStatus            `protobuf:"bytes,8,opt,name=read,proto3" json:"read,omitempty"`
+	NatsServer string                 `protobuf:"bytes,9,opt,name=nats_server,json=natsServer,proto3" json:"nats_server,omitempty"`
+	// Set while the whole yard is paused.
+	Paused        *PausedView `protobuf:"bytes,10,opt,name=paused,proto3" json:"paused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[70]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5550,7 +5813,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[70]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5563,7 +5826,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{70}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *StatusResponse) GetShards() []*ShardStatus {
@@ -5629,6 +5892,13 @@ func (x *StatusResponse) GetNatsServer() string {
 	return ""
 }
 
+func (x *StatusResponse) GetPaused() *PausedView {
+	if x != nil {
+		return x.Paused
+	}
+	return nil
+}
+
 type ShardStatus struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Shard         uint32                 `protobuf:"varint,1,opt,name=shard,proto3" json:"shard,omitempty"`
@@ -5646,7 +5916,7 @@ type ShardStatus struct {
 
 func (x *ShardStatus) Reset() {
 	*x = ShardStatus{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[71]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5658,7 +5928,7 @@ func (x *ShardStatus) String() string {
 func (*ShardStatus) ProtoMessage() {}
 
 func (x *ShardStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[71]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5671,7 +5941,7 @@ func (x *ShardStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardStatus.ProtoReflect.Descriptor instead.
 func (*ShardStatus) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{71}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *ShardStatus) GetShard() uint32 {
@@ -5754,7 +6024,7 @@ type ServiceStatus struct {
 
 func (x *ServiceStatus) Reset() {
 	*x = ServiceStatus{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[72]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5766,7 +6036,7 @@ func (x *ServiceStatus) String() string {
 func (*ServiceStatus) ProtoMessage() {}
 
 func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[72]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5779,7 +6049,7 @@ func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceStatus.ProtoReflect.Descriptor instead.
 func (*ServiceStatus) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{72}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *ServiceStatus) GetService() string {
@@ -5846,7 +6116,7 @@ type VersionRequest struct {
 
 func (x *VersionRequest) Reset() {
 	*x = VersionRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[73]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5858,7 +6128,7 @@ func (x *VersionRequest) String() string {
 func (*VersionRequest) ProtoMessage() {}
 
 func (x *VersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[73]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5871,7 +6141,7 @@ func (x *VersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionRequest.ProtoReflect.Descriptor instead.
 func (*VersionRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{73}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{76}
 }
 
 type VersionResponse struct {
@@ -5886,7 +6156,7 @@ type VersionResponse struct {
 
 func (x *VersionResponse) Reset() {
 	*x = VersionResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[74]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5898,7 +6168,7 @@ func (x *VersionResponse) String() string {
 func (*VersionResponse) ProtoMessage() {}
 
 func (x *VersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[74]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5911,7 +6181,7 @@ func (x *VersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionResponse.ProtoReflect.Descriptor instead.
 func (*VersionResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{74}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *VersionResponse) GetVersion() string {
@@ -5951,7 +6221,7 @@ type VerifyAuditRequest struct {
 
 func (x *VerifyAuditRequest) Reset() {
 	*x = VerifyAuditRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[75]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5963,7 +6233,7 @@ func (x *VerifyAuditRequest) String() string {
 func (*VerifyAuditRequest) ProtoMessage() {}
 
 func (x *VerifyAuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[75]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5976,7 +6246,7 @@ func (x *VerifyAuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyAuditRequest.ProtoReflect.Descriptor instead.
 func (*VerifyAuditRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{75}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *VerifyAuditRequest) GetFleet() string {
@@ -5997,7 +6267,7 @@ type VerifyAuditResponse struct {
 
 func (x *VerifyAuditResponse) Reset() {
 	*x = VerifyAuditResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[76]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6009,7 +6279,7 @@ func (x *VerifyAuditResponse) String() string {
 func (*VerifyAuditResponse) ProtoMessage() {}
 
 func (x *VerifyAuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[76]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6022,7 +6292,7 @@ func (x *VerifyAuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyAuditResponse.ProtoReflect.Descriptor instead.
 func (*VerifyAuditResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{76}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *VerifyAuditResponse) GetNodes() int32 {
@@ -6206,11 +6476,31 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"altogether\x18\x05 \x01(\x05R\n" +
 	"altogether\x123\n" +
 	"\x13max_destroy_percent\x18\x06 \x01(\x05H\x00R\x11maxDestroyPercent\x88\x01\x01B\x16\n" +
-	"\x14_max_destroy_percent\"\x13\n" +
+	"\x14_max_destroy_percent\"\xd1\x01\n" +
+	"\vMendRequest\x12\x14\n" +
+	"\x05fleet\x18\x01 \x01(\tR\x05fleet\x12\x12\n" +
+	"\x04mend\x18\x02 \x01(\tR\x04mend\x12\x14\n" +
+	"\x05nodes\x18\x03 \x03(\tR\x05nodes\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x1d\n" +
+	"\n" +
+	"command_id\x18\x05 \x01(\tR\tcommandId\x123\n" +
+	"\x13max_destroy_percent\x18\x06 \x01(\x05H\x00R\x11maxDestroyPercent\x88\x01\x01B\x16\n" +
+	"\x14_max_destroy_percent\"x\n" +
+	"\fPauseRequest\x12\x14\n" +
+	"\x05fleet\x18\x01 \x01(\tR\x05fleet\x12\x16\n" +
+	"\x06paused\x18\x02 \x01(\bR\x06paused\x12\x1b\n" +
+	"\tcall_back\x18\x03 \x01(\bR\bcallBack\x12\x1d\n" +
+	"\n" +
+	"command_id\x18\x04 \x01(\tR\tcommandId\"b\n" +
+	"\n" +
+	"PausedView\x12\x0e\n" +
+	"\x02by\x18\x01 \x01(\tR\x02by\x120\n" +
+	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x12\n" +
+	"\x04yard\x18\x03 \x01(\bR\x04yard\"\x13\n" +
 	"\x11ListFleetsRequest\"u\n" +
 	"\x12ListFleetsResponse\x120\n" +
 	"\x06fleets\x18\x01 \x03(\v2\x18.yardmaster.v1.FleetViewR\x06fleets\x12-\n" +
-	"\x04read\x18\x02 \x01(\v2\x19.yardmaster.v1.ReadStatusR\x04read\"\xa6\x03\n" +
+	"\x04read\x18\x02 \x01(\v2\x19.yardmaster.v1.ReadStatusR\x04read\"\x91\x04\n" +
 	"\tFleetView\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03uid\x18\x02 \x01(\tR\x03uid\x12\x1a\n" +
@@ -6224,7 +6514,10 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\acreated\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x12\x14\n" +
 	"\x05shard\x18\v \x01(\rR\x05shard\x12<\n" +
-	"\x06labels\x18\f \x03(\v2$.yardmaster.v1.FleetView.LabelsEntryR\x06labels\x1a9\n" +
+	"\x06labels\x18\f \x03(\v2$.yardmaster.v1.FleetView.LabelsEntryR\x06labels\x121\n" +
+	"\x06paused\x18\r \x01(\v2\x19.yardmaster.v1.PausedViewR\x06paused\x12\x18\n" +
+	"\askipped\x18\x0e \x01(\x05R\askipped\x12\x1c\n" +
+	"\tpreserved\x18\x0f \x01(\x05R\tpreserved\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"(\n" +
@@ -6255,7 +6548,7 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\adeleted\x18\x04 \x01(\bR\adeleted\"q\n" +
 	"\x11ListNodesResponse\x12-\n" +
 	"\x05nodes\x18\x01 \x03(\v2\x17.yardmaster.v1.NodeViewR\x05nodes\x12-\n" +
-	"\x04read\x18\x02 \x01(\v2\x19.yardmaster.v1.ReadStatusR\x04read\"\xd4\b\n" +
+	"\x04read\x18\x02 \x01(\v2\x19.yardmaster.v1.ReadStatusR\x04read\"\xee\b\n" +
 	"\bNodeView\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05fleet\x18\x02 \x01(\tR\x05fleet\x12\x12\n" +
@@ -6295,7 +6588,8 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\boutdated\x18\x1f \x01(\bR\boutdated\x120\n" +
 	"\x05heard\x18< \x01(\v2\x1a.google.protobuf.TimestampR\x05heard\x12\x16\n" +
 	"\x06silent\x18= \x01(\bR\x06silent\x12%\n" +
-	"\x0efailure_domain\x18F \x01(\tR\rfailureDomain\"'\n" +
+	"\x0efailure_domain\x18F \x01(\tR\rfailureDomain\x12\x18\n" +
+	"\askipped\x18  \x01(\bR\askipped\"'\n" +
 	"\x0fListJobsRequest\x12\x14\n" +
 	"\x05fleet\x18\x01 \x01(\tR\x05fleet\"m\n" +
 	"\x10ListJobsResponse\x12*\n" +
@@ -6404,7 +6698,7 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\x05fleet\x18\x01 \x01(\tR\x05fleet\"v\n" +
 	"\x12ListFailedResponse\x121\n" +
 	"\x06failed\x18\x01 \x03(\v2\x19.yardmaster.v1.FailedViewR\x06failed\x12-\n" +
-	"\x04read\x18\x02 \x01(\v2\x19.yardmaster.v1.ReadStatusR\x04read\"\xf2\x01\n" +
+	"\x04read\x18\x02 \x01(\v2\x19.yardmaster.v1.ReadStatusR\x04read\"\x8c\x02\n" +
 	"\n" +
 	"FailedView\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
@@ -6415,7 +6709,9 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\x04hint\x18\x06 \x01(\tR\x04hint\x12\x1a\n" +
 	"\battempts\x18\a \x01(\x05R\battempts\x120\n" +
 	"\x05since\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x10\n" +
-	"\x03log\x18\t \x03(\tR\x03log\")\n" +
+	"\x03log\x18\t \x03(\tR\x03log\x12\x18\n" +
+	"\askipped\x18\n" +
+	" \x01(\bR\askipped\")\n" +
 	"\x13DescribeNodeRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\"\xda\x02\n" +
 	"\x14DescribeNodeResponse\x12+\n" +
@@ -6524,7 +6820,7 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\x06synced\x18\x03 \x01(\bH\x00R\x06synced\x120\n" +
 	"\x05fleet\x18\x04 \x01(\v2\x18.yardmaster.v1.FleetViewH\x00R\x05fleetB\b\n" +
 	"\x06change\"\x0f\n" +
-	"\rStatusRequest\"\xde\x02\n" +
+	"\rStatusRequest\"\x91\x03\n" +
 	"\x0eStatusResponse\x122\n" +
 	"\x06shards\x18\x01 \x03(\v2\x1a.yardmaster.v1.ShardStatusR\x06shards\x12-\n" +
 	"\x05sites\x18\x02 \x03(\v2\x17.yardmaster.v1.SiteViewR\x05sites\x128\n" +
@@ -6535,7 +6831,9 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\topen_jobs\x18\a \x01(\x05R\bopenJobs\x12-\n" +
 	"\x04read\x18\b \x01(\v2\x19.yardmaster.v1.ReadStatusR\x04read\x12\x1f\n" +
 	"\vnats_server\x18\t \x01(\tR\n" +
-	"natsServer\"\x97\x02\n" +
+	"natsServer\x121\n" +
+	"\x06paused\x18\n" +
+	" \x01(\v2\x19.yardmaster.v1.PausedViewR\x06paused\"\x97\x02\n" +
 	"\vShardStatus\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x16\n" +
 	"\x06stream\x18\x02 \x01(\tR\x06stream\x12\x14\n" +
@@ -6569,14 +6867,16 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\x13VerifyAuditResponse\x12\x14\n" +
 	"\x05nodes\x18\x01 \x01(\x05R\x05nodes\x12\x16\n" +
 	"\x06events\x18\x02 \x01(\x03R\x06events\x12\x16\n" +
-	"\x06breaks\x18\x03 \x03(\tR\x06breaks2\x9e\x10\n" +
+	"\x06breaks\x18\x03 \x03(\tR\x06breaks2\xac\x11\n" +
 	"\vYardService\x12M\n" +
 	"\bValidate\x12\x1e.yardmaster.v1.ValidateRequest\x1a\x1f.yardmaster.v1.ValidateResponse\"\x00\x12A\n" +
 	"\x04Plan\x12\x1a.yardmaster.v1.PlanRequest\x1a\x1b.yardmaster.v1.PlanResponse\"\x00\x12D\n" +
 	"\x05Apply\x12\x1b.yardmaster.v1.ApplyRequest\x1a\x1c.yardmaster.v1.ApplyResponse\"\x00\x12F\n" +
 	"\x05Scale\x12\x1b.yardmaster.v1.ScaleRequest\x1a\x1e.yardmaster.v1.CommandResponse\"\x00\x12H\n" +
 	"\x06Delete\x12\x1c.yardmaster.v1.DeleteRequest\x1a\x1e.yardmaster.v1.CommandResponse\"\x00\x12F\n" +
-	"\x05Retry\x12\x1b.yardmaster.v1.RetryRequest\x1a\x1e.yardmaster.v1.CommandResponse\"\x00\x12S\n" +
+	"\x05Retry\x12\x1b.yardmaster.v1.RetryRequest\x1a\x1e.yardmaster.v1.CommandResponse\"\x00\x12D\n" +
+	"\x04Mend\x12\x1a.yardmaster.v1.MendRequest\x1a\x1e.yardmaster.v1.CommandResponse\"\x00\x12F\n" +
+	"\x05Pause\x12\x1b.yardmaster.v1.PauseRequest\x1a\x1e.yardmaster.v1.CommandResponse\"\x00\x12S\n" +
 	"\n" +
 	"ListFleets\x12 .yardmaster.v1.ListFleetsRequest\x1a!.yardmaster.v1.ListFleetsResponse\"\x00\x12P\n" +
 	"\tListPools\x12\x1f.yardmaster.v1.ListPoolsRequest\x1a .yardmaster.v1.ListPoolsResponse\"\x00\x12P\n" +
@@ -6614,7 +6914,7 @@ func file_yardmaster_v1_api_proto_rawDescGZIP() []byte {
 	return file_yardmaster_v1_api_proto_rawDescData
 }
 
-var file_yardmaster_v1_api_proto_msgTypes = make([]protoimpl.MessageInfo, 80)
+var file_yardmaster_v1_api_proto_msgTypes = make([]protoimpl.MessageInfo, 83)
 var file_yardmaster_v1_api_proto_goTypes = []any{
 	(*Stamp)(nil),                 // 0: yardmaster.v1.Stamp
 	(*ReadStatus)(nil),            // 1: yardmaster.v1.ReadStatus
@@ -6635,73 +6935,76 @@ var file_yardmaster_v1_api_proto_goTypes = []any{
 	(*ScaleRequest)(nil),          // 16: yardmaster.v1.ScaleRequest
 	(*DeleteRequest)(nil),         // 17: yardmaster.v1.DeleteRequest
 	(*RetryRequest)(nil),          // 18: yardmaster.v1.RetryRequest
-	(*ListFleetsRequest)(nil),     // 19: yardmaster.v1.ListFleetsRequest
-	(*ListFleetsResponse)(nil),    // 20: yardmaster.v1.ListFleetsResponse
-	(*FleetView)(nil),             // 21: yardmaster.v1.FleetView
-	(*ListPoolsRequest)(nil),      // 22: yardmaster.v1.ListPoolsRequest
-	(*ListPoolsResponse)(nil),     // 23: yardmaster.v1.ListPoolsResponse
-	(*PoolView)(nil),              // 24: yardmaster.v1.PoolView
-	(*ListNodesRequest)(nil),      // 25: yardmaster.v1.ListNodesRequest
-	(*ListNodesResponse)(nil),     // 26: yardmaster.v1.ListNodesResponse
-	(*NodeView)(nil),              // 27: yardmaster.v1.NodeView
-	(*ListJobsRequest)(nil),       // 28: yardmaster.v1.ListJobsRequest
-	(*ListJobsResponse)(nil),      // 29: yardmaster.v1.ListJobsResponse
-	(*JobView)(nil),               // 30: yardmaster.v1.JobView
-	(*ListEventsRequest)(nil),     // 31: yardmaster.v1.ListEventsRequest
-	(*ListEventsResponse)(nil),    // 32: yardmaster.v1.ListEventsResponse
-	(*EventView)(nil),             // 33: yardmaster.v1.EventView
-	(*ImportImageRequest)(nil),    // 34: yardmaster.v1.ImportImageRequest
-	(*ForgetImageRequest)(nil),    // 35: yardmaster.v1.ForgetImageRequest
-	(*ListImagesRequest)(nil),     // 36: yardmaster.v1.ListImagesRequest
-	(*ListImagesResponse)(nil),    // 37: yardmaster.v1.ListImagesResponse
-	(*ImageView)(nil),             // 38: yardmaster.v1.ImageView
-	(*ListNetworksRequest)(nil),   // 39: yardmaster.v1.ListNetworksRequest
-	(*ListNetworksResponse)(nil),  // 40: yardmaster.v1.ListNetworksResponse
-	(*NetworkView)(nil),           // 41: yardmaster.v1.NetworkView
-	(*ListSitesRequest)(nil),      // 42: yardmaster.v1.ListSitesRequest
-	(*ListSitesResponse)(nil),     // 43: yardmaster.v1.ListSitesResponse
-	(*SiteView)(nil),              // 44: yardmaster.v1.SiteView
-	(*ListFailedRequest)(nil),     // 45: yardmaster.v1.ListFailedRequest
-	(*ListFailedResponse)(nil),    // 46: yardmaster.v1.ListFailedResponse
-	(*FailedView)(nil),            // 47: yardmaster.v1.FailedView
-	(*DescribeNodeRequest)(nil),   // 48: yardmaster.v1.DescribeNodeRequest
-	(*DescribeNodeResponse)(nil),  // 49: yardmaster.v1.DescribeNodeResponse
-	(*GuestView)(nil),             // 50: yardmaster.v1.GuestView
-	(*GuestStageView)(nil),        // 51: yardmaster.v1.GuestStageView
-	(*GuestFailedView)(nil),       // 52: yardmaster.v1.GuestFailedView
-	(*NodeNetwork)(nil),           // 53: yardmaster.v1.NodeNetwork
-	(*VSphereView)(nil),           // 54: yardmaster.v1.VSphereView
-	(*NodeLogRequest)(nil),        // 55: yardmaster.v1.NodeLogRequest
-	(*NodeLogResponse)(nil),       // 56: yardmaster.v1.NodeLogResponse
-	(*LogLine)(nil),               // 57: yardmaster.v1.LogLine
-	(*HistoryRequest)(nil),        // 58: yardmaster.v1.HistoryRequest
-	(*HistoryResponse)(nil),       // 59: yardmaster.v1.HistoryResponse
-	(*RevisionView)(nil),          // 60: yardmaster.v1.RevisionView
-	(*DiffRequest)(nil),           // 61: yardmaster.v1.DiffRequest
-	(*DiffResponse)(nil),          // 62: yardmaster.v1.DiffResponse
-	(*DocumentDiff)(nil),          // 63: yardmaster.v1.DocumentDiff
-	(*FieldDiff)(nil),             // 64: yardmaster.v1.FieldDiff
-	(*GetDocumentRequest)(nil),    // 65: yardmaster.v1.GetDocumentRequest
-	(*GetDocumentResponse)(nil),   // 66: yardmaster.v1.GetDocumentResponse
-	(*WatchRequest)(nil),          // 67: yardmaster.v1.WatchRequest
-	(*WatchResponse)(nil),         // 68: yardmaster.v1.WatchResponse
-	(*StatusRequest)(nil),         // 69: yardmaster.v1.StatusRequest
-	(*StatusResponse)(nil),        // 70: yardmaster.v1.StatusResponse
-	(*ShardStatus)(nil),           // 71: yardmaster.v1.ShardStatus
-	(*ServiceStatus)(nil),         // 72: yardmaster.v1.ServiceStatus
-	(*VersionRequest)(nil),        // 73: yardmaster.v1.VersionRequest
-	(*VersionResponse)(nil),       // 74: yardmaster.v1.VersionResponse
-	(*VerifyAuditRequest)(nil),    // 75: yardmaster.v1.VerifyAuditRequest
-	(*VerifyAuditResponse)(nil),   // 76: yardmaster.v1.VerifyAuditResponse
-	nil,                           // 77: yardmaster.v1.ApplyRequest.PlanBasisEntry
-	nil,                           // 78: yardmaster.v1.FleetView.LabelsEntry
-	nil,                           // 79: yardmaster.v1.PoolView.StatesEntry
-	(*timestamppb.Timestamp)(nil), // 80: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 81: google.protobuf.Duration
+	(*MendRequest)(nil),           // 19: yardmaster.v1.MendRequest
+	(*PauseRequest)(nil),          // 20: yardmaster.v1.PauseRequest
+	(*PausedView)(nil),            // 21: yardmaster.v1.PausedView
+	(*ListFleetsRequest)(nil),     // 22: yardmaster.v1.ListFleetsRequest
+	(*ListFleetsResponse)(nil),    // 23: yardmaster.v1.ListFleetsResponse
+	(*FleetView)(nil),             // 24: yardmaster.v1.FleetView
+	(*ListPoolsRequest)(nil),      // 25: yardmaster.v1.ListPoolsRequest
+	(*ListPoolsResponse)(nil),     // 26: yardmaster.v1.ListPoolsResponse
+	(*PoolView)(nil),              // 27: yardmaster.v1.PoolView
+	(*ListNodesRequest)(nil),      // 28: yardmaster.v1.ListNodesRequest
+	(*ListNodesResponse)(nil),     // 29: yardmaster.v1.ListNodesResponse
+	(*NodeView)(nil),              // 30: yardmaster.v1.NodeView
+	(*ListJobsRequest)(nil),       // 31: yardmaster.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),      // 32: yardmaster.v1.ListJobsResponse
+	(*JobView)(nil),               // 33: yardmaster.v1.JobView
+	(*ListEventsRequest)(nil),     // 34: yardmaster.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),    // 35: yardmaster.v1.ListEventsResponse
+	(*EventView)(nil),             // 36: yardmaster.v1.EventView
+	(*ImportImageRequest)(nil),    // 37: yardmaster.v1.ImportImageRequest
+	(*ForgetImageRequest)(nil),    // 38: yardmaster.v1.ForgetImageRequest
+	(*ListImagesRequest)(nil),     // 39: yardmaster.v1.ListImagesRequest
+	(*ListImagesResponse)(nil),    // 40: yardmaster.v1.ListImagesResponse
+	(*ImageView)(nil),             // 41: yardmaster.v1.ImageView
+	(*ListNetworksRequest)(nil),   // 42: yardmaster.v1.ListNetworksRequest
+	(*ListNetworksResponse)(nil),  // 43: yardmaster.v1.ListNetworksResponse
+	(*NetworkView)(nil),           // 44: yardmaster.v1.NetworkView
+	(*ListSitesRequest)(nil),      // 45: yardmaster.v1.ListSitesRequest
+	(*ListSitesResponse)(nil),     // 46: yardmaster.v1.ListSitesResponse
+	(*SiteView)(nil),              // 47: yardmaster.v1.SiteView
+	(*ListFailedRequest)(nil),     // 48: yardmaster.v1.ListFailedRequest
+	(*ListFailedResponse)(nil),    // 49: yardmaster.v1.ListFailedResponse
+	(*FailedView)(nil),            // 50: yardmaster.v1.FailedView
+	(*DescribeNodeRequest)(nil),   // 51: yardmaster.v1.DescribeNodeRequest
+	(*DescribeNodeResponse)(nil),  // 52: yardmaster.v1.DescribeNodeResponse
+	(*GuestView)(nil),             // 53: yardmaster.v1.GuestView
+	(*GuestStageView)(nil),        // 54: yardmaster.v1.GuestStageView
+	(*GuestFailedView)(nil),       // 55: yardmaster.v1.GuestFailedView
+	(*NodeNetwork)(nil),           // 56: yardmaster.v1.NodeNetwork
+	(*VSphereView)(nil),           // 57: yardmaster.v1.VSphereView
+	(*NodeLogRequest)(nil),        // 58: yardmaster.v1.NodeLogRequest
+	(*NodeLogResponse)(nil),       // 59: yardmaster.v1.NodeLogResponse
+	(*LogLine)(nil),               // 60: yardmaster.v1.LogLine
+	(*HistoryRequest)(nil),        // 61: yardmaster.v1.HistoryRequest
+	(*HistoryResponse)(nil),       // 62: yardmaster.v1.HistoryResponse
+	(*RevisionView)(nil),          // 63: yardmaster.v1.RevisionView
+	(*DiffRequest)(nil),           // 64: yardmaster.v1.DiffRequest
+	(*DiffResponse)(nil),          // 65: yardmaster.v1.DiffResponse
+	(*DocumentDiff)(nil),          // 66: yardmaster.v1.DocumentDiff
+	(*FieldDiff)(nil),             // 67: yardmaster.v1.FieldDiff
+	(*GetDocumentRequest)(nil),    // 68: yardmaster.v1.GetDocumentRequest
+	(*GetDocumentResponse)(nil),   // 69: yardmaster.v1.GetDocumentResponse
+	(*WatchRequest)(nil),          // 70: yardmaster.v1.WatchRequest
+	(*WatchResponse)(nil),         // 71: yardmaster.v1.WatchResponse
+	(*StatusRequest)(nil),         // 72: yardmaster.v1.StatusRequest
+	(*StatusResponse)(nil),        // 73: yardmaster.v1.StatusResponse
+	(*ShardStatus)(nil),           // 74: yardmaster.v1.ShardStatus
+	(*ServiceStatus)(nil),         // 75: yardmaster.v1.ServiceStatus
+	(*VersionRequest)(nil),        // 76: yardmaster.v1.VersionRequest
+	(*VersionResponse)(nil),       // 77: yardmaster.v1.VersionResponse
+	(*VerifyAuditRequest)(nil),    // 78: yardmaster.v1.VerifyAuditRequest
+	(*VerifyAuditResponse)(nil),   // 79: yardmaster.v1.VerifyAuditResponse
+	nil,                           // 80: yardmaster.v1.ApplyRequest.PlanBasisEntry
+	nil,                           // 81: yardmaster.v1.FleetView.LabelsEntry
+	nil,                           // 82: yardmaster.v1.PoolView.StatesEntry
+	(*timestamppb.Timestamp)(nil), // 83: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 84: google.protobuf.Duration
 }
 var file_yardmaster_v1_api_proto_depIdxs = []int32{
 	0,   // 0: yardmaster.v1.ReadStatus.stamps:type_name -> yardmaster.v1.Stamp
-	80,  // 1: yardmaster.v1.ReadStatus.as_of:type_name -> google.protobuf.Timestamp
+	83,  // 1: yardmaster.v1.ReadStatus.as_of:type_name -> google.protobuf.Timestamp
 	3,   // 2: yardmaster.v1.ValidateRequest.sources:type_name -> yardmaster.v1.Source
 	2,   // 3: yardmaster.v1.ValidateResponse.problems:type_name -> yardmaster.v1.Problem
 	3,   // 4: yardmaster.v1.PlanRequest.sources:type_name -> yardmaster.v1.Source
@@ -6711,141 +7014,148 @@ var file_yardmaster_v1_api_proto_depIdxs = []int32{
 	1,   // 8: yardmaster.v1.PlanResponse.read:type_name -> yardmaster.v1.ReadStatus
 	12,  // 9: yardmaster.v1.FleetPlan.nodes:type_name -> yardmaster.v1.NodePlan
 	11,  // 10: yardmaster.v1.FleetPlan.room:type_name -> yardmaster.v1.Room
-	81,  // 11: yardmaster.v1.FleetPlan.takes:type_name -> google.protobuf.Duration
-	81,  // 12: yardmaster.v1.FleetPlan.median:type_name -> google.protobuf.Duration
+	84,  // 11: yardmaster.v1.FleetPlan.takes:type_name -> google.protobuf.Duration
+	84,  // 12: yardmaster.v1.FleetPlan.median:type_name -> google.protobuf.Duration
 	10,  // 13: yardmaster.v1.FleetPlan.images:type_name -> yardmaster.v1.ImageStep
 	3,   // 14: yardmaster.v1.ApplyRequest.sources:type_name -> yardmaster.v1.Source
-	77,  // 15: yardmaster.v1.ApplyRequest.plan_basis:type_name -> yardmaster.v1.ApplyRequest.PlanBasisEntry
+	80,  // 15: yardmaster.v1.ApplyRequest.plan_basis:type_name -> yardmaster.v1.ApplyRequest.PlanBasisEntry
 	2,   // 16: yardmaster.v1.ApplyResponse.problems:type_name -> yardmaster.v1.Problem
 	15,  // 17: yardmaster.v1.ApplyResponse.results:type_name -> yardmaster.v1.CommandResponse
 	0,   // 18: yardmaster.v1.CommandResponse.stamp:type_name -> yardmaster.v1.Stamp
-	21,  // 19: yardmaster.v1.ListFleetsResponse.fleets:type_name -> yardmaster.v1.FleetView
-	1,   // 20: yardmaster.v1.ListFleetsResponse.read:type_name -> yardmaster.v1.ReadStatus
-	80,  // 21: yardmaster.v1.FleetView.created:type_name -> google.protobuf.Timestamp
-	78,  // 22: yardmaster.v1.FleetView.labels:type_name -> yardmaster.v1.FleetView.LabelsEntry
-	24,  // 23: yardmaster.v1.ListPoolsResponse.pools:type_name -> yardmaster.v1.PoolView
-	1,   // 24: yardmaster.v1.ListPoolsResponse.read:type_name -> yardmaster.v1.ReadStatus
-	79,  // 25: yardmaster.v1.PoolView.states:type_name -> yardmaster.v1.PoolView.StatesEntry
-	27,  // 26: yardmaster.v1.ListNodesResponse.nodes:type_name -> yardmaster.v1.NodeView
-	1,   // 27: yardmaster.v1.ListNodesResponse.read:type_name -> yardmaster.v1.ReadStatus
-	80,  // 28: yardmaster.v1.NodeView.since:type_name -> google.protobuf.Timestamp
-	80,  // 29: yardmaster.v1.NodeView.created:type_name -> google.protobuf.Timestamp
-	80,  // 30: yardmaster.v1.NodeView.ready_at:type_name -> google.protobuf.Timestamp
-	80,  // 31: yardmaster.v1.NodeView.due:type_name -> google.protobuf.Timestamp
-	80,  // 32: yardmaster.v1.NodeView.deadline:type_name -> google.protobuf.Timestamp
-	30,  // 33: yardmaster.v1.NodeView.job:type_name -> yardmaster.v1.JobView
-	80,  // 34: yardmaster.v1.NodeView.heard:type_name -> google.protobuf.Timestamp
-	30,  // 35: yardmaster.v1.ListJobsResponse.jobs:type_name -> yardmaster.v1.JobView
-	1,   // 36: yardmaster.v1.ListJobsResponse.read:type_name -> yardmaster.v1.ReadStatus
-	80,  // 37: yardmaster.v1.JobView.since:type_name -> google.protobuf.Timestamp
-	80,  // 38: yardmaster.v1.JobView.deadline:type_name -> google.protobuf.Timestamp
-	33,  // 39: yardmaster.v1.ListEventsResponse.events:type_name -> yardmaster.v1.EventView
-	1,   // 40: yardmaster.v1.ListEventsResponse.read:type_name -> yardmaster.v1.ReadStatus
-	80,  // 41: yardmaster.v1.EventView.at:type_name -> google.protobuf.Timestamp
-	81,  // 42: yardmaster.v1.EventView.took:type_name -> google.protobuf.Duration
-	38,  // 43: yardmaster.v1.ListImagesResponse.images:type_name -> yardmaster.v1.ImageView
-	1,   // 44: yardmaster.v1.ListImagesResponse.read:type_name -> yardmaster.v1.ReadStatus
-	80,  // 45: yardmaster.v1.ImageView.since:type_name -> google.protobuf.Timestamp
-	80,  // 46: yardmaster.v1.ImageView.asked:type_name -> google.protobuf.Timestamp
-	41,  // 47: yardmaster.v1.ListNetworksResponse.networks:type_name -> yardmaster.v1.NetworkView
-	1,   // 48: yardmaster.v1.ListNetworksResponse.read:type_name -> yardmaster.v1.ReadStatus
-	44,  // 49: yardmaster.v1.ListSitesResponse.sites:type_name -> yardmaster.v1.SiteView
-	1,   // 50: yardmaster.v1.ListSitesResponse.read:type_name -> yardmaster.v1.ReadStatus
-	80,  // 51: yardmaster.v1.SiteView.seat_until:type_name -> google.protobuf.Timestamp
-	47,  // 52: yardmaster.v1.ListFailedResponse.failed:type_name -> yardmaster.v1.FailedView
-	1,   // 53: yardmaster.v1.ListFailedResponse.read:type_name -> yardmaster.v1.ReadStatus
-	80,  // 54: yardmaster.v1.FailedView.since:type_name -> google.protobuf.Timestamp
-	27,  // 55: yardmaster.v1.DescribeNodeResponse.node:type_name -> yardmaster.v1.NodeView
-	33,  // 56: yardmaster.v1.DescribeNodeResponse.events:type_name -> yardmaster.v1.EventView
-	1,   // 57: yardmaster.v1.DescribeNodeResponse.read:type_name -> yardmaster.v1.ReadStatus
-	54,  // 58: yardmaster.v1.DescribeNodeResponse.vsphere:type_name -> yardmaster.v1.VSphereView
-	50,  // 59: yardmaster.v1.DescribeNodeResponse.guest:type_name -> yardmaster.v1.GuestView
-	53,  // 60: yardmaster.v1.DescribeNodeResponse.networks:type_name -> yardmaster.v1.NodeNetwork
-	80,  // 61: yardmaster.v1.GuestView.heard:type_name -> google.protobuf.Timestamp
-	80,  // 62: yardmaster.v1.GuestView.booted:type_name -> google.protobuf.Timestamp
-	51,  // 63: yardmaster.v1.GuestView.stages:type_name -> yardmaster.v1.GuestStageView
-	52,  // 64: yardmaster.v1.GuestView.failed:type_name -> yardmaster.v1.GuestFailedView
-	80,  // 65: yardmaster.v1.GuestStageView.at:type_name -> google.protobuf.Timestamp
-	57,  // 66: yardmaster.v1.NodeLogResponse.lines:type_name -> yardmaster.v1.LogLine
-	1,   // 67: yardmaster.v1.NodeLogResponse.read:type_name -> yardmaster.v1.ReadStatus
-	80,  // 68: yardmaster.v1.LogLine.at:type_name -> google.protobuf.Timestamp
-	60,  // 69: yardmaster.v1.HistoryResponse.revisions:type_name -> yardmaster.v1.RevisionView
-	1,   // 70: yardmaster.v1.HistoryResponse.read:type_name -> yardmaster.v1.ReadStatus
-	80,  // 71: yardmaster.v1.RevisionView.at:type_name -> google.protobuf.Timestamp
-	64,  // 72: yardmaster.v1.RevisionView.fields:type_name -> yardmaster.v1.FieldDiff
-	80,  // 73: yardmaster.v1.RevisionView.ended:type_name -> google.protobuf.Timestamp
-	3,   // 74: yardmaster.v1.DiffRequest.sources:type_name -> yardmaster.v1.Source
-	2,   // 75: yardmaster.v1.DiffResponse.problems:type_name -> yardmaster.v1.Problem
-	63,  // 76: yardmaster.v1.DiffResponse.documents:type_name -> yardmaster.v1.DocumentDiff
-	1,   // 77: yardmaster.v1.DiffResponse.read:type_name -> yardmaster.v1.ReadStatus
-	64,  // 78: yardmaster.v1.DocumentDiff.fields:type_name -> yardmaster.v1.FieldDiff
-	1,   // 79: yardmaster.v1.GetDocumentResponse.read:type_name -> yardmaster.v1.ReadStatus
-	27,  // 80: yardmaster.v1.WatchResponse.node:type_name -> yardmaster.v1.NodeView
-	33,  // 81: yardmaster.v1.WatchResponse.event:type_name -> yardmaster.v1.EventView
-	21,  // 82: yardmaster.v1.WatchResponse.fleet:type_name -> yardmaster.v1.FleetView
-	71,  // 83: yardmaster.v1.StatusResponse.shards:type_name -> yardmaster.v1.ShardStatus
-	44,  // 84: yardmaster.v1.StatusResponse.sites:type_name -> yardmaster.v1.SiteView
-	72,  // 85: yardmaster.v1.StatusResponse.services:type_name -> yardmaster.v1.ServiceStatus
-	1,   // 86: yardmaster.v1.StatusResponse.read:type_name -> yardmaster.v1.ReadStatus
-	80,  // 87: yardmaster.v1.ServiceStatus.seen:type_name -> google.protobuf.Timestamp
-	81,  // 88: yardmaster.v1.ServiceStatus.clock_offset:type_name -> google.protobuf.Duration
-	4,   // 89: yardmaster.v1.YardService.Validate:input_type -> yardmaster.v1.ValidateRequest
-	6,   // 90: yardmaster.v1.YardService.Plan:input_type -> yardmaster.v1.PlanRequest
-	13,  // 91: yardmaster.v1.YardService.Apply:input_type -> yardmaster.v1.ApplyRequest
-	16,  // 92: yardmaster.v1.YardService.Scale:input_type -> yardmaster.v1.ScaleRequest
-	17,  // 93: yardmaster.v1.YardService.Delete:input_type -> yardmaster.v1.DeleteRequest
-	18,  // 94: yardmaster.v1.YardService.Retry:input_type -> yardmaster.v1.RetryRequest
-	19,  // 95: yardmaster.v1.YardService.ListFleets:input_type -> yardmaster.v1.ListFleetsRequest
-	22,  // 96: yardmaster.v1.YardService.ListPools:input_type -> yardmaster.v1.ListPoolsRequest
-	25,  // 97: yardmaster.v1.YardService.ListNodes:input_type -> yardmaster.v1.ListNodesRequest
-	28,  // 98: yardmaster.v1.YardService.ListJobs:input_type -> yardmaster.v1.ListJobsRequest
-	31,  // 99: yardmaster.v1.YardService.ListEvents:input_type -> yardmaster.v1.ListEventsRequest
-	34,  // 100: yardmaster.v1.YardService.ImportImage:input_type -> yardmaster.v1.ImportImageRequest
-	35,  // 101: yardmaster.v1.YardService.ForgetImage:input_type -> yardmaster.v1.ForgetImageRequest
-	36,  // 102: yardmaster.v1.YardService.ListImages:input_type -> yardmaster.v1.ListImagesRequest
-	39,  // 103: yardmaster.v1.YardService.ListNetworks:input_type -> yardmaster.v1.ListNetworksRequest
-	42,  // 104: yardmaster.v1.YardService.ListSites:input_type -> yardmaster.v1.ListSitesRequest
-	45,  // 105: yardmaster.v1.YardService.ListFailed:input_type -> yardmaster.v1.ListFailedRequest
-	48,  // 106: yardmaster.v1.YardService.DescribeNode:input_type -> yardmaster.v1.DescribeNodeRequest
-	55,  // 107: yardmaster.v1.YardService.NodeLog:input_type -> yardmaster.v1.NodeLogRequest
-	58,  // 108: yardmaster.v1.YardService.History:input_type -> yardmaster.v1.HistoryRequest
-	61,  // 109: yardmaster.v1.YardService.Diff:input_type -> yardmaster.v1.DiffRequest
-	65,  // 110: yardmaster.v1.YardService.GetDocument:input_type -> yardmaster.v1.GetDocumentRequest
-	67,  // 111: yardmaster.v1.YardService.Watch:input_type -> yardmaster.v1.WatchRequest
-	69,  // 112: yardmaster.v1.YardService.Status:input_type -> yardmaster.v1.StatusRequest
-	73,  // 113: yardmaster.v1.YardService.Version:input_type -> yardmaster.v1.VersionRequest
-	75,  // 114: yardmaster.v1.YardService.VerifyAudit:input_type -> yardmaster.v1.VerifyAuditRequest
-	5,   // 115: yardmaster.v1.YardService.Validate:output_type -> yardmaster.v1.ValidateResponse
-	7,   // 116: yardmaster.v1.YardService.Plan:output_type -> yardmaster.v1.PlanResponse
-	14,  // 117: yardmaster.v1.YardService.Apply:output_type -> yardmaster.v1.ApplyResponse
-	15,  // 118: yardmaster.v1.YardService.Scale:output_type -> yardmaster.v1.CommandResponse
-	15,  // 119: yardmaster.v1.YardService.Delete:output_type -> yardmaster.v1.CommandResponse
-	15,  // 120: yardmaster.v1.YardService.Retry:output_type -> yardmaster.v1.CommandResponse
-	20,  // 121: yardmaster.v1.YardService.ListFleets:output_type -> yardmaster.v1.ListFleetsResponse
-	23,  // 122: yardmaster.v1.YardService.ListPools:output_type -> yardmaster.v1.ListPoolsResponse
-	26,  // 123: yardmaster.v1.YardService.ListNodes:output_type -> yardmaster.v1.ListNodesResponse
-	29,  // 124: yardmaster.v1.YardService.ListJobs:output_type -> yardmaster.v1.ListJobsResponse
-	32,  // 125: yardmaster.v1.YardService.ListEvents:output_type -> yardmaster.v1.ListEventsResponse
-	15,  // 126: yardmaster.v1.YardService.ImportImage:output_type -> yardmaster.v1.CommandResponse
-	15,  // 127: yardmaster.v1.YardService.ForgetImage:output_type -> yardmaster.v1.CommandResponse
-	37,  // 128: yardmaster.v1.YardService.ListImages:output_type -> yardmaster.v1.ListImagesResponse
-	40,  // 129: yardmaster.v1.YardService.ListNetworks:output_type -> yardmaster.v1.ListNetworksResponse
-	43,  // 130: yardmaster.v1.YardService.ListSites:output_type -> yardmaster.v1.ListSitesResponse
-	46,  // 131: yardmaster.v1.YardService.ListFailed:output_type -> yardmaster.v1.ListFailedResponse
-	49,  // 132: yardmaster.v1.YardService.DescribeNode:output_type -> yardmaster.v1.DescribeNodeResponse
-	56,  // 133: yardmaster.v1.YardService.NodeLog:output_type -> yardmaster.v1.NodeLogResponse
-	59,  // 134: yardmaster.v1.YardService.History:output_type -> yardmaster.v1.HistoryResponse
-	62,  // 135: yardmaster.v1.YardService.Diff:output_type -> yardmaster.v1.DiffResponse
-	66,  // 136: yardmaster.v1.YardService.GetDocument:output_type -> yardmaster.v1.GetDocumentResponse
-	68,  // 137: yardmaster.v1.YardService.Watch:output_type -> yardmaster.v1.WatchResponse
-	70,  // 138: yardmaster.v1.YardService.Status:output_type -> yardmaster.v1.StatusResponse
-	74,  // 139: yardmaster.v1.YardService.Version:output_type -> yardmaster.v1.VersionResponse
-	76,  // 140: yardmaster.v1.YardService.VerifyAudit:output_type -> yardmaster.v1.VerifyAuditResponse
-	115, // [115:141] is the sub-list for method output_type
-	89,  // [89:115] is the sub-list for method input_type
-	89,  // [89:89] is the sub-list for extension type_name
-	89,  // [89:89] is the sub-list for extension extendee
-	0,   // [0:89] is the sub-list for field type_name
+	83,  // 19: yardmaster.v1.PausedView.since:type_name -> google.protobuf.Timestamp
+	24,  // 20: yardmaster.v1.ListFleetsResponse.fleets:type_name -> yardmaster.v1.FleetView
+	1,   // 21: yardmaster.v1.ListFleetsResponse.read:type_name -> yardmaster.v1.ReadStatus
+	83,  // 22: yardmaster.v1.FleetView.created:type_name -> google.protobuf.Timestamp
+	81,  // 23: yardmaster.v1.FleetView.labels:type_name -> yardmaster.v1.FleetView.LabelsEntry
+	21,  // 24: yardmaster.v1.FleetView.paused:type_name -> yardmaster.v1.PausedView
+	27,  // 25: yardmaster.v1.ListPoolsResponse.pools:type_name -> yardmaster.v1.PoolView
+	1,   // 26: yardmaster.v1.ListPoolsResponse.read:type_name -> yardmaster.v1.ReadStatus
+	82,  // 27: yardmaster.v1.PoolView.states:type_name -> yardmaster.v1.PoolView.StatesEntry
+	30,  // 28: yardmaster.v1.ListNodesResponse.nodes:type_name -> yardmaster.v1.NodeView
+	1,   // 29: yardmaster.v1.ListNodesResponse.read:type_name -> yardmaster.v1.ReadStatus
+	83,  // 30: yardmaster.v1.NodeView.since:type_name -> google.protobuf.Timestamp
+	83,  // 31: yardmaster.v1.NodeView.created:type_name -> google.protobuf.Timestamp
+	83,  // 32: yardmaster.v1.NodeView.ready_at:type_name -> google.protobuf.Timestamp
+	83,  // 33: yardmaster.v1.NodeView.due:type_name -> google.protobuf.Timestamp
+	83,  // 34: yardmaster.v1.NodeView.deadline:type_name -> google.protobuf.Timestamp
+	33,  // 35: yardmaster.v1.NodeView.job:type_name -> yardmaster.v1.JobView
+	83,  // 36: yardmaster.v1.NodeView.heard:type_name -> google.protobuf.Timestamp
+	33,  // 37: yardmaster.v1.ListJobsResponse.jobs:type_name -> yardmaster.v1.JobView
+	1,   // 38: yardmaster.v1.ListJobsResponse.read:type_name -> yardmaster.v1.ReadStatus
+	83,  // 39: yardmaster.v1.JobView.since:type_name -> google.protobuf.Timestamp
+	83,  // 40: yardmaster.v1.JobView.deadline:type_name -> google.protobuf.Timestamp
+	36,  // 41: yardmaster.v1.ListEventsResponse.events:type_name -> yardmaster.v1.EventView
+	1,   // 42: yardmaster.v1.ListEventsResponse.read:type_name -> yardmaster.v1.ReadStatus
+	83,  // 43: yardmaster.v1.EventView.at:type_name -> google.protobuf.Timestamp
+	84,  // 44: yardmaster.v1.EventView.took:type_name -> google.protobuf.Duration
+	41,  // 45: yardmaster.v1.ListImagesResponse.images:type_name -> yardmaster.v1.ImageView
+	1,   // 46: yardmaster.v1.ListImagesResponse.read:type_name -> yardmaster.v1.ReadStatus
+	83,  // 47: yardmaster.v1.ImageView.since:type_name -> google.protobuf.Timestamp
+	83,  // 48: yardmaster.v1.ImageView.asked:type_name -> google.protobuf.Timestamp
+	44,  // 49: yardmaster.v1.ListNetworksResponse.networks:type_name -> yardmaster.v1.NetworkView
+	1,   // 50: yardmaster.v1.ListNetworksResponse.read:type_name -> yardmaster.v1.ReadStatus
+	47,  // 51: yardmaster.v1.ListSitesResponse.sites:type_name -> yardmaster.v1.SiteView
+	1,   // 52: yardmaster.v1.ListSitesResponse.read:type_name -> yardmaster.v1.ReadStatus
+	83,  // 53: yardmaster.v1.SiteView.seat_until:type_name -> google.protobuf.Timestamp
+	50,  // 54: yardmaster.v1.ListFailedResponse.failed:type_name -> yardmaster.v1.FailedView
+	1,   // 55: yardmaster.v1.ListFailedResponse.read:type_name -> yardmaster.v1.ReadStatus
+	83,  // 56: yardmaster.v1.FailedView.since:type_name -> google.protobuf.Timestamp
+	30,  // 57: yardmaster.v1.DescribeNodeResponse.node:type_name -> yardmaster.v1.NodeView
+	36,  // 58: yardmaster.v1.DescribeNodeResponse.events:type_name -> yardmaster.v1.EventView
+	1,   // 59: yardmaster.v1.DescribeNodeResponse.read:type_name -> yardmaster.v1.ReadStatus
+	57,  // 60: yardmaster.v1.DescribeNodeResponse.vsphere:type_name -> yardmaster.v1.VSphereView
+	53,  // 61: yardmaster.v1.DescribeNodeResponse.guest:type_name -> yardmaster.v1.GuestView
+	56,  // 62: yardmaster.v1.DescribeNodeResponse.networks:type_name -> yardmaster.v1.NodeNetwork
+	83,  // 63: yardmaster.v1.GuestView.heard:type_name -> google.protobuf.Timestamp
+	83,  // 64: yardmaster.v1.GuestView.booted:type_name -> google.protobuf.Timestamp
+	54,  // 65: yardmaster.v1.GuestView.stages:type_name -> yardmaster.v1.GuestStageView
+	55,  // 66: yardmaster.v1.GuestView.failed:type_name -> yardmaster.v1.GuestFailedView
+	83,  // 67: yardmaster.v1.GuestStageView.at:type_name -> google.protobuf.Timestamp
+	60,  // 68: yardmaster.v1.NodeLogResponse.lines:type_name -> yardmaster.v1.LogLine
+	1,   // 69: yardmaster.v1.NodeLogResponse.read:type_name -> yardmaster.v1.ReadStatus
+	83,  // 70: yardmaster.v1.LogLine.at:type_name -> google.protobuf.Timestamp
+	63,  // 71: yardmaster.v1.HistoryResponse.revisions:type_name -> yardmaster.v1.RevisionView
+	1,   // 72: yardmaster.v1.HistoryResponse.read:type_name -> yardmaster.v1.ReadStatus
+	83,  // 73: yardmaster.v1.RevisionView.at:type_name -> google.protobuf.Timestamp
+	67,  // 74: yardmaster.v1.RevisionView.fields:type_name -> yardmaster.v1.FieldDiff
+	83,  // 75: yardmaster.v1.RevisionView.ended:type_name -> google.protobuf.Timestamp
+	3,   // 76: yardmaster.v1.DiffRequest.sources:type_name -> yardmaster.v1.Source
+	2,   // 77: yardmaster.v1.DiffResponse.problems:type_name -> yardmaster.v1.Problem
+	66,  // 78: yardmaster.v1.DiffResponse.documents:type_name -> yardmaster.v1.DocumentDiff
+	1,   // 79: yardmaster.v1.DiffResponse.read:type_name -> yardmaster.v1.ReadStatus
+	67,  // 80: yardmaster.v1.DocumentDiff.fields:type_name -> yardmaster.v1.FieldDiff
+	1,   // 81: yardmaster.v1.GetDocumentResponse.read:type_name -> yardmaster.v1.ReadStatus
+	30,  // 82: yardmaster.v1.WatchResponse.node:type_name -> yardmaster.v1.NodeView
+	36,  // 83: yardmaster.v1.WatchResponse.event:type_name -> yardmaster.v1.EventView
+	24,  // 84: yardmaster.v1.WatchResponse.fleet:type_name -> yardmaster.v1.FleetView
+	74,  // 85: yardmaster.v1.StatusResponse.shards:type_name -> yardmaster.v1.ShardStatus
+	47,  // 86: yardmaster.v1.StatusResponse.sites:type_name -> yardmaster.v1.SiteView
+	75,  // 87: yardmaster.v1.StatusResponse.services:type_name -> yardmaster.v1.ServiceStatus
+	1,   // 88: yardmaster.v1.StatusResponse.read:type_name -> yardmaster.v1.ReadStatus
+	21,  // 89: yardmaster.v1.StatusResponse.paused:type_name -> yardmaster.v1.PausedView
+	83,  // 90: yardmaster.v1.ServiceStatus.seen:type_name -> google.protobuf.Timestamp
+	84,  // 91: yardmaster.v1.ServiceStatus.clock_offset:type_name -> google.protobuf.Duration
+	4,   // 92: yardmaster.v1.YardService.Validate:input_type -> yardmaster.v1.ValidateRequest
+	6,   // 93: yardmaster.v1.YardService.Plan:input_type -> yardmaster.v1.PlanRequest
+	13,  // 94: yardmaster.v1.YardService.Apply:input_type -> yardmaster.v1.ApplyRequest
+	16,  // 95: yardmaster.v1.YardService.Scale:input_type -> yardmaster.v1.ScaleRequest
+	17,  // 96: yardmaster.v1.YardService.Delete:input_type -> yardmaster.v1.DeleteRequest
+	18,  // 97: yardmaster.v1.YardService.Retry:input_type -> yardmaster.v1.RetryRequest
+	19,  // 98: yardmaster.v1.YardService.Mend:input_type -> yardmaster.v1.MendRequest
+	20,  // 99: yardmaster.v1.YardService.Pause:input_type -> yardmaster.v1.PauseRequest
+	22,  // 100: yardmaster.v1.YardService.ListFleets:input_type -> yardmaster.v1.ListFleetsRequest
+	25,  // 101: yardmaster.v1.YardService.ListPools:input_type -> yardmaster.v1.ListPoolsRequest
+	28,  // 102: yardmaster.v1.YardService.ListNodes:input_type -> yardmaster.v1.ListNodesRequest
+	31,  // 103: yardmaster.v1.YardService.ListJobs:input_type -> yardmaster.v1.ListJobsRequest
+	34,  // 104: yardmaster.v1.YardService.ListEvents:input_type -> yardmaster.v1.ListEventsRequest
+	37,  // 105: yardmaster.v1.YardService.ImportImage:input_type -> yardmaster.v1.ImportImageRequest
+	38,  // 106: yardmaster.v1.YardService.ForgetImage:input_type -> yardmaster.v1.ForgetImageRequest
+	39,  // 107: yardmaster.v1.YardService.ListImages:input_type -> yardmaster.v1.ListImagesRequest
+	42,  // 108: yardmaster.v1.YardService.ListNetworks:input_type -> yardmaster.v1.ListNetworksRequest
+	45,  // 109: yardmaster.v1.YardService.ListSites:input_type -> yardmaster.v1.ListSitesRequest
+	48,  // 110: yardmaster.v1.YardService.ListFailed:input_type -> yardmaster.v1.ListFailedRequest
+	51,  // 111: yardmaster.v1.YardService.DescribeNode:input_type -> yardmaster.v1.DescribeNodeRequest
+	58,  // 112: yardmaster.v1.YardService.NodeLog:input_type -> yardmaster.v1.NodeLogRequest
+	61,  // 113: yardmaster.v1.YardService.History:input_type -> yardmaster.v1.HistoryRequest
+	64,  // 114: yardmaster.v1.YardService.Diff:input_type -> yardmaster.v1.DiffRequest
+	68,  // 115: yardmaster.v1.YardService.GetDocument:input_type -> yardmaster.v1.GetDocumentRequest
+	70,  // 116: yardmaster.v1.YardService.Watch:input_type -> yardmaster.v1.WatchRequest
+	72,  // 117: yardmaster.v1.YardService.Status:input_type -> yardmaster.v1.StatusRequest
+	76,  // 118: yardmaster.v1.YardService.Version:input_type -> yardmaster.v1.VersionRequest
+	78,  // 119: yardmaster.v1.YardService.VerifyAudit:input_type -> yardmaster.v1.VerifyAuditRequest
+	5,   // 120: yardmaster.v1.YardService.Validate:output_type -> yardmaster.v1.ValidateResponse
+	7,   // 121: yardmaster.v1.YardService.Plan:output_type -> yardmaster.v1.PlanResponse
+	14,  // 122: yardmaster.v1.YardService.Apply:output_type -> yardmaster.v1.ApplyResponse
+	15,  // 123: yardmaster.v1.YardService.Scale:output_type -> yardmaster.v1.CommandResponse
+	15,  // 124: yardmaster.v1.YardService.Delete:output_type -> yardmaster.v1.CommandResponse
+	15,  // 125: yardmaster.v1.YardService.Retry:output_type -> yardmaster.v1.CommandResponse
+	15,  // 126: yardmaster.v1.YardService.Mend:output_type -> yardmaster.v1.CommandResponse
+	15,  // 127: yardmaster.v1.YardService.Pause:output_type -> yardmaster.v1.CommandResponse
+	23,  // 128: yardmaster.v1.YardService.ListFleets:output_type -> yardmaster.v1.ListFleetsResponse
+	26,  // 129: yardmaster.v1.YardService.ListPools:output_type -> yardmaster.v1.ListPoolsResponse
+	29,  // 130: yardmaster.v1.YardService.ListNodes:output_type -> yardmaster.v1.ListNodesResponse
+	32,  // 131: yardmaster.v1.YardService.ListJobs:output_type -> yardmaster.v1.ListJobsResponse
+	35,  // 132: yardmaster.v1.YardService.ListEvents:output_type -> yardmaster.v1.ListEventsResponse
+	15,  // 133: yardmaster.v1.YardService.ImportImage:output_type -> yardmaster.v1.CommandResponse
+	15,  // 134: yardmaster.v1.YardService.ForgetImage:output_type -> yardmaster.v1.CommandResponse
+	40,  // 135: yardmaster.v1.YardService.ListImages:output_type -> yardmaster.v1.ListImagesResponse
+	43,  // 136: yardmaster.v1.YardService.ListNetworks:output_type -> yardmaster.v1.ListNetworksResponse
+	46,  // 137: yardmaster.v1.YardService.ListSites:output_type -> yardmaster.v1.ListSitesResponse
+	49,  // 138: yardmaster.v1.YardService.ListFailed:output_type -> yardmaster.v1.ListFailedResponse
+	52,  // 139: yardmaster.v1.YardService.DescribeNode:output_type -> yardmaster.v1.DescribeNodeResponse
+	59,  // 140: yardmaster.v1.YardService.NodeLog:output_type -> yardmaster.v1.NodeLogResponse
+	62,  // 141: yardmaster.v1.YardService.History:output_type -> yardmaster.v1.HistoryResponse
+	65,  // 142: yardmaster.v1.YardService.Diff:output_type -> yardmaster.v1.DiffResponse
+	69,  // 143: yardmaster.v1.YardService.GetDocument:output_type -> yardmaster.v1.GetDocumentResponse
+	71,  // 144: yardmaster.v1.YardService.Watch:output_type -> yardmaster.v1.WatchResponse
+	73,  // 145: yardmaster.v1.YardService.Status:output_type -> yardmaster.v1.StatusResponse
+	77,  // 146: yardmaster.v1.YardService.Version:output_type -> yardmaster.v1.VersionResponse
+	79,  // 147: yardmaster.v1.YardService.VerifyAudit:output_type -> yardmaster.v1.VerifyAuditResponse
+	120, // [120:148] is the sub-list for method output_type
+	92,  // [92:120] is the sub-list for method input_type
+	92,  // [92:92] is the sub-list for extension type_name
+	92,  // [92:92] is the sub-list for extension extendee
+	0,   // [0:92] is the sub-list for field type_name
 }
 
 func init() { file_yardmaster_v1_api_proto_init() }
@@ -6857,7 +7167,8 @@ func file_yardmaster_v1_api_proto_init() {
 	file_yardmaster_v1_api_proto_msgTypes[13].OneofWrappers = []any{}
 	file_yardmaster_v1_api_proto_msgTypes[16].OneofWrappers = []any{}
 	file_yardmaster_v1_api_proto_msgTypes[18].OneofWrappers = []any{}
-	file_yardmaster_v1_api_proto_msgTypes[68].OneofWrappers = []any{
+	file_yardmaster_v1_api_proto_msgTypes[19].OneofWrappers = []any{}
+	file_yardmaster_v1_api_proto_msgTypes[71].OneofWrappers = []any{
 		(*WatchResponse_Node)(nil),
 		(*WatchResponse_Event)(nil),
 		(*WatchResponse_Synced)(nil),
@@ -6869,7 +7180,7 @@ func file_yardmaster_v1_api_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_yardmaster_v1_api_proto_rawDesc), len(file_yardmaster_v1_api_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   80,
+			NumMessages:   83,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

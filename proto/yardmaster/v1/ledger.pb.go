@@ -87,20 +87,26 @@ func (FaultKind) EnumDescriptor() ([]byte, []int) {
 
 // FleetRecord is a fleet's live state.
 type FleetRecord struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Uid           string                 `protobuf:"bytes,2,opt,name=uid,proto3" json:"uid,omitempty"`
-	Revision      int32                  `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
-	Created       *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=created,proto3" json:"created,omitempty"`
-	Targets       map[string]int32       `protobuf:"bytes,5,rep,name=targets,proto3" json:"targets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
-	SpecReplicas  map[string]int32       `protobuf:"bytes,6,rep,name=spec_replicas,json=specReplicas,proto3" json:"spec_replicas,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
-	Deleting      bool                   `protobuf:"varint,7,opt,name=deleting,proto3" json:"deleting,omitempty"`
-	Deleted       bool                   `protobuf:"varint,8,opt,name=deleted,proto3" json:"deleted,omitempty"`
-	Settled       int32                  `protobuf:"varint,9,opt,name=settled,proto3" json:"settled,omitempty"`
-	Stepping      bool                   `protobuf:"varint,10,opt,name=stepping,proto3" json:"stepping,omitempty"`
-	Event         int64                  `protobuf:"varint,11,opt,name=event,proto3" json:"event,omitempty"`
-	Disrupted     map[string]int32       `protobuf:"bytes,12,rep,name=disrupted,proto3" json:"disrupted,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
-	Surged        map[string]int32       `protobuf:"bytes,13,rep,name=surged,proto3" json:"surged,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Name         string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Uid          string                 `protobuf:"bytes,2,opt,name=uid,proto3" json:"uid,omitempty"`
+	Revision     int32                  `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	Created      *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=created,proto3" json:"created,omitempty"`
+	Targets      map[string]int32       `protobuf:"bytes,5,rep,name=targets,proto3" json:"targets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	SpecReplicas map[string]int32       `protobuf:"bytes,6,rep,name=spec_replicas,json=specReplicas,proto3" json:"spec_replicas,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Deleting     bool                   `protobuf:"varint,7,opt,name=deleting,proto3" json:"deleting,omitempty"`
+	Deleted      bool                   `protobuf:"varint,8,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	Settled      int32                  `protobuf:"varint,9,opt,name=settled,proto3" json:"settled,omitempty"`
+	Stepping     bool                   `protobuf:"varint,10,opt,name=stepping,proto3" json:"stepping,omitempty"`
+	Event        int64                  `protobuf:"varint,11,opt,name=event,proto3" json:"event,omitempty"`
+	Disrupted    map[string]int32       `protobuf:"bytes,12,rep,name=disrupted,proto3" json:"disrupted,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Surged       map[string]int32       `protobuf:"bytes,13,rep,name=surged,proto3" json:"surged,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// Nothing is begun.
+	Paused   bool                   `protobuf:"varint,14,opt,name=paused,proto3" json:"paused,omitempty"`
+	PausedBy string                 `protobuf:"bytes,15,opt,name=paused_by,json=pausedBy,proto3" json:"paused_by,omitempty"`
+	PausedAt *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=paused_at,json=pausedAt,proto3" json:"paused_at,omitempty"`
+	// Jobs that make something are being withdrawn.
+	CallBack      bool `protobuf:"varint,17,opt,name=call_back,json=callBack,proto3" json:"call_back,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -224,6 +230,34 @@ func (x *FleetRecord) GetSurged() map[string]int32 {
 		return x.Surged
 	}
 	return nil
+}
+
+func (x *FleetRecord) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
+func (x *FleetRecord) GetPausedBy() string {
+	if x != nil {
+		return x.PausedBy
+	}
+	return ""
+}
+
+func (x *FleetRecord) GetPausedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PausedAt
+	}
+	return nil
+}
+
+func (x *FleetRecord) GetCallBack() bool {
+	if x != nil {
+		return x.CallBack
+	}
+	return false
 }
 
 // RevisionRecord is an accepted spec, never changed.
@@ -352,10 +386,14 @@ type NodeRecord struct {
 	Chore         string                 `protobuf:"bytes,35,opt,name=chore,proto3" json:"chore,omitempty"`
 	FailureDomain string                 `protobuf:"bytes,70,opt,name=failure_domain,json=failureDomain,proto3" json:"failure_domain,omitempty"`
 	// What the machine takes while it runs.
-	HotCpu        bool                   `protobuf:"varint,40,opt,name=hot_cpu,json=hotCpu,proto3" json:"hot_cpu,omitempty"`
-	HotMemory     bool                   `protobuf:"varint,41,opt,name=hot_memory,json=hotMemory,proto3" json:"hot_memory,omitempty"`
-	Restarted     *timestamppb.Timestamp `protobuf:"bytes,42,opt,name=restarted,proto3" json:"restarted,omitempty"`
-	Begun         *timestamppb.Timestamp `protobuf:"bytes,43,opt,name=begun,proto3" json:"begun,omitempty"`
+	HotCpu    bool                   `protobuf:"varint,40,opt,name=hot_cpu,json=hotCpu,proto3" json:"hot_cpu,omitempty"`
+	HotMemory bool                   `protobuf:"varint,41,opt,name=hot_memory,json=hotMemory,proto3" json:"hot_memory,omitempty"`
+	Restarted *timestamppb.Timestamp `protobuf:"bytes,42,opt,name=restarted,proto3" json:"restarted,omitempty"`
+	Begun     *timestamppb.Timestamp `protobuf:"bytes,43,opt,name=begun,proto3" json:"begun,omitempty"`
+	// Failed, and a person said: count without it.
+	Skipped bool `protobuf:"varint,36,opt,name=skipped,proto3" json:"skipped,omitempty"`
+	// A person called the open job back.
+	Cancelled     bool `protobuf:"varint,37,opt,name=cancelled,proto3" json:"cancelled,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -668,6 +706,20 @@ func (x *NodeRecord) GetBegun() *timestamppb.Timestamp {
 		return x.Begun
 	}
 	return nil
+}
+
+func (x *NodeRecord) GetSkipped() bool {
+	if x != nil {
+		return x.Skipped
+	}
+	return false
+}
+
+func (x *NodeRecord) GetCancelled() bool {
+	if x != nil {
+		return x.Cancelled
+	}
+	return false
 }
 
 // OpenJob is the job of a node that has no result yet.
@@ -2252,6 +2304,8 @@ type Command struct {
 	//	*Command_PhoneHome
 	//	*Command_ImportImage
 	//	*Command_ForgetImage
+	//	*Command_Mend
+	//	*Command_Pause
 	What          isCommand_What `protobuf_oneof:"what"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2414,6 +2468,24 @@ func (x *Command) GetForgetImage() *ForgetImage {
 	return nil
 }
 
+func (x *Command) GetMend() *MendNodes {
+	if x != nil {
+		if x, ok := x.What.(*Command_Mend); ok {
+			return x.Mend
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetPause() *PauseFleet {
+	if x != nil {
+		if x, ok := x.What.(*Command_Pause); ok {
+			return x.Pause
+		}
+	}
+	return nil
+}
+
 type isCommand_What interface {
 	isCommand_What()
 }
@@ -2462,6 +2534,14 @@ type Command_ForgetImage struct {
 	ForgetImage *ForgetImage `protobuf:"bytes,31,opt,name=forget_image,json=forgetImage,proto3,oneof"`
 }
 
+type Command_Mend struct {
+	Mend *MendNodes `protobuf:"bytes,13,opt,name=mend,proto3,oneof"`
+}
+
+type Command_Pause struct {
+	Pause *PauseFleet `protobuf:"bytes,14,opt,name=pause,proto3,oneof"`
+}
+
 func (*Command_ApplyFleet) isCommand_What() {}
 
 func (*Command_ApplyNetwork) isCommand_What() {}
@@ -2484,6 +2564,134 @@ func (*Command_ImportImage) isCommand_What() {}
 
 func (*Command_ForgetImage) isCommand_What() {}
 
+func (*Command_Mend) isCommand_What() {}
+
+func (*Command_Pause) isCommand_What() {}
+
+// MendNodes is a person's decision on nodes.
+type MendNodes struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// skip, replace, preserve or cancel
+	Mend string `protobuf:"bytes,1,opt,name=mend,proto3" json:"mend,omitempty"`
+	// Keys; empty means every failed node that is not skipped.
+	Nodes             []string `protobuf:"bytes,2,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	Reason            string   `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	MaxDestroyPercent *int32   `protobuf:"varint,4,opt,name=max_destroy_percent,json=maxDestroyPercent,proto3,oneof" json:"max_destroy_percent,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *MendNodes) Reset() {
+	*x = MendNodes{}
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MendNodes) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MendNodes) ProtoMessage() {}
+
+func (x *MendNodes) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MendNodes.ProtoReflect.Descriptor instead.
+func (*MendNodes) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *MendNodes) GetMend() string {
+	if x != nil {
+		return x.Mend
+	}
+	return ""
+}
+
+func (x *MendNodes) GetNodes() []string {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+func (x *MendNodes) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *MendNodes) GetMaxDestroyPercent() int32 {
+	if x != nil && x.MaxDestroyPercent != nil {
+		return *x.MaxDestroyPercent
+	}
+	return 0
+}
+
+// PauseFleet holds a fleet, or the yard, or lets it go on.
+type PauseFleet struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Paused        bool                   `protobuf:"varint,1,opt,name=paused,proto3" json:"paused,omitempty"`
+	CallBack      bool                   `protobuf:"varint,2,opt,name=call_back,json=callBack,proto3" json:"call_back,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseFleet) Reset() {
+	*x = PauseFleet{}
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseFleet) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseFleet) ProtoMessage() {}
+
+func (x *PauseFleet) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseFleet.ProtoReflect.Descriptor instead.
+func (*PauseFleet) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *PauseFleet) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
+func (x *PauseFleet) GetCallBack() bool {
+	if x != nil {
+		return x.CallBack
+	}
+	return false
+}
+
 // ApplyFleet submits a fleet spec.
 type ApplyFleet struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2499,7 +2707,7 @@ type ApplyFleet struct {
 
 func (x *ApplyFleet) Reset() {
 	*x = ApplyFleet{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[20]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2511,7 +2719,7 @@ func (x *ApplyFleet) String() string {
 func (*ApplyFleet) ProtoMessage() {}
 
 func (x *ApplyFleet) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[20]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2524,7 +2732,7 @@ func (x *ApplyFleet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyFleet.ProtoReflect.Descriptor instead.
 func (*ApplyFleet) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{20}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ApplyFleet) GetDocument() []byte {
@@ -2573,7 +2781,7 @@ type ApplyDocument struct {
 
 func (x *ApplyDocument) Reset() {
 	*x = ApplyDocument{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[21]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2585,7 +2793,7 @@ func (x *ApplyDocument) String() string {
 func (*ApplyDocument) ProtoMessage() {}
 
 func (x *ApplyDocument) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[21]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2598,7 +2806,7 @@ func (x *ApplyDocument) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyDocument.ProtoReflect.Descriptor instead.
 func (*ApplyDocument) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{21}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ApplyDocument) GetDocument() []byte {
@@ -2618,7 +2826,7 @@ type DeleteFleet struct {
 
 func (x *DeleteFleet) Reset() {
 	*x = DeleteFleet{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[22]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2630,7 +2838,7 @@ func (x *DeleteFleet) String() string {
 func (*DeleteFleet) ProtoMessage() {}
 
 func (x *DeleteFleet) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[22]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2643,7 +2851,7 @@ func (x *DeleteFleet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteFleet.ProtoReflect.Descriptor instead.
 func (*DeleteFleet) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{22}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *DeleteFleet) GetName() string {
@@ -2664,7 +2872,7 @@ type DeleteDocument struct {
 
 func (x *DeleteDocument) Reset() {
 	*x = DeleteDocument{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[23]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2676,7 +2884,7 @@ func (x *DeleteDocument) String() string {
 func (*DeleteDocument) ProtoMessage() {}
 
 func (x *DeleteDocument) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[23]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2689,7 +2897,7 @@ func (x *DeleteDocument) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDocument.ProtoReflect.Descriptor instead.
 func (*DeleteDocument) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{23}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *DeleteDocument) GetKind() string {
@@ -2717,7 +2925,7 @@ type ImportImage struct {
 
 func (x *ImportImage) Reset() {
 	*x = ImportImage{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[24]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2729,7 +2937,7 @@ func (x *ImportImage) String() string {
 func (*ImportImage) ProtoMessage() {}
 
 func (x *ImportImage) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[24]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2742,7 +2950,7 @@ func (x *ImportImage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportImage.ProtoReflect.Descriptor instead.
 func (*ImportImage) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{24}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ImportImage) GetSite() string {
@@ -2770,7 +2978,7 @@ type ForgetImage struct {
 
 func (x *ForgetImage) Reset() {
 	*x = ForgetImage{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[25]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2782,7 +2990,7 @@ func (x *ForgetImage) String() string {
 func (*ForgetImage) ProtoMessage() {}
 
 func (x *ForgetImage) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[25]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2795,7 +3003,7 @@ func (x *ForgetImage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetImage.ProtoReflect.Descriptor instead.
 func (*ForgetImage) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{25}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ForgetImage) GetSite() string {
@@ -2822,7 +3030,7 @@ type PlaceFleet struct {
 
 func (x *PlaceFleet) Reset() {
 	*x = PlaceFleet{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[26]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2834,7 +3042,7 @@ func (x *PlaceFleet) String() string {
 func (*PlaceFleet) ProtoMessage() {}
 
 func (x *PlaceFleet) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[26]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2847,7 +3055,7 @@ func (x *PlaceFleet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaceFleet.ProtoReflect.Descriptor instead.
 func (*PlaceFleet) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{26}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *PlaceFleet) GetName() string {
@@ -2871,7 +3079,7 @@ type ScalePool struct {
 
 func (x *ScalePool) Reset() {
 	*x = ScalePool{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[27]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2883,7 +3091,7 @@ func (x *ScalePool) String() string {
 func (*ScalePool) ProtoMessage() {}
 
 func (x *ScalePool) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[27]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2896,7 +3104,7 @@ func (x *ScalePool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScalePool.ProtoReflect.Descriptor instead.
 func (*ScalePool) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{27}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ScalePool) GetPool() string {
@@ -2948,7 +3156,7 @@ type RetryNodes struct {
 
 func (x *RetryNodes) Reset() {
 	*x = RetryNodes{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[28]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2960,7 +3168,7 @@ func (x *RetryNodes) String() string {
 func (*RetryNodes) ProtoMessage() {}
 
 func (x *RetryNodes) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[28]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2973,7 +3181,7 @@ func (x *RetryNodes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryNodes.ProtoReflect.Descriptor instead.
 func (*RetryNodes) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{28}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *RetryNodes) GetNodes() []string {
@@ -3020,7 +3228,7 @@ type PhoneHome struct {
 
 func (x *PhoneHome) Reset() {
 	*x = PhoneHome{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[29]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3032,7 +3240,7 @@ func (x *PhoneHome) String() string {
 func (*PhoneHome) ProtoMessage() {}
 
 func (x *PhoneHome) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[29]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3045,7 +3253,7 @@ func (x *PhoneHome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PhoneHome.ProtoReflect.Descriptor instead.
 func (*PhoneHome) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{29}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *PhoneHome) GetNode() string {
@@ -3126,7 +3334,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[30]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3138,7 +3346,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[30]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3151,7 +3359,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{30}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Result) GetNode() string {
@@ -3302,7 +3510,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[31]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3314,7 +3522,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[31]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3327,7 +3535,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{31}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Failure) GetKind() FaultKind {
@@ -3382,7 +3590,7 @@ type Step struct {
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[32]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3394,7 +3602,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[32]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3407,7 +3615,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{32}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Step) GetBy() string {
@@ -3432,7 +3640,7 @@ type Observation struct {
 
 func (x *Observation) Reset() {
 	*x = Observation{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[33]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3444,7 +3652,7 @@ func (x *Observation) String() string {
 func (*Observation) ProtoMessage() {}
 
 func (x *Observation) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[33]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3457,7 +3665,7 @@ func (x *Observation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Observation.ProtoReflect.Descriptor instead.
 func (*Observation) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{33}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Observation) GetNode() string {
@@ -3523,7 +3731,7 @@ type GuestReport struct {
 
 func (x *GuestReport) Reset() {
 	*x = GuestReport{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[34]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3535,7 +3743,7 @@ func (x *GuestReport) String() string {
 func (*GuestReport) ProtoMessage() {}
 
 func (x *GuestReport) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[34]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3548,7 +3756,7 @@ func (x *GuestReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestReport.ProtoReflect.Descriptor instead.
 func (*GuestReport) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{34}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *GuestReport) GetNode() string {
@@ -3626,7 +3834,7 @@ type GuestStage struct {
 
 func (x *GuestStage) Reset() {
 	*x = GuestStage{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[35]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3638,7 +3846,7 @@ func (x *GuestStage) String() string {
 func (*GuestStage) ProtoMessage() {}
 
 func (x *GuestStage) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[35]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3651,7 +3859,7 @@ func (x *GuestStage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestStage.ProtoReflect.Descriptor instead.
 func (*GuestStage) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{35}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *GuestStage) GetName() string {
@@ -3680,7 +3888,7 @@ type GuestFailed struct {
 
 func (x *GuestFailed) Reset() {
 	*x = GuestFailed{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[36]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3692,7 +3900,7 @@ func (x *GuestFailed) String() string {
 func (*GuestFailed) ProtoMessage() {}
 
 func (x *GuestFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[36]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3705,7 +3913,7 @@ func (x *GuestFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestFailed.ProtoReflect.Descriptor instead.
 func (*GuestFailed) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{36}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *GuestFailed) GetUnit() string {
@@ -3740,7 +3948,7 @@ type SiteImages struct {
 
 func (x *SiteImages) Reset() {
 	*x = SiteImages{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[37]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3752,7 +3960,7 @@ func (x *SiteImages) String() string {
 func (*SiteImages) ProtoMessage() {}
 
 func (x *SiteImages) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[37]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3765,7 +3973,7 @@ func (x *SiteImages) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SiteImages.ProtoReflect.Descriptor instead.
 func (*SiteImages) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{37}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *SiteImages) GetImages() []*ImageState {
@@ -3808,7 +4016,7 @@ type ImageState struct {
 
 func (x *ImageState) Reset() {
 	*x = ImageState{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[38]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3820,7 +4028,7 @@ func (x *ImageState) String() string {
 func (*ImageState) ProtoMessage() {}
 
 func (x *ImageState) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[38]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3833,7 +4041,7 @@ func (x *ImageState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageState.ProtoReflect.Descriptor instead.
 func (*ImageState) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{38}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ImageState) GetName() string {
@@ -3938,7 +4146,7 @@ type ServiceState struct {
 
 func (x *ServiceState) Reset() {
 	*x = ServiceState{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[39]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3950,7 +4158,7 @@ func (x *ServiceState) String() string {
 func (*ServiceState) ProtoMessage() {}
 
 func (x *ServiceState) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[39]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3963,7 +4171,7 @@ func (x *ServiceState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceState.ProtoReflect.Descriptor instead.
 func (*ServiceState) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{39}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ServiceState) GetService() string {
@@ -4033,7 +4241,7 @@ type ServiceScope struct {
 
 func (x *ServiceScope) Reset() {
 	*x = ServiceScope{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[40]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4045,7 +4253,7 @@ func (x *ServiceScope) String() string {
 func (*ServiceScope) ProtoMessage() {}
 
 func (x *ServiceScope) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[40]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4058,7 +4266,7 @@ func (x *ServiceScope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceScope.ProtoReflect.Descriptor instead.
 func (*ServiceScope) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{40}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ServiceScope) GetName() string {
@@ -4110,7 +4318,7 @@ type Datastore struct {
 
 func (x *Datastore) Reset() {
 	*x = Datastore{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[41]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4122,7 +4330,7 @@ func (x *Datastore) String() string {
 func (*Datastore) ProtoMessage() {}
 
 func (x *Datastore) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[41]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4135,7 +4343,7 @@ func (x *Datastore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Datastore.ProtoReflect.Descriptor instead.
 func (*Datastore) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{41}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Datastore) GetName() string {
@@ -4170,7 +4378,7 @@ var File_yardmaster_v1_ledger_proto protoreflect.FileDescriptor
 
 const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\n" +
-	"\x1ayardmaster/v1/ledger.proto\x12\ryardmaster.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9c\x06\n" +
+	"\x1ayardmaster/v1/ledger.proto\x12\ryardmaster.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa7\a\n" +
 	"\vFleetRecord\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03uid\x18\x02 \x01(\tR\x03uid\x12\x1a\n" +
@@ -4185,7 +4393,11 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	" \x01(\bR\bstepping\x12\x14\n" +
 	"\x05event\x18\v \x01(\x03R\x05event\x12G\n" +
 	"\tdisrupted\x18\f \x03(\v2).yardmaster.v1.FleetRecord.DisruptedEntryR\tdisrupted\x12>\n" +
-	"\x06surged\x18\r \x03(\v2&.yardmaster.v1.FleetRecord.SurgedEntryR\x06surged\x1a:\n" +
+	"\x06surged\x18\r \x03(\v2&.yardmaster.v1.FleetRecord.SurgedEntryR\x06surged\x12\x16\n" +
+	"\x06paused\x18\x0e \x01(\bR\x06paused\x12\x1b\n" +
+	"\tpaused_by\x18\x0f \x01(\tR\bpausedBy\x127\n" +
+	"\tpaused_at\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\bpausedAt\x12\x1b\n" +
+	"\tcall_back\x18\x11 \x01(\bR\bcallBack\x1a:\n" +
 	"\fTargetsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01\x1a?\n" +
@@ -4204,7 +4416,7 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\x06number\x18\x03 \x01(\x05R\x06number\x12*\n" +
 	"\x02at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x0e\n" +
 	"\x02by\x18\x05 \x01(\tR\x02by\x12\x1a\n" +
-	"\bdocument\x18\x06 \x01(\fR\bdocument\"\xa8\n" +
+	"\bdocument\x18\x06 \x01(\fR\bdocument\"\xe0\n" +
 	"\n" +
 	"\n" +
 	"NodeRecord\x12\x14\n" +
@@ -4252,7 +4464,9 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\n" +
 	"hot_memory\x18) \x01(\bR\thotMemory\x128\n" +
 	"\trestarted\x18* \x01(\v2\x1a.google.protobuf.TimestampR\trestarted\x120\n" +
-	"\x05begun\x18+ \x01(\v2\x1a.google.protobuf.TimestampR\x05begun\"\xb1\x01\n" +
+	"\x05begun\x18+ \x01(\v2\x1a.google.protobuf.TimestampR\x05begun\x12\x18\n" +
+	"\askipped\x18$ \x01(\bR\askipped\x12\x1c\n" +
+	"\tcancelled\x18% \x01(\bR\tcancelled\"\xb1\x01\n" +
 	"\aOpenJob\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x03R\x06number\x12\x16\n" +
 	"\x06worker\x18\x02 \x01(\tR\x06worker\x12\x12\n" +
@@ -4397,7 +4611,7 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\x04side\x18\v \x01(\bR\x04side\")\n" +
 	"\x05Route\x12\x0e\n" +
 	"\x02to\x18\x01 \x01(\tR\x02to\x12\x10\n" +
-	"\x03via\x18\x02 \x01(\tR\x03via\"\xee\x05\n" +
+	"\x03via\x18\x02 \x01(\tR\x03via\"\xd1\x06\n" +
 	"\aCommand\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x0e\n" +
 	"\x02by\x18\x02 \x01(\tR\x02by\x12*\n" +
@@ -4416,8 +4630,20 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\n" +
 	"phone_home\x18\f \x01(\v2\x18.yardmaster.v1.PhoneHomeH\x00R\tphoneHome\x12?\n" +
 	"\fimport_image\x18\x1e \x01(\v2\x1a.yardmaster.v1.ImportImageH\x00R\vimportImage\x12?\n" +
-	"\fforget_image\x18\x1f \x01(\v2\x1a.yardmaster.v1.ForgetImageH\x00R\vforgetImageB\x06\n" +
-	"\x04what\"\xea\x01\n" +
+	"\fforget_image\x18\x1f \x01(\v2\x1a.yardmaster.v1.ForgetImageH\x00R\vforgetImage\x12.\n" +
+	"\x04mend\x18\r \x01(\v2\x18.yardmaster.v1.MendNodesH\x00R\x04mend\x121\n" +
+	"\x05pause\x18\x0e \x01(\v2\x19.yardmaster.v1.PauseFleetH\x00R\x05pauseB\x06\n" +
+	"\x04what\"\x9a\x01\n" +
+	"\tMendNodes\x12\x12\n" +
+	"\x04mend\x18\x01 \x01(\tR\x04mend\x12\x14\n" +
+	"\x05nodes\x18\x02 \x03(\tR\x05nodes\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x123\n" +
+	"\x13max_destroy_percent\x18\x04 \x01(\x05H\x00R\x11maxDestroyPercent\x88\x01\x01B\x16\n" +
+	"\x14_max_destroy_percent\"A\n" +
+	"\n" +
+	"PauseFleet\x12\x16\n" +
+	"\x06paused\x18\x01 \x01(\bR\x06paused\x12\x1b\n" +
+	"\tcall_back\x18\x02 \x01(\bR\bcallBack\"\xea\x01\n" +
 	"\n" +
 	"ApplyFleet\x12\x1a\n" +
 	"\bdocument\x18\x01 \x01(\fR\bdocument\x12\x1d\n" +
@@ -4597,7 +4823,7 @@ func file_yardmaster_v1_ledger_proto_rawDescGZIP() []byte {
 }
 
 var file_yardmaster_v1_ledger_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_yardmaster_v1_ledger_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
+var file_yardmaster_v1_ledger_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_yardmaster_v1_ledger_proto_goTypes = []any{
 	(FaultKind)(0),                // 0: yardmaster.v1.FaultKind
 	(*FleetRecord)(nil),           // 1: yardmaster.v1.FleetRecord
@@ -4620,100 +4846,105 @@ var file_yardmaster_v1_ledger_proto_goTypes = []any{
 	(*JobNetwork)(nil),            // 18: yardmaster.v1.JobNetwork
 	(*Route)(nil),                 // 19: yardmaster.v1.Route
 	(*Command)(nil),               // 20: yardmaster.v1.Command
-	(*ApplyFleet)(nil),            // 21: yardmaster.v1.ApplyFleet
-	(*ApplyDocument)(nil),         // 22: yardmaster.v1.ApplyDocument
-	(*DeleteFleet)(nil),           // 23: yardmaster.v1.DeleteFleet
-	(*DeleteDocument)(nil),        // 24: yardmaster.v1.DeleteDocument
-	(*ImportImage)(nil),           // 25: yardmaster.v1.ImportImage
-	(*ForgetImage)(nil),           // 26: yardmaster.v1.ForgetImage
-	(*PlaceFleet)(nil),            // 27: yardmaster.v1.PlaceFleet
-	(*ScalePool)(nil),             // 28: yardmaster.v1.ScalePool
-	(*RetryNodes)(nil),            // 29: yardmaster.v1.RetryNodes
-	(*PhoneHome)(nil),             // 30: yardmaster.v1.PhoneHome
-	(*Result)(nil),                // 31: yardmaster.v1.Result
-	(*Failure)(nil),               // 32: yardmaster.v1.Failure
-	(*Step)(nil),                  // 33: yardmaster.v1.Step
-	(*Observation)(nil),           // 34: yardmaster.v1.Observation
-	(*GuestReport)(nil),           // 35: yardmaster.v1.GuestReport
-	(*GuestStage)(nil),            // 36: yardmaster.v1.GuestStage
-	(*GuestFailed)(nil),           // 37: yardmaster.v1.GuestFailed
-	(*SiteImages)(nil),            // 38: yardmaster.v1.SiteImages
-	(*ImageState)(nil),            // 39: yardmaster.v1.ImageState
-	(*ServiceState)(nil),          // 40: yardmaster.v1.ServiceState
-	(*ServiceScope)(nil),          // 41: yardmaster.v1.ServiceScope
-	(*Datastore)(nil),             // 42: yardmaster.v1.Datastore
-	nil,                           // 43: yardmaster.v1.FleetRecord.TargetsEntry
-	nil,                           // 44: yardmaster.v1.FleetRecord.SpecReplicasEntry
-	nil,                           // 45: yardmaster.v1.FleetRecord.DisruptedEntry
-	nil,                           // 46: yardmaster.v1.FleetRecord.SurgedEntry
-	(*timestamppb.Timestamp)(nil), // 47: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 48: google.protobuf.Duration
+	(*MendNodes)(nil),             // 21: yardmaster.v1.MendNodes
+	(*PauseFleet)(nil),            // 22: yardmaster.v1.PauseFleet
+	(*ApplyFleet)(nil),            // 23: yardmaster.v1.ApplyFleet
+	(*ApplyDocument)(nil),         // 24: yardmaster.v1.ApplyDocument
+	(*DeleteFleet)(nil),           // 25: yardmaster.v1.DeleteFleet
+	(*DeleteDocument)(nil),        // 26: yardmaster.v1.DeleteDocument
+	(*ImportImage)(nil),           // 27: yardmaster.v1.ImportImage
+	(*ForgetImage)(nil),           // 28: yardmaster.v1.ForgetImage
+	(*PlaceFleet)(nil),            // 29: yardmaster.v1.PlaceFleet
+	(*ScalePool)(nil),             // 30: yardmaster.v1.ScalePool
+	(*RetryNodes)(nil),            // 31: yardmaster.v1.RetryNodes
+	(*PhoneHome)(nil),             // 32: yardmaster.v1.PhoneHome
+	(*Result)(nil),                // 33: yardmaster.v1.Result
+	(*Failure)(nil),               // 34: yardmaster.v1.Failure
+	(*Step)(nil),                  // 35: yardmaster.v1.Step
+	(*Observation)(nil),           // 36: yardmaster.v1.Observation
+	(*GuestReport)(nil),           // 37: yardmaster.v1.GuestReport
+	(*GuestStage)(nil),            // 38: yardmaster.v1.GuestStage
+	(*GuestFailed)(nil),           // 39: yardmaster.v1.GuestFailed
+	(*SiteImages)(nil),            // 40: yardmaster.v1.SiteImages
+	(*ImageState)(nil),            // 41: yardmaster.v1.ImageState
+	(*ServiceState)(nil),          // 42: yardmaster.v1.ServiceState
+	(*ServiceScope)(nil),          // 43: yardmaster.v1.ServiceScope
+	(*Datastore)(nil),             // 44: yardmaster.v1.Datastore
+	nil,                           // 45: yardmaster.v1.FleetRecord.TargetsEntry
+	nil,                           // 46: yardmaster.v1.FleetRecord.SpecReplicasEntry
+	nil,                           // 47: yardmaster.v1.FleetRecord.DisruptedEntry
+	nil,                           // 48: yardmaster.v1.FleetRecord.SurgedEntry
+	(*timestamppb.Timestamp)(nil), // 49: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 50: google.protobuf.Duration
 }
 var file_yardmaster_v1_ledger_proto_depIdxs = []int32{
-	47, // 0: yardmaster.v1.FleetRecord.created:type_name -> google.protobuf.Timestamp
-	43, // 1: yardmaster.v1.FleetRecord.targets:type_name -> yardmaster.v1.FleetRecord.TargetsEntry
-	44, // 2: yardmaster.v1.FleetRecord.spec_replicas:type_name -> yardmaster.v1.FleetRecord.SpecReplicasEntry
-	45, // 3: yardmaster.v1.FleetRecord.disrupted:type_name -> yardmaster.v1.FleetRecord.DisruptedEntry
-	46, // 4: yardmaster.v1.FleetRecord.surged:type_name -> yardmaster.v1.FleetRecord.SurgedEntry
-	47, // 5: yardmaster.v1.RevisionRecord.at:type_name -> google.protobuf.Timestamp
-	47, // 6: yardmaster.v1.NodeRecord.since:type_name -> google.protobuf.Timestamp
-	47, // 7: yardmaster.v1.NodeRecord.created:type_name -> google.protobuf.Timestamp
-	47, // 8: yardmaster.v1.NodeRecord.ready_at:type_name -> google.protobuf.Timestamp
-	4,  // 9: yardmaster.v1.NodeRecord.job:type_name -> yardmaster.v1.OpenJob
-	47, // 10: yardmaster.v1.NodeRecord.due:type_name -> google.protobuf.Timestamp
-	47, // 11: yardmaster.v1.NodeRecord.deadline:type_name -> google.protobuf.Timestamp
-	5,  // 12: yardmaster.v1.NodeRecord.addresses:type_name -> yardmaster.v1.NodeAddress
-	47, // 13: yardmaster.v1.NodeRecord.restarted:type_name -> google.protobuf.Timestamp
-	47, // 14: yardmaster.v1.NodeRecord.begun:type_name -> google.protobuf.Timestamp
-	47, // 15: yardmaster.v1.DeadLetterRecord.since:type_name -> google.protobuf.Timestamp
-	47, // 16: yardmaster.v1.ReceiptRecord.at:type_name -> google.protobuf.Timestamp
-	47, // 17: yardmaster.v1.ClaimRecord.since:type_name -> google.protobuf.Timestamp
-	47, // 18: yardmaster.v1.SiteRecord.at:type_name -> google.protobuf.Timestamp
-	47, // 19: yardmaster.v1.NetworkRecord.at:type_name -> google.protobuf.Timestamp
-	13, // 20: yardmaster.v1.ImagesRecord.wanted:type_name -> yardmaster.v1.WantedImage
-	47, // 21: yardmaster.v1.WantedImage.asked:type_name -> google.protobuf.Timestamp
-	47, // 22: yardmaster.v1.Seat.until:type_name -> google.protobuf.Timestamp
-	47, // 23: yardmaster.v1.Event.at:type_name -> google.protobuf.Timestamp
-	48, // 24: yardmaster.v1.Event.took:type_name -> google.protobuf.Duration
-	47, // 25: yardmaster.v1.Job.deadline:type_name -> google.protobuf.Timestamp
-	18, // 26: yardmaster.v1.Job.networks:type_name -> yardmaster.v1.JobNetwork
-	19, // 27: yardmaster.v1.JobNetwork.routes:type_name -> yardmaster.v1.Route
-	47, // 28: yardmaster.v1.Command.at:type_name -> google.protobuf.Timestamp
-	21, // 29: yardmaster.v1.Command.apply_fleet:type_name -> yardmaster.v1.ApplyFleet
-	22, // 30: yardmaster.v1.Command.apply_network:type_name -> yardmaster.v1.ApplyDocument
-	22, // 31: yardmaster.v1.Command.apply_site:type_name -> yardmaster.v1.ApplyDocument
-	23, // 32: yardmaster.v1.Command.delete_fleet:type_name -> yardmaster.v1.DeleteFleet
-	24, // 33: yardmaster.v1.Command.delete:type_name -> yardmaster.v1.DeleteDocument
-	27, // 34: yardmaster.v1.Command.place:type_name -> yardmaster.v1.PlaceFleet
-	28, // 35: yardmaster.v1.Command.scale:type_name -> yardmaster.v1.ScalePool
-	29, // 36: yardmaster.v1.Command.retry:type_name -> yardmaster.v1.RetryNodes
-	30, // 37: yardmaster.v1.Command.phone_home:type_name -> yardmaster.v1.PhoneHome
-	25, // 38: yardmaster.v1.Command.import_image:type_name -> yardmaster.v1.ImportImage
-	26, // 39: yardmaster.v1.Command.forget_image:type_name -> yardmaster.v1.ForgetImage
-	13, // 40: yardmaster.v1.ImportImage.image:type_name -> yardmaster.v1.WantedImage
-	47, // 41: yardmaster.v1.Result.started:type_name -> google.protobuf.Timestamp
-	47, // 42: yardmaster.v1.Result.finished:type_name -> google.protobuf.Timestamp
-	32, // 43: yardmaster.v1.Result.failure:type_name -> yardmaster.v1.Failure
-	0,  // 44: yardmaster.v1.Failure.kind:type_name -> yardmaster.v1.FaultKind
-	48, // 45: yardmaster.v1.Failure.retry_after:type_name -> google.protobuf.Duration
-	47, // 46: yardmaster.v1.Observation.at:type_name -> google.protobuf.Timestamp
-	48, // 47: yardmaster.v1.GuestReport.up:type_name -> google.protobuf.Duration
-	36, // 48: yardmaster.v1.GuestReport.stages:type_name -> yardmaster.v1.GuestStage
-	37, // 49: yardmaster.v1.GuestReport.failed:type_name -> yardmaster.v1.GuestFailed
-	48, // 50: yardmaster.v1.GuestStage.after:type_name -> google.protobuf.Duration
-	39, // 51: yardmaster.v1.SiteImages.images:type_name -> yardmaster.v1.ImageState
-	47, // 52: yardmaster.v1.SiteImages.at:type_name -> google.protobuf.Timestamp
-	47, // 53: yardmaster.v1.ImageState.since:type_name -> google.protobuf.Timestamp
-	47, // 54: yardmaster.v1.ImageState.asked:type_name -> google.protobuf.Timestamp
-	47, // 55: yardmaster.v1.ServiceState.at:type_name -> google.protobuf.Timestamp
-	48, // 56: yardmaster.v1.ServiceState.clock_offset:type_name -> google.protobuf.Duration
-	41, // 57: yardmaster.v1.ServiceState.scopes:type_name -> yardmaster.v1.ServiceScope
-	42, // 58: yardmaster.v1.ServiceScope.datastores:type_name -> yardmaster.v1.Datastore
-	59, // [59:59] is the sub-list for method output_type
-	59, // [59:59] is the sub-list for method input_type
-	59, // [59:59] is the sub-list for extension type_name
-	59, // [59:59] is the sub-list for extension extendee
-	0,  // [0:59] is the sub-list for field type_name
+	49, // 0: yardmaster.v1.FleetRecord.created:type_name -> google.protobuf.Timestamp
+	45, // 1: yardmaster.v1.FleetRecord.targets:type_name -> yardmaster.v1.FleetRecord.TargetsEntry
+	46, // 2: yardmaster.v1.FleetRecord.spec_replicas:type_name -> yardmaster.v1.FleetRecord.SpecReplicasEntry
+	47, // 3: yardmaster.v1.FleetRecord.disrupted:type_name -> yardmaster.v1.FleetRecord.DisruptedEntry
+	48, // 4: yardmaster.v1.FleetRecord.surged:type_name -> yardmaster.v1.FleetRecord.SurgedEntry
+	49, // 5: yardmaster.v1.FleetRecord.paused_at:type_name -> google.protobuf.Timestamp
+	49, // 6: yardmaster.v1.RevisionRecord.at:type_name -> google.protobuf.Timestamp
+	49, // 7: yardmaster.v1.NodeRecord.since:type_name -> google.protobuf.Timestamp
+	49, // 8: yardmaster.v1.NodeRecord.created:type_name -> google.protobuf.Timestamp
+	49, // 9: yardmaster.v1.NodeRecord.ready_at:type_name -> google.protobuf.Timestamp
+	4,  // 10: yardmaster.v1.NodeRecord.job:type_name -> yardmaster.v1.OpenJob
+	49, // 11: yardmaster.v1.NodeRecord.due:type_name -> google.protobuf.Timestamp
+	49, // 12: yardmaster.v1.NodeRecord.deadline:type_name -> google.protobuf.Timestamp
+	5,  // 13: yardmaster.v1.NodeRecord.addresses:type_name -> yardmaster.v1.NodeAddress
+	49, // 14: yardmaster.v1.NodeRecord.restarted:type_name -> google.protobuf.Timestamp
+	49, // 15: yardmaster.v1.NodeRecord.begun:type_name -> google.protobuf.Timestamp
+	49, // 16: yardmaster.v1.DeadLetterRecord.since:type_name -> google.protobuf.Timestamp
+	49, // 17: yardmaster.v1.ReceiptRecord.at:type_name -> google.protobuf.Timestamp
+	49, // 18: yardmaster.v1.ClaimRecord.since:type_name -> google.protobuf.Timestamp
+	49, // 19: yardmaster.v1.SiteRecord.at:type_name -> google.protobuf.Timestamp
+	49, // 20: yardmaster.v1.NetworkRecord.at:type_name -> google.protobuf.Timestamp
+	13, // 21: yardmaster.v1.ImagesRecord.wanted:type_name -> yardmaster.v1.WantedImage
+	49, // 22: yardmaster.v1.WantedImage.asked:type_name -> google.protobuf.Timestamp
+	49, // 23: yardmaster.v1.Seat.until:type_name -> google.protobuf.Timestamp
+	49, // 24: yardmaster.v1.Event.at:type_name -> google.protobuf.Timestamp
+	50, // 25: yardmaster.v1.Event.took:type_name -> google.protobuf.Duration
+	49, // 26: yardmaster.v1.Job.deadline:type_name -> google.protobuf.Timestamp
+	18, // 27: yardmaster.v1.Job.networks:type_name -> yardmaster.v1.JobNetwork
+	19, // 28: yardmaster.v1.JobNetwork.routes:type_name -> yardmaster.v1.Route
+	49, // 29: yardmaster.v1.Command.at:type_name -> google.protobuf.Timestamp
+	23, // 30: yardmaster.v1.Command.apply_fleet:type_name -> yardmaster.v1.ApplyFleet
+	24, // 31: yardmaster.v1.Command.apply_network:type_name -> yardmaster.v1.ApplyDocument
+	24, // 32: yardmaster.v1.Command.apply_site:type_name -> yardmaster.v1.ApplyDocument
+	25, // 33: yardmaster.v1.Command.delete_fleet:type_name -> yardmaster.v1.DeleteFleet
+	26, // 34: yardmaster.v1.Command.delete:type_name -> yardmaster.v1.DeleteDocument
+	29, // 35: yardmaster.v1.Command.place:type_name -> yardmaster.v1.PlaceFleet
+	30, // 36: yardmaster.v1.Command.scale:type_name -> yardmaster.v1.ScalePool
+	31, // 37: yardmaster.v1.Command.retry:type_name -> yardmaster.v1.RetryNodes
+	32, // 38: yardmaster.v1.Command.phone_home:type_name -> yardmaster.v1.PhoneHome
+	27, // 39: yardmaster.v1.Command.import_image:type_name -> yardmaster.v1.ImportImage
+	28, // 40: yardmaster.v1.Command.forget_image:type_name -> yardmaster.v1.ForgetImage
+	21, // 41: yardmaster.v1.Command.mend:type_name -> yardmaster.v1.MendNodes
+	22, // 42: yardmaster.v1.Command.pause:type_name -> yardmaster.v1.PauseFleet
+	13, // 43: yardmaster.v1.ImportImage.image:type_name -> yardmaster.v1.WantedImage
+	49, // 44: yardmaster.v1.Result.started:type_name -> google.protobuf.Timestamp
+	49, // 45: yardmaster.v1.Result.finished:type_name -> google.protobuf.Timestamp
+	34, // 46: yardmaster.v1.Result.failure:type_name -> yardmaster.v1.Failure
+	0,  // 47: yardmaster.v1.Failure.kind:type_name -> yardmaster.v1.FaultKind
+	50, // 48: yardmaster.v1.Failure.retry_after:type_name -> google.protobuf.Duration
+	49, // 49: yardmaster.v1.Observation.at:type_name -> google.protobuf.Timestamp
+	50, // 50: yardmaster.v1.GuestReport.up:type_name -> google.protobuf.Duration
+	38, // 51: yardmaster.v1.GuestReport.stages:type_name -> yardmaster.v1.GuestStage
+	39, // 52: yardmaster.v1.GuestReport.failed:type_name -> yardmaster.v1.GuestFailed
+	50, // 53: yardmaster.v1.GuestStage.after:type_name -> google.protobuf.Duration
+	41, // 54: yardmaster.v1.SiteImages.images:type_name -> yardmaster.v1.ImageState
+	49, // 55: yardmaster.v1.SiteImages.at:type_name -> google.protobuf.Timestamp
+	49, // 56: yardmaster.v1.ImageState.since:type_name -> google.protobuf.Timestamp
+	49, // 57: yardmaster.v1.ImageState.asked:type_name -> google.protobuf.Timestamp
+	49, // 58: yardmaster.v1.ServiceState.at:type_name -> google.protobuf.Timestamp
+	50, // 59: yardmaster.v1.ServiceState.clock_offset:type_name -> google.protobuf.Duration
+	43, // 60: yardmaster.v1.ServiceState.scopes:type_name -> yardmaster.v1.ServiceScope
+	44, // 61: yardmaster.v1.ServiceScope.datastores:type_name -> yardmaster.v1.Datastore
+	62, // [62:62] is the sub-list for method output_type
+	62, // [62:62] is the sub-list for method input_type
+	62, // [62:62] is the sub-list for extension type_name
+	62, // [62:62] is the sub-list for extension extendee
+	0,  // [0:62] is the sub-list for field type_name
 }
 
 func init() { file_yardmaster_v1_ledger_proto_init() }
@@ -4733,17 +4964,20 @@ func file_yardmaster_v1_ledger_proto_init() {
 		(*Command_PhoneHome)(nil),
 		(*Command_ImportImage)(nil),
 		(*Command_ForgetImage)(nil),
+		(*Command_Mend)(nil),
+		(*Command_Pause)(nil),
 	}
 	file_yardmaster_v1_ledger_proto_msgTypes[20].OneofWrappers = []any{}
-	file_yardmaster_v1_ledger_proto_msgTypes[27].OneofWrappers = []any{}
-	file_yardmaster_v1_ledger_proto_msgTypes[28].OneofWrappers = []any{}
+	file_yardmaster_v1_ledger_proto_msgTypes[22].OneofWrappers = []any{}
+	file_yardmaster_v1_ledger_proto_msgTypes[29].OneofWrappers = []any{}
+	file_yardmaster_v1_ledger_proto_msgTypes[30].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_yardmaster_v1_ledger_proto_rawDesc), len(file_yardmaster_v1_ledger_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   46,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -49,6 +49,10 @@ const (
 	YardServiceDeleteProcedure = "/yardmaster.v1.YardService/Delete"
 	// YardServiceRetryProcedure is the fully-qualified name of the YardService's Retry RPC.
 	YardServiceRetryProcedure = "/yardmaster.v1.YardService/Retry"
+	// YardServiceMendProcedure is the fully-qualified name of the YardService's Mend RPC.
+	YardServiceMendProcedure = "/yardmaster.v1.YardService/Mend"
+	// YardServicePauseProcedure is the fully-qualified name of the YardService's Pause RPC.
+	YardServicePauseProcedure = "/yardmaster.v1.YardService/Pause"
 	// YardServiceListFleetsProcedure is the fully-qualified name of the YardService's ListFleets RPC.
 	YardServiceListFleetsProcedure = "/yardmaster.v1.YardService/ListFleets"
 	// YardServiceListPoolsProcedure is the fully-qualified name of the YardService's ListPools RPC.
@@ -108,6 +112,11 @@ type YardServiceClient interface {
 	Delete(context.Context, *connect.Request[v1.DeleteRequest]) (*connect.Response[v1.CommandResponse], error)
 	// Retry takes failed nodes out of the dead-letter list.
 	Retry(context.Context, *connect.Request[v1.RetryRequest]) (*connect.Response[v1.CommandResponse], error)
+	// Mend skips, replaces, preserves nodes or calls back what is under way
+	// for them.
+	Mend(context.Context, *connect.Request[v1.MendRequest]) (*connect.Response[v1.CommandResponse], error)
+	// Pause holds a fleet or the whole yard, or lets it go on.
+	Pause(context.Context, *connect.Request[v1.PauseRequest]) (*connect.Response[v1.CommandResponse], error)
 	ListFleets(context.Context, *connect.Request[v1.ListFleetsRequest]) (*connect.Response[v1.ListFleetsResponse], error)
 	ListPools(context.Context, *connect.Request[v1.ListPoolsRequest]) (*connect.Response[v1.ListPoolsResponse], error)
 	ListNodes(context.Context, *connect.Request[v1.ListNodesRequest]) (*connect.Response[v1.ListNodesResponse], error)
@@ -187,6 +196,18 @@ func NewYardServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			httpClient,
 			baseURL+YardServiceRetryProcedure,
 			connect.WithSchema(yardServiceMethods.ByName("Retry")),
+			connect.WithClientOptions(opts...),
+		),
+		mend: connect.NewClient[v1.MendRequest, v1.CommandResponse](
+			httpClient,
+			baseURL+YardServiceMendProcedure,
+			connect.WithSchema(yardServiceMethods.ByName("Mend")),
+			connect.WithClientOptions(opts...),
+		),
+		pause: connect.NewClient[v1.PauseRequest, v1.CommandResponse](
+			httpClient,
+			baseURL+YardServicePauseProcedure,
+			connect.WithSchema(yardServiceMethods.ByName("Pause")),
 			connect.WithClientOptions(opts...),
 		),
 		listFleets: connect.NewClient[v1.ListFleetsRequest, v1.ListFleetsResponse](
@@ -320,6 +341,8 @@ type yardServiceClient struct {
 	scale        *connect.Client[v1.ScaleRequest, v1.CommandResponse]
 	delete       *connect.Client[v1.DeleteRequest, v1.CommandResponse]
 	retry        *connect.Client[v1.RetryRequest, v1.CommandResponse]
+	mend         *connect.Client[v1.MendRequest, v1.CommandResponse]
+	pause        *connect.Client[v1.PauseRequest, v1.CommandResponse]
 	listFleets   *connect.Client[v1.ListFleetsRequest, v1.ListFleetsResponse]
 	listPools    *connect.Client[v1.ListPoolsRequest, v1.ListPoolsResponse]
 	listNodes    *connect.Client[v1.ListNodesRequest, v1.ListNodesResponse]
@@ -370,6 +393,16 @@ func (c *yardServiceClient) Delete(ctx context.Context, req *connect.Request[v1.
 // Retry calls yardmaster.v1.YardService.Retry.
 func (c *yardServiceClient) Retry(ctx context.Context, req *connect.Request[v1.RetryRequest]) (*connect.Response[v1.CommandResponse], error) {
 	return c.retry.CallUnary(ctx, req)
+}
+
+// Mend calls yardmaster.v1.YardService.Mend.
+func (c *yardServiceClient) Mend(ctx context.Context, req *connect.Request[v1.MendRequest]) (*connect.Response[v1.CommandResponse], error) {
+	return c.mend.CallUnary(ctx, req)
+}
+
+// Pause calls yardmaster.v1.YardService.Pause.
+func (c *yardServiceClient) Pause(ctx context.Context, req *connect.Request[v1.PauseRequest]) (*connect.Response[v1.CommandResponse], error) {
+	return c.pause.CallUnary(ctx, req)
 }
 
 // ListFleets calls yardmaster.v1.YardService.ListFleets.
@@ -487,6 +520,11 @@ type YardServiceHandler interface {
 	Delete(context.Context, *connect.Request[v1.DeleteRequest]) (*connect.Response[v1.CommandResponse], error)
 	// Retry takes failed nodes out of the dead-letter list.
 	Retry(context.Context, *connect.Request[v1.RetryRequest]) (*connect.Response[v1.CommandResponse], error)
+	// Mend skips, replaces, preserves nodes or calls back what is under way
+	// for them.
+	Mend(context.Context, *connect.Request[v1.MendRequest]) (*connect.Response[v1.CommandResponse], error)
+	// Pause holds a fleet or the whole yard, or lets it go on.
+	Pause(context.Context, *connect.Request[v1.PauseRequest]) (*connect.Response[v1.CommandResponse], error)
 	ListFleets(context.Context, *connect.Request[v1.ListFleetsRequest]) (*connect.Response[v1.ListFleetsResponse], error)
 	ListPools(context.Context, *connect.Request[v1.ListPoolsRequest]) (*connect.Response[v1.ListPoolsResponse], error)
 	ListNodes(context.Context, *connect.Request[v1.ListNodesRequest]) (*connect.Response[v1.ListNodesResponse], error)
@@ -562,6 +600,18 @@ func NewYardServiceHandler(svc YardServiceHandler, opts ...connect.HandlerOption
 		YardServiceRetryProcedure,
 		svc.Retry,
 		connect.WithSchema(yardServiceMethods.ByName("Retry")),
+		connect.WithHandlerOptions(opts...),
+	)
+	yardServiceMendHandler := connect.NewUnaryHandler(
+		YardServiceMendProcedure,
+		svc.Mend,
+		connect.WithSchema(yardServiceMethods.ByName("Mend")),
+		connect.WithHandlerOptions(opts...),
+	)
+	yardServicePauseHandler := connect.NewUnaryHandler(
+		YardServicePauseProcedure,
+		svc.Pause,
+		connect.WithSchema(yardServiceMethods.ByName("Pause")),
 		connect.WithHandlerOptions(opts...),
 	)
 	yardServiceListFleetsHandler := connect.NewUnaryHandler(
@@ -698,6 +748,10 @@ func NewYardServiceHandler(svc YardServiceHandler, opts ...connect.HandlerOption
 			yardServiceDeleteHandler.ServeHTTP(w, r)
 		case YardServiceRetryProcedure:
 			yardServiceRetryHandler.ServeHTTP(w, r)
+		case YardServiceMendProcedure:
+			yardServiceMendHandler.ServeHTTP(w, r)
+		case YardServicePauseProcedure:
+			yardServicePauseHandler.ServeHTTP(w, r)
 		case YardServiceListFleetsProcedure:
 			yardServiceListFleetsHandler.ServeHTTP(w, r)
 		case YardServiceListPoolsProcedure:
@@ -769,6 +823,14 @@ func (UnimplementedYardServiceHandler) Delete(context.Context, *connect.Request[
 
 func (UnimplementedYardServiceHandler) Retry(context.Context, *connect.Request[v1.RetryRequest]) (*connect.Response[v1.CommandResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("yardmaster.v1.YardService.Retry is not implemented"))
+}
+
+func (UnimplementedYardServiceHandler) Mend(context.Context, *connect.Request[v1.MendRequest]) (*connect.Response[v1.CommandResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("yardmaster.v1.YardService.Mend is not implemented"))
+}
+
+func (UnimplementedYardServiceHandler) Pause(context.Context, *connect.Request[v1.PauseRequest]) (*connect.Response[v1.CommandResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("yardmaster.v1.YardService.Pause is not implemented"))
 }
 
 func (UnimplementedYardServiceHandler) ListFleets(context.Context, *connect.Request[v1.ListFleetsRequest]) (*connect.Response[v1.ListFleetsResponse], error) {
