@@ -57,6 +57,13 @@ func (r *Runner) State() wire.ServiceScope {
 	return s
 }
 
+// Confirm returns the epoch of the seat that is held now, and the question
+// that answers must ask before each step that destroys something.
+func (r *Runner) Confirm() (epoch int64, ask func(context.Context) error) {
+	epoch, _ = r.seat.Holding()
+	return epoch, func(ctx context.Context) error { return r.seat.Confirm(ctx, epoch) }
+}
+
 // Prepare checks the keys; call it once, before Run and State.
 func (r *Runner) Prepare() error {
 	public, err := r.Seal.PublicKey()

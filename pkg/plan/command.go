@@ -64,6 +64,8 @@ func (d *decision) fleetCommand(c *Command) *Receipt {
 		return d.mendNodes(c.Mend)
 	case c.Pause != nil:
 		return d.pause(c.Pause)
+	case c.Orphans != nil:
+		return d.removeOrphans(c.Orphans)
 	}
 	return nil
 }

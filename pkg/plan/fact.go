@@ -40,6 +40,7 @@ const (
 	FactRevisionChanged Fact = "revision_changed" // fleet: a new spec was accepted
 	FactScaled          Fact = "scaled"           // fleet: a live target was set
 	FactSettled         Fact = "settled"          // fleet: every node has reached the newest revision
+	FactOrphanRemoved   Fact = "orphan_removed"   // fleet: a machine of nobody is removed
 	FactPaused          Fact = "paused"           // fleet: nothing is begun from here on
 	FactResumed         Fact = "resumed"          // fleet: it goes on
 	FactFleetDeleted    Fact = "fleet_deleted"    // fleet: deletion was asked for

@@ -47,6 +47,7 @@ type Command struct {
 	ForgetImage  *ForgetImage
 	Mend         *MendNodes
 	Pause        *Pause
+	Orphans      *RemoveOrphans
 }
 
 // ApplyFleet submits a fleet spec.

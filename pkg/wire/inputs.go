@@ -69,6 +69,8 @@ func smallCommand(c *plan.Command, m *ymv1.Command) error {
 		}}
 	case c.Pause != nil:
 		m.What = &ymv1.Command_Pause{Pause: &ymv1.PauseFleet{Paused: c.Pause.Paused, CallBack: c.Pause.CallBack}}
+	case c.Orphans != nil:
+		m.What = &ymv1.Command_RemoveOrphans{RemoveOrphans: orphansMessage(c.Orphans)}
 	case c.PhoneHome != nil:
 		p := c.PhoneHome
 		m.What = &ymv1.Command_PhoneHome{PhoneHome: &ymv1.PhoneHome{
@@ -85,6 +87,22 @@ func smallCommand(c *plan.Command, m *ymv1.Command) error {
 		return fmt.Errorf("encode command %s: it asks for nothing", c.ID)
 	}
 	return nil
+}
+
+func orphansMessage(o *plan.RemoveOrphans) *ymv1.RemoveOrphans {
+	m := &ymv1.RemoveOrphans{Site: o.Site}
+	for _, v := range o.Machines {
+		m.Machines = append(m.Machines, &ymv1.OrphanMachine{Id: v.ID, FleetUid: v.FleetUID, Node: v.Node, Incarnation: int32(v.Incarnation), Made: stamp(v.Made)})
+	}
+	return m
+}
+
+func orphans(m *ymv1.RemoveOrphans) *plan.RemoveOrphans {
+	o := &plan.RemoveOrphans{Site: m.GetSite()}
+	for _, v := range m.GetMachines() {
+		o.Machines = append(o.Machines, plan.OrphanMachine{ID: v.GetId(), FleetUID: v.GetFleetUid(), Node: v.GetNode(), Incarnation: int(v.GetIncarnation()), Made: when(v.GetMade())})
+	}
+	return o
 }
 
 // DecodeCommand reads what Command wrote.
@@ -135,6 +153,8 @@ func decodeSmall(m *ymv1.Command, c *plan.Command) (*plan.Command, error) {
 			Mend: plan.Mend(w.Mend.GetMend()), Nodes: w.Mend.GetNodes(), Reason: reason(w.Mend.GetReason()),
 			MaxDestroyPercent: optionalInt(w.Mend.MaxDestroyPercent),
 		}
+	case *ymv1.Command_RemoveOrphans:
+		c.Orphans = orphans(w.RemoveOrphans)
 	case *ymv1.Command_Pause:
 		c.Pause = &plan.Pause{Paused: w.Pause.GetPaused(), CallBack: w.Pause.GetCallBack()}
 	case *ymv1.Command_PhoneHome:

@@ -135,12 +135,16 @@ const ServiceScope = "_service"
 // Config is a sealed config by the digest of its clear text.
 func Config(site, digest string) string { return "cfg." + site + "." + digest }
 
+// The questions that an executor answers.
+const (
+	AskConsole  = "console"  // the last lines of a machine's console
+	AskMachines = "machines" // the machines that carry our mark
+	AskRemove   = "remove"   // remove one that belongs to nobody
+)
+
 // Ask is a question to the executor that holds a site's seat; Answer is where
 // it replies to the question of that id.
 func Ask(site, what string) string { return "ask." + site + "." + what }
-
-// AskConsole is the question for the last lines of a machine's console.
-const AskConsole = "console"
 
 // Answer is the reply subject of one question.
 func Answer(site, id string) string { return "answer." + site + "." + id }

@@ -41,6 +41,9 @@ func TestWaitingFor(t *testing.T) {
 		"ready":                {plan.Node{State: plan.Ready}, none, ""},
 		"deleted":              {plan.Node{State: plan.Deleted}, none, ""},
 		"failed":               {plan.Node{Fleet: "web", Pool: "db", State: plan.Failed}, none, "a person: yardctl retry web-db-0"},
+		"skipped":              {plan.Node{State: plan.Failed, Skipped: true}, none, "nobody: it is skipped"},
+		"preserved":            {plan.Node{Fleet: "web", Pool: "db", State: plan.Preserved}, none, "a person: yardctl replace web-db-0"},
+		"paused":               {plan.Node{Fleet: "web", State: plan.Rendering, DueFor: plan.DueResume}, none, "the end of a pause: yardctl resume web"},
 	} {
 		if got := waitingFor(&c.node, c.spec); got != c.want {
 			t.Errorf("%s: waitingFor = %q; want %q", name, got, c.want)
@@ -51,7 +54,7 @@ func TestWaitingFor(t *testing.T) {
 // Every state and action has its words; a new one must get some.
 func TestEveryStateHasWords(t *testing.T) {
 	t.Parallel()
-	settled := map[plan.State]bool{plan.Ready: true, plan.Deleted: true, plan.Preserved: true}
+	settled := map[plan.State]bool{plan.Ready: true, plan.Deleted: true}
 	for _, s := range plan.States() {
 		if got := waitingFor(&plan.Node{State: s}, &poolSpec{}); (got == "") != settled[s] && s != plan.Provisioning {
 			t.Errorf("a node that is %s waits for %q", s, got)

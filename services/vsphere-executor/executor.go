@@ -93,10 +93,11 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	runner := &executor.Runner{
 		Conn: conn, Site: site, Worker: plan.WorkerVSphere, By: env.Instance, Seal: seal, Backend: backend,
 		Slots: cmp.Or(cfg.Slots, defaultSlots), Log: env.Log, Metrics: metrics,
-		Answers: map[string]executor.Answer{subject.AskConsole: executor.On(backend.Console)},
 	}
 	images := &images{conn: conn, site: site, backend: backend, log: env.Log}
 	runner.Beside = images.run
+	asked := &asked{name: site, runner: runner, backend: backend, log: env.Log}
+	runner.Answers = asked.answers()
 	if err := runner.Prepare(); err != nil {
 		return err
 	}

@@ -385,6 +385,26 @@ func (*gateway) Pause(_ context.Context, req *connect.Request[v1.PauseRequest]) 
 	return connect.NewResponse(out), nil
 }
 
+func (*gateway) ListOrphans(_ context.Context, req *connect.Request[v1.ListOrphansRequest]) (*connect.Response[v1.ListOrphansResponse], error) {
+	out := &v1.ListOrphansResponse{Read: read(), Machines: 5}
+	if req.Msg.GetSite() == "dc1" {
+		out.Orphans = []*v1.OrphanView{
+			{MachineId: "vm-12", Machine: "web-edge-0", Fleet: "web", Node: "edge-0", Incarnation: 1, On: true, Address: "10.0.0.10", Words: "incarnation 1 is over, the node is at 2", Removable: true},
+			{MachineId: "vm-13", Machine: "web-edge-1", Fleet: "web", Node: "edge-1", Incarnation: 9, Words: "incarnation 9 is younger than this ledger, which knows 1"},
+			{Fleet: "web", Node: "edge-2", Incarnation: 1, Words: "node web-edge-2 is ready and its machine vm-14 is not in vCenter"},
+		}
+	}
+	return connect.NewResponse(out), nil
+}
+
+func (*gateway) RemoveOrphans(_ context.Context, req *connect.Request[v1.RemoveOrphansRequest]) (*connect.Response[v1.RemoveOrphansResponse], error) {
+	out := &v1.RemoveOrphansResponse{}
+	for _, id := range req.Msg.GetMachineIds() {
+		out.Results = append(out.Results, &v1.RemovedOrphan{MachineId: id, Machine: "web-edge-0", Removed: true})
+	}
+	return connect.NewResponse(out), nil
+}
+
 // Watch shows a node's way to ready, or one that never gets there.
 func (*gateway) Watch(ctx context.Context, req *connect.Request[v1.WatchRequest], s *connect.ServerStream[v1.WatchResponse]) error {
 	node := func(state string, change func(*v1.NodeView)) *v1.WatchResponse {

@@ -1876,6 +1876,423 @@ func (x *PausedView) GetYard() bool {
 	return false
 }
 
+type ListOrphansRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Site          string                 `protobuf:"bytes,1,opt,name=site,proto3" json:"site,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListOrphansRequest) Reset() {
+	*x = ListOrphansRequest{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListOrphansRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListOrphansRequest) ProtoMessage() {}
+
+func (x *ListOrphansRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListOrphansRequest.ProtoReflect.Descriptor instead.
+func (*ListOrphansRequest) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ListOrphansRequest) GetSite() string {
+	if x != nil {
+		return x.Site
+	}
+	return ""
+}
+
+type ListOrphansResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Orphans []*OrphanView          `protobuf:"bytes,1,rep,name=orphans,proto3" json:"orphans,omitempty"`
+	// How many machines carry this yard's mark.
+	Machines      int32       `protobuf:"varint,2,opt,name=machines,proto3" json:"machines,omitempty"`
+	Read          *ReadStatus `protobuf:"bytes,3,opt,name=read,proto3" json:"read,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListOrphansResponse) Reset() {
+	*x = ListOrphansResponse{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListOrphansResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListOrphansResponse) ProtoMessage() {}
+
+func (x *ListOrphansResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListOrphansResponse.ProtoReflect.Descriptor instead.
+func (*ListOrphansResponse) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ListOrphansResponse) GetOrphans() []*OrphanView {
+	if x != nil {
+		return x.Orphans
+	}
+	return nil
+}
+
+func (x *ListOrphansResponse) GetMachines() int32 {
+	if x != nil {
+		return x.Machines
+	}
+	return 0
+}
+
+func (x *ListOrphansResponse) GetRead() *ReadStatus {
+	if x != nil {
+		return x.Read
+	}
+	return nil
+}
+
+// OrphanView is a machine without a node, or a node without its machine.
+type OrphanView struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty when a node has no machine.
+	MachineId string `protobuf:"bytes,1,opt,name=machine_id,json=machineId,proto3" json:"machine_id,omitempty"`
+	Machine   string `protobuf:"bytes,2,opt,name=machine,proto3" json:"machine,omitempty"`
+	// The fleet and node that the machine's mark names.
+	Fleet       string `protobuf:"bytes,3,opt,name=fleet,proto3" json:"fleet,omitempty"`
+	Node        string `protobuf:"bytes,4,opt,name=node,proto3" json:"node,omitempty"`
+	Incarnation int32  `protobuf:"varint,5,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	On          bool   `protobuf:"varint,6,opt,name=on,proto3" json:"on,omitempty"`
+	Address     string `protobuf:"bytes,7,opt,name=address,proto3" json:"address,omitempty"`
+	// Why it belongs to nobody, or what is missing.
+	Words string `protobuf:"bytes,8,opt,name=words,proto3" json:"words,omitempty"`
+	// It may be removed: what it belonged to is over and never comes back.
+	Removable bool   `protobuf:"varint,9,opt,name=removable,proto3" json:"removable,omitempty"`
+	Owner     string `protobuf:"bytes,10,opt,name=owner,proto3" json:"owner,omitempty"`
+	// When the machine was made, by its hypervisor's clock.
+	Made          *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=made,proto3" json:"made,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OrphanView) Reset() {
+	*x = OrphanView{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OrphanView) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OrphanView) ProtoMessage() {}
+
+func (x *OrphanView) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OrphanView.ProtoReflect.Descriptor instead.
+func (*OrphanView) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *OrphanView) GetMachineId() string {
+	if x != nil {
+		return x.MachineId
+	}
+	return ""
+}
+
+func (x *OrphanView) GetMachine() string {
+	if x != nil {
+		return x.Machine
+	}
+	return ""
+}
+
+func (x *OrphanView) GetFleet() string {
+	if x != nil {
+		return x.Fleet
+	}
+	return ""
+}
+
+func (x *OrphanView) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *OrphanView) GetIncarnation() int32 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *OrphanView) GetOn() bool {
+	if x != nil {
+		return x.On
+	}
+	return false
+}
+
+func (x *OrphanView) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *OrphanView) GetWords() string {
+	if x != nil {
+		return x.Words
+	}
+	return ""
+}
+
+func (x *OrphanView) GetRemovable() bool {
+	if x != nil {
+		return x.Removable
+	}
+	return false
+}
+
+func (x *OrphanView) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *OrphanView) GetMade() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Made
+	}
+	return nil
+}
+
+type RemoveOrphansRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Site  string                 `protobuf:"bytes,1,opt,name=site,proto3" json:"site,omitempty"`
+	// Ids of machines that ListOrphans called removable; empty means all.
+	MachineIds    []string `protobuf:"bytes,2,rep,name=machine_ids,json=machineIds,proto3" json:"machine_ids,omitempty"`
+	CommandId     string   `protobuf:"bytes,3,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveOrphansRequest) Reset() {
+	*x = RemoveOrphansRequest{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveOrphansRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveOrphansRequest) ProtoMessage() {}
+
+func (x *RemoveOrphansRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveOrphansRequest.ProtoReflect.Descriptor instead.
+func (*RemoveOrphansRequest) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *RemoveOrphansRequest) GetSite() string {
+	if x != nil {
+		return x.Site
+	}
+	return ""
+}
+
+func (x *RemoveOrphansRequest) GetMachineIds() []string {
+	if x != nil {
+		return x.MachineIds
+	}
+	return nil
+}
+
+func (x *RemoveOrphansRequest) GetCommandId() string {
+	if x != nil {
+		return x.CommandId
+	}
+	return ""
+}
+
+type RemoveOrphansResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Results       []*RemovedOrphan       `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveOrphansResponse) Reset() {
+	*x = RemoveOrphansResponse{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveOrphansResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveOrphansResponse) ProtoMessage() {}
+
+func (x *RemoveOrphansResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveOrphansResponse.ProtoReflect.Descriptor instead.
+func (*RemoveOrphansResponse) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *RemoveOrphansResponse) GetResults() []*RemovedOrphan {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+type RemovedOrphan struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	MachineId string                 `protobuf:"bytes,1,opt,name=machine_id,json=machineId,proto3" json:"machine_id,omitempty"`
+	Machine   string                 `protobuf:"bytes,2,opt,name=machine,proto3" json:"machine,omitempty"`
+	Removed   bool                   `protobuf:"varint,3,opt,name=removed,proto3" json:"removed,omitempty"`
+	// Why not.
+	Words         string `protobuf:"bytes,4,opt,name=words,proto3" json:"words,omitempty"`
+	Hint          string `protobuf:"bytes,5,opt,name=hint,proto3" json:"hint,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemovedOrphan) Reset() {
+	*x = RemovedOrphan{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemovedOrphan) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemovedOrphan) ProtoMessage() {}
+
+func (x *RemovedOrphan) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemovedOrphan.ProtoReflect.Descriptor instead.
+func (*RemovedOrphan) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *RemovedOrphan) GetMachineId() string {
+	if x != nil {
+		return x.MachineId
+	}
+	return ""
+}
+
+func (x *RemovedOrphan) GetMachine() string {
+	if x != nil {
+		return x.Machine
+	}
+	return ""
+}
+
+func (x *RemovedOrphan) GetRemoved() bool {
+	if x != nil {
+		return x.Removed
+	}
+	return false
+}
+
+func (x *RemovedOrphan) GetWords() string {
+	if x != nil {
+		return x.Words
+	}
+	return ""
+}
+
+func (x *RemovedOrphan) GetHint() string {
+	if x != nil {
+		return x.Hint
+	}
+	return ""
+}
+
 type ListFleetsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1884,7 +2301,7 @@ type ListFleetsRequest struct {
 
 func (x *ListFleetsRequest) Reset() {
 	*x = ListFleetsRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[22]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1896,7 +2313,7 @@ func (x *ListFleetsRequest) String() string {
 func (*ListFleetsRequest) ProtoMessage() {}
 
 func (x *ListFleetsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[22]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1909,7 +2326,7 @@ func (x *ListFleetsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFleetsRequest.ProtoReflect.Descriptor instead.
 func (*ListFleetsRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{22}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{28}
 }
 
 type ListFleetsResponse struct {
@@ -1922,7 +2339,7 @@ type ListFleetsResponse struct {
 
 func (x *ListFleetsResponse) Reset() {
 	*x = ListFleetsResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[23]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1934,7 +2351,7 @@ func (x *ListFleetsResponse) String() string {
 func (*ListFleetsResponse) ProtoMessage() {}
 
 func (x *ListFleetsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[23]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1947,7 +2364,7 @@ func (x *ListFleetsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFleetsResponse.ProtoReflect.Descriptor instead.
 func (*ListFleetsResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{23}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListFleetsResponse) GetFleets() []*FleetView {
@@ -1988,7 +2405,7 @@ type FleetView struct {
 
 func (x *FleetView) Reset() {
 	*x = FleetView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[24]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2000,7 +2417,7 @@ func (x *FleetView) String() string {
 func (*FleetView) ProtoMessage() {}
 
 func (x *FleetView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[24]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2013,7 +2430,7 @@ func (x *FleetView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetView.ProtoReflect.Descriptor instead.
 func (*FleetView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{24}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *FleetView) GetName() string {
@@ -2130,7 +2547,7 @@ type ListPoolsRequest struct {
 
 func (x *ListPoolsRequest) Reset() {
 	*x = ListPoolsRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[25]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2142,7 +2559,7 @@ func (x *ListPoolsRequest) String() string {
 func (*ListPoolsRequest) ProtoMessage() {}
 
 func (x *ListPoolsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[25]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2155,7 +2572,7 @@ func (x *ListPoolsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoolsRequest.ProtoReflect.Descriptor instead.
 func (*ListPoolsRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{25}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListPoolsRequest) GetFleet() string {
@@ -2175,7 +2592,7 @@ type ListPoolsResponse struct {
 
 func (x *ListPoolsResponse) Reset() {
 	*x = ListPoolsResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[26]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2187,7 +2604,7 @@ func (x *ListPoolsResponse) String() string {
 func (*ListPoolsResponse) ProtoMessage() {}
 
 func (x *ListPoolsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[26]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2200,7 +2617,7 @@ func (x *ListPoolsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoolsResponse.ProtoReflect.Descriptor instead.
 func (*ListPoolsResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{26}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ListPoolsResponse) GetPools() []*PoolView {
@@ -2235,7 +2652,7 @@ type PoolView struct {
 
 func (x *PoolView) Reset() {
 	*x = PoolView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[27]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2247,7 +2664,7 @@ func (x *PoolView) String() string {
 func (*PoolView) ProtoMessage() {}
 
 func (x *PoolView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[27]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2260,7 +2677,7 @@ func (x *PoolView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolView.ProtoReflect.Descriptor instead.
 func (*PoolView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{27}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *PoolView) GetFleet() string {
@@ -2346,7 +2763,7 @@ type ListNodesRequest struct {
 
 func (x *ListNodesRequest) Reset() {
 	*x = ListNodesRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[28]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2358,7 +2775,7 @@ func (x *ListNodesRequest) String() string {
 func (*ListNodesRequest) ProtoMessage() {}
 
 func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[28]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2371,7 +2788,7 @@ func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesRequest.ProtoReflect.Descriptor instead.
 func (*ListNodesRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{28}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListNodesRequest) GetFleet() string {
@@ -2412,7 +2829,7 @@ type ListNodesResponse struct {
 
 func (x *ListNodesResponse) Reset() {
 	*x = ListNodesResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[29]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2424,7 +2841,7 @@ func (x *ListNodesResponse) String() string {
 func (*ListNodesResponse) ProtoMessage() {}
 
 func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[29]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2437,7 +2854,7 @@ func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesResponse.ProtoReflect.Descriptor instead.
 func (*ListNodesResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{29}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ListNodesResponse) GetNodes() []*NodeView {
@@ -2501,7 +2918,7 @@ type NodeView struct {
 
 func (x *NodeView) Reset() {
 	*x = NodeView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[30]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2513,7 +2930,7 @@ func (x *NodeView) String() string {
 func (*NodeView) ProtoMessage() {}
 
 func (x *NodeView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[30]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2526,7 +2943,7 @@ func (x *NodeView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeView.ProtoReflect.Descriptor instead.
 func (*NodeView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{30}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *NodeView) GetName() string {
@@ -2783,7 +3200,7 @@ type ListJobsRequest struct {
 
 func (x *ListJobsRequest) Reset() {
 	*x = ListJobsRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[31]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2795,7 +3212,7 @@ func (x *ListJobsRequest) String() string {
 func (*ListJobsRequest) ProtoMessage() {}
 
 func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[31]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2808,7 +3225,7 @@ func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsRequest.ProtoReflect.Descriptor instead.
 func (*ListJobsRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{31}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListJobsRequest) GetFleet() string {
@@ -2828,7 +3245,7 @@ type ListJobsResponse struct {
 
 func (x *ListJobsResponse) Reset() {
 	*x = ListJobsResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[32]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2840,7 +3257,7 @@ func (x *ListJobsResponse) String() string {
 func (*ListJobsResponse) ProtoMessage() {}
 
 func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[32]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2853,7 +3270,7 @@ func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsResponse.ProtoReflect.Descriptor instead.
 func (*ListJobsResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{32}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ListJobsResponse) GetJobs() []*JobView {
@@ -2887,7 +3304,7 @@ type JobView struct {
 
 func (x *JobView) Reset() {
 	*x = JobView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[33]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2899,7 +3316,7 @@ func (x *JobView) String() string {
 func (*JobView) ProtoMessage() {}
 
 func (x *JobView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[33]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2912,7 +3329,7 @@ func (x *JobView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobView.ProtoReflect.Descriptor instead.
 func (*JobView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{33}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *JobView) GetNode() string {
@@ -2990,7 +3407,7 @@ type ListEventsRequest struct {
 
 func (x *ListEventsRequest) Reset() {
 	*x = ListEventsRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[34]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3002,7 +3419,7 @@ func (x *ListEventsRequest) String() string {
 func (*ListEventsRequest) ProtoMessage() {}
 
 func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[34]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3015,7 +3432,7 @@ func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListEventsRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{34}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ListEventsRequest) GetFleet() string {
@@ -3050,7 +3467,7 @@ type ListEventsResponse struct {
 
 func (x *ListEventsResponse) Reset() {
 	*x = ListEventsResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[35]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3062,7 +3479,7 @@ func (x *ListEventsResponse) String() string {
 func (*ListEventsResponse) ProtoMessage() {}
 
 func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[35]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3075,7 +3492,7 @@ func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListEventsResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{35}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ListEventsResponse) GetEvents() []*EventView {
@@ -3114,7 +3531,7 @@ type EventView struct {
 
 func (x *EventView) Reset() {
 	*x = EventView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[36]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3126,7 +3543,7 @@ func (x *EventView) String() string {
 func (*EventView) ProtoMessage() {}
 
 func (x *EventView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[36]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3139,7 +3556,7 @@ func (x *EventView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventView.ProtoReflect.Descriptor instead.
 func (*EventView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{36}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *EventView) GetFleet() string {
@@ -3260,7 +3677,7 @@ type ImportImageRequest struct {
 
 func (x *ImportImageRequest) Reset() {
 	*x = ImportImageRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[37]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3272,7 +3689,7 @@ func (x *ImportImageRequest) String() string {
 func (*ImportImageRequest) ProtoMessage() {}
 
 func (x *ImportImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[37]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3285,7 +3702,7 @@ func (x *ImportImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportImageRequest.ProtoReflect.Descriptor instead.
 func (*ImportImageRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{37}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ImportImageRequest) GetSite() string {
@@ -3355,7 +3772,7 @@ type ForgetImageRequest struct {
 
 func (x *ForgetImageRequest) Reset() {
 	*x = ForgetImageRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[38]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3367,7 +3784,7 @@ func (x *ForgetImageRequest) String() string {
 func (*ForgetImageRequest) ProtoMessage() {}
 
 func (x *ForgetImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[38]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3380,7 +3797,7 @@ func (x *ForgetImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetImageRequest.ProtoReflect.Descriptor instead.
 func (*ForgetImageRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{38}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ForgetImageRequest) GetSite() string {
@@ -3413,7 +3830,7 @@ type ListImagesRequest struct {
 
 func (x *ListImagesRequest) Reset() {
 	*x = ListImagesRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[39]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3425,7 +3842,7 @@ func (x *ListImagesRequest) String() string {
 func (*ListImagesRequest) ProtoMessage() {}
 
 func (x *ListImagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[39]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3438,7 +3855,7 @@ func (x *ListImagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListImagesRequest.ProtoReflect.Descriptor instead.
 func (*ListImagesRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{39}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ListImagesRequest) GetSite() string {
@@ -3458,7 +3875,7 @@ type ListImagesResponse struct {
 
 func (x *ListImagesResponse) Reset() {
 	*x = ListImagesResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[40]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3470,7 +3887,7 @@ func (x *ListImagesResponse) String() string {
 func (*ListImagesResponse) ProtoMessage() {}
 
 func (x *ListImagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[40]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3483,7 +3900,7 @@ func (x *ListImagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListImagesResponse.ProtoReflect.Descriptor instead.
 func (*ListImagesResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{40}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ListImagesResponse) GetImages() []*ImageView {
@@ -3527,7 +3944,7 @@ type ImageView struct {
 
 func (x *ImageView) Reset() {
 	*x = ImageView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[41]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3539,7 +3956,7 @@ func (x *ImageView) String() string {
 func (*ImageView) ProtoMessage() {}
 
 func (x *ImageView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[41]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3552,7 +3969,7 @@ func (x *ImageView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageView.ProtoReflect.Descriptor instead.
 func (*ImageView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{41}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ImageView) GetSite() string {
@@ -3668,7 +4085,7 @@ type ListNetworksRequest struct {
 
 func (x *ListNetworksRequest) Reset() {
 	*x = ListNetworksRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[42]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3680,7 +4097,7 @@ func (x *ListNetworksRequest) String() string {
 func (*ListNetworksRequest) ProtoMessage() {}
 
 func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[42]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3693,7 +4110,7 @@ func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNetworksRequest.ProtoReflect.Descriptor instead.
 func (*ListNetworksRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{42}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{48}
 }
 
 type ListNetworksResponse struct {
@@ -3706,7 +4123,7 @@ type ListNetworksResponse struct {
 
 func (x *ListNetworksResponse) Reset() {
 	*x = ListNetworksResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[43]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3718,7 +4135,7 @@ func (x *ListNetworksResponse) String() string {
 func (*ListNetworksResponse) ProtoMessage() {}
 
 func (x *ListNetworksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[43]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3731,7 +4148,7 @@ func (x *ListNetworksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNetworksResponse.ProtoReflect.Descriptor instead.
 func (*ListNetworksResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{43}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ListNetworksResponse) GetNetworks() []*NetworkView {
@@ -3764,7 +4181,7 @@ type NetworkView struct {
 
 func (x *NetworkView) Reset() {
 	*x = NetworkView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[44]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3776,7 +4193,7 @@ func (x *NetworkView) String() string {
 func (*NetworkView) ProtoMessage() {}
 
 func (x *NetworkView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[44]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3789,7 +4206,7 @@ func (x *NetworkView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkView.ProtoReflect.Descriptor instead.
 func (*NetworkView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{44}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *NetworkView) GetName() string {
@@ -3856,7 +4273,7 @@ type ListSitesRequest struct {
 
 func (x *ListSitesRequest) Reset() {
 	*x = ListSitesRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[45]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3868,7 +4285,7 @@ func (x *ListSitesRequest) String() string {
 func (*ListSitesRequest) ProtoMessage() {}
 
 func (x *ListSitesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[45]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3881,7 +4298,7 @@ func (x *ListSitesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSitesRequest.ProtoReflect.Descriptor instead.
 func (*ListSitesRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{45}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{51}
 }
 
 type ListSitesResponse struct {
@@ -3894,7 +4311,7 @@ type ListSitesResponse struct {
 
 func (x *ListSitesResponse) Reset() {
 	*x = ListSitesResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[46]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3906,7 +4323,7 @@ func (x *ListSitesResponse) String() string {
 func (*ListSitesResponse) ProtoMessage() {}
 
 func (x *ListSitesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[46]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3919,7 +4336,7 @@ func (x *ListSitesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSitesResponse.ProtoReflect.Descriptor instead.
 func (*ListSitesResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{46}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ListSitesResponse) GetSites() []*SiteView {
@@ -3953,7 +4370,7 @@ type SiteView struct {
 
 func (x *SiteView) Reset() {
 	*x = SiteView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[47]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3965,7 +4382,7 @@ func (x *SiteView) String() string {
 func (*SiteView) ProtoMessage() {}
 
 func (x *SiteView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[47]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3978,7 +4395,7 @@ func (x *SiteView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SiteView.ProtoReflect.Descriptor instead.
 func (*SiteView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{47}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *SiteView) GetName() string {
@@ -4046,7 +4463,7 @@ type ListFailedRequest struct {
 
 func (x *ListFailedRequest) Reset() {
 	*x = ListFailedRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[48]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4058,7 +4475,7 @@ func (x *ListFailedRequest) String() string {
 func (*ListFailedRequest) ProtoMessage() {}
 
 func (x *ListFailedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[48]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4071,7 +4488,7 @@ func (x *ListFailedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFailedRequest.ProtoReflect.Descriptor instead.
 func (*ListFailedRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{48}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ListFailedRequest) GetFleet() string {
@@ -4091,7 +4508,7 @@ type ListFailedResponse struct {
 
 func (x *ListFailedResponse) Reset() {
 	*x = ListFailedResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[49]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4103,7 +4520,7 @@ func (x *ListFailedResponse) String() string {
 func (*ListFailedResponse) ProtoMessage() {}
 
 func (x *ListFailedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[49]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4116,7 +4533,7 @@ func (x *ListFailedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFailedResponse.ProtoReflect.Descriptor instead.
 func (*ListFailedResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{49}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ListFailedResponse) GetFailed() []*FailedView {
@@ -4151,7 +4568,7 @@ type FailedView struct {
 
 func (x *FailedView) Reset() {
 	*x = FailedView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[50]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4163,7 +4580,7 @@ func (x *FailedView) String() string {
 func (*FailedView) ProtoMessage() {}
 
 func (x *FailedView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[50]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4176,7 +4593,7 @@ func (x *FailedView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailedView.ProtoReflect.Descriptor instead.
 func (*FailedView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{50}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *FailedView) GetNode() string {
@@ -4258,7 +4675,7 @@ type DescribeNodeRequest struct {
 
 func (x *DescribeNodeRequest) Reset() {
 	*x = DescribeNodeRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[51]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4270,7 +4687,7 @@ func (x *DescribeNodeRequest) String() string {
 func (*DescribeNodeRequest) ProtoMessage() {}
 
 func (x *DescribeNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[51]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4283,7 +4700,7 @@ func (x *DescribeNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeNodeRequest.ProtoReflect.Descriptor instead.
 func (*DescribeNodeRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{51}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *DescribeNodeRequest) GetNode() string {
@@ -4311,7 +4728,7 @@ type DescribeNodeResponse struct {
 
 func (x *DescribeNodeResponse) Reset() {
 	*x = DescribeNodeResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[52]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4323,7 +4740,7 @@ func (x *DescribeNodeResponse) String() string {
 func (*DescribeNodeResponse) ProtoMessage() {}
 
 func (x *DescribeNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[52]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4336,7 +4753,7 @@ func (x *DescribeNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeNodeResponse.ProtoReflect.Descriptor instead.
 func (*DescribeNodeResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{52}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *DescribeNodeResponse) GetNode() *NodeView {
@@ -4410,7 +4827,7 @@ type GuestView struct {
 
 func (x *GuestView) Reset() {
 	*x = GuestView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[53]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4422,7 +4839,7 @@ func (x *GuestView) String() string {
 func (*GuestView) ProtoMessage() {}
 
 func (x *GuestView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[53]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4435,7 +4852,7 @@ func (x *GuestView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestView.ProtoReflect.Descriptor instead.
 func (*GuestView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{53}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *GuestView) GetHeard() *timestamppb.Timestamp {
@@ -4518,7 +4935,7 @@ type GuestStageView struct {
 
 func (x *GuestStageView) Reset() {
 	*x = GuestStageView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[54]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4530,7 +4947,7 @@ func (x *GuestStageView) String() string {
 func (*GuestStageView) ProtoMessage() {}
 
 func (x *GuestStageView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[54]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4543,7 +4960,7 @@ func (x *GuestStageView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestStageView.ProtoReflect.Descriptor instead.
 func (*GuestStageView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{54}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *GuestStageView) GetName() string {
@@ -4571,7 +4988,7 @@ type GuestFailedView struct {
 
 func (x *GuestFailedView) Reset() {
 	*x = GuestFailedView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[55]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4583,7 +5000,7 @@ func (x *GuestFailedView) String() string {
 func (*GuestFailedView) ProtoMessage() {}
 
 func (x *GuestFailedView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[55]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4596,7 +5013,7 @@ func (x *GuestFailedView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestFailedView.ProtoReflect.Descriptor instead.
 func (*GuestFailedView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{55}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *GuestFailedView) GetUnit() string {
@@ -4636,7 +5053,7 @@ type NodeNetwork struct {
 
 func (x *NodeNetwork) Reset() {
 	*x = NodeNetwork{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[56]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4648,7 +5065,7 @@ func (x *NodeNetwork) String() string {
 func (*NodeNetwork) ProtoMessage() {}
 
 func (x *NodeNetwork) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[56]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4661,7 +5078,7 @@ func (x *NodeNetwork) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeNetwork.ProtoReflect.Descriptor instead.
 func (*NodeNetwork) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{56}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *NodeNetwork) GetCard() int32 {
@@ -4726,7 +5143,7 @@ type VSphereView struct {
 
 func (x *VSphereView) Reset() {
 	*x = VSphereView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[57]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4738,7 +5155,7 @@ func (x *VSphereView) String() string {
 func (*VSphereView) ProtoMessage() {}
 
 func (x *VSphereView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[57]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4751,7 +5168,7 @@ func (x *VSphereView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VSphereView.ProtoReflect.Descriptor instead.
 func (*VSphereView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{57}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *VSphereView) GetSite() string {
@@ -4801,7 +5218,7 @@ type NodeLogRequest struct {
 
 func (x *NodeLogRequest) Reset() {
 	*x = NodeLogRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[58]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4813,7 +5230,7 @@ func (x *NodeLogRequest) String() string {
 func (*NodeLogRequest) ProtoMessage() {}
 
 func (x *NodeLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[58]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4826,7 +5243,7 @@ func (x *NodeLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeLogRequest.ProtoReflect.Descriptor instead.
 func (*NodeLogRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{58}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *NodeLogRequest) GetNode() string {
@@ -4858,7 +5275,7 @@ type NodeLogResponse struct {
 
 func (x *NodeLogResponse) Reset() {
 	*x = NodeLogResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[59]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4870,7 +5287,7 @@ func (x *NodeLogResponse) String() string {
 func (*NodeLogResponse) ProtoMessage() {}
 
 func (x *NodeLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[59]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4883,7 +5300,7 @@ func (x *NodeLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeLogResponse.ProtoReflect.Descriptor instead.
 func (*NodeLogResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{59}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *NodeLogResponse) GetLines() []*LogLine {
@@ -4929,7 +5346,7 @@ type LogLine struct {
 
 func (x *LogLine) Reset() {
 	*x = LogLine{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[60]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4941,7 +5358,7 @@ func (x *LogLine) String() string {
 func (*LogLine) ProtoMessage() {}
 
 func (x *LogLine) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[60]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4954,7 +5371,7 @@ func (x *LogLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
 func (*LogLine) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{60}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *LogLine) GetAt() *timestamppb.Timestamp {
@@ -4994,7 +5411,7 @@ type HistoryRequest struct {
 
 func (x *HistoryRequest) Reset() {
 	*x = HistoryRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[61]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5006,7 +5423,7 @@ func (x *HistoryRequest) String() string {
 func (*HistoryRequest) ProtoMessage() {}
 
 func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[61]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5019,7 +5436,7 @@ func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
 func (*HistoryRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{61}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *HistoryRequest) GetFleet() string {
@@ -5040,7 +5457,7 @@ type HistoryResponse struct {
 
 func (x *HistoryResponse) Reset() {
 	*x = HistoryResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[62]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5052,7 +5469,7 @@ func (x *HistoryResponse) String() string {
 func (*HistoryResponse) ProtoMessage() {}
 
 func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[62]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5065,7 +5482,7 @@ func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryResponse.ProtoReflect.Descriptor instead.
 func (*HistoryResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{62}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *HistoryResponse) GetRevisions() []*RevisionView {
@@ -5105,7 +5522,7 @@ type RevisionView struct {
 
 func (x *RevisionView) Reset() {
 	*x = RevisionView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[63]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5117,7 +5534,7 @@ func (x *RevisionView) String() string {
 func (*RevisionView) ProtoMessage() {}
 
 func (x *RevisionView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[63]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5130,7 +5547,7 @@ func (x *RevisionView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevisionView.ProtoReflect.Descriptor instead.
 func (*RevisionView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{63}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *RevisionView) GetNumber() int32 {
@@ -5210,7 +5627,7 @@ type DiffRequest struct {
 
 func (x *DiffRequest) Reset() {
 	*x = DiffRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[64]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5222,7 +5639,7 @@ func (x *DiffRequest) String() string {
 func (*DiffRequest) ProtoMessage() {}
 
 func (x *DiffRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[64]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5235,7 +5652,7 @@ func (x *DiffRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiffRequest.ProtoReflect.Descriptor instead.
 func (*DiffRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{64}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *DiffRequest) GetSources() []*Source {
@@ -5277,7 +5694,7 @@ type DiffResponse struct {
 
 func (x *DiffResponse) Reset() {
 	*x = DiffResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[65]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5289,7 +5706,7 @@ func (x *DiffResponse) String() string {
 func (*DiffResponse) ProtoMessage() {}
 
 func (x *DiffResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[65]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5302,7 +5719,7 @@ func (x *DiffResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiffResponse.ProtoReflect.Descriptor instead.
 func (*DiffResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{65}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *DiffResponse) GetProblems() []*Problem {
@@ -5342,7 +5759,7 @@ type DocumentDiff struct {
 
 func (x *DocumentDiff) Reset() {
 	*x = DocumentDiff{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[66]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5354,7 +5771,7 @@ func (x *DocumentDiff) String() string {
 func (*DocumentDiff) ProtoMessage() {}
 
 func (x *DocumentDiff) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[66]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5367,7 +5784,7 @@ func (x *DocumentDiff) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DocumentDiff.ProtoReflect.Descriptor instead.
 func (*DocumentDiff) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{66}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *DocumentDiff) GetKind() string {
@@ -5425,7 +5842,7 @@ type FieldDiff struct {
 
 func (x *FieldDiff) Reset() {
 	*x = FieldDiff{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[67]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5437,7 +5854,7 @@ func (x *FieldDiff) String() string {
 func (*FieldDiff) ProtoMessage() {}
 
 func (x *FieldDiff) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[67]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5450,7 +5867,7 @@ func (x *FieldDiff) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldDiff.ProtoReflect.Descriptor instead.
 func (*FieldDiff) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{67}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *FieldDiff) GetPath() string {
@@ -5486,7 +5903,7 @@ type GetDocumentRequest struct {
 
 func (x *GetDocumentRequest) Reset() {
 	*x = GetDocumentRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[68]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5498,7 +5915,7 @@ func (x *GetDocumentRequest) String() string {
 func (*GetDocumentRequest) ProtoMessage() {}
 
 func (x *GetDocumentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[68]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5511,7 +5928,7 @@ func (x *GetDocumentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDocumentRequest.ProtoReflect.Descriptor instead.
 func (*GetDocumentRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{68}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *GetDocumentRequest) GetKind() string {
@@ -5545,7 +5962,7 @@ type GetDocumentResponse struct {
 
 func (x *GetDocumentResponse) Reset() {
 	*x = GetDocumentResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[69]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5557,7 +5974,7 @@ func (x *GetDocumentResponse) String() string {
 func (*GetDocumentResponse) ProtoMessage() {}
 
 func (x *GetDocumentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[69]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5570,7 +5987,7 @@ func (x *GetDocumentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDocumentResponse.ProtoReflect.Descriptor instead.
 func (*GetDocumentResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{69}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *GetDocumentResponse) GetYaml() string {
@@ -5596,7 +6013,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[70]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5608,7 +6025,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[70]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5621,7 +6038,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{70}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *WatchRequest) GetFleet() string {
@@ -5646,7 +6063,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[71]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5658,7 +6075,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[71]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5671,7 +6088,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{71}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *WatchResponse) GetChange() isWatchResponse_Change {
@@ -5754,7 +6171,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[72]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5766,7 +6183,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[72]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5779,7 +6196,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{72}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{78}
 }
 
 type StatusResponse struct {
@@ -5801,7 +6218,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[73]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5813,7 +6230,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[73]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5826,7 +6243,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{73}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *StatusResponse) GetShards() []*ShardStatus {
@@ -5916,7 +6333,7 @@ type ShardStatus struct {
 
 func (x *ShardStatus) Reset() {
 	*x = ShardStatus{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[74]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5928,7 +6345,7 @@ func (x *ShardStatus) String() string {
 func (*ShardStatus) ProtoMessage() {}
 
 func (x *ShardStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[74]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5941,7 +6358,7 @@ func (x *ShardStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardStatus.ProtoReflect.Descriptor instead.
 func (*ShardStatus) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{74}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *ShardStatus) GetShard() uint32 {
@@ -6024,7 +6441,7 @@ type ServiceStatus struct {
 
 func (x *ServiceStatus) Reset() {
 	*x = ServiceStatus{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[75]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6036,7 +6453,7 @@ func (x *ServiceStatus) String() string {
 func (*ServiceStatus) ProtoMessage() {}
 
 func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[75]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6049,7 +6466,7 @@ func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceStatus.ProtoReflect.Descriptor instead.
 func (*ServiceStatus) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{75}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *ServiceStatus) GetService() string {
@@ -6116,7 +6533,7 @@ type VersionRequest struct {
 
 func (x *VersionRequest) Reset() {
 	*x = VersionRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[76]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6128,7 +6545,7 @@ func (x *VersionRequest) String() string {
 func (*VersionRequest) ProtoMessage() {}
 
 func (x *VersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[76]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6141,7 +6558,7 @@ func (x *VersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionRequest.ProtoReflect.Descriptor instead.
 func (*VersionRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{76}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{82}
 }
 
 type VersionResponse struct {
@@ -6156,7 +6573,7 @@ type VersionResponse struct {
 
 func (x *VersionResponse) Reset() {
 	*x = VersionResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[77]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6168,7 +6585,7 @@ func (x *VersionResponse) String() string {
 func (*VersionResponse) ProtoMessage() {}
 
 func (x *VersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[77]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6181,7 +6598,7 @@ func (x *VersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionResponse.ProtoReflect.Descriptor instead.
 func (*VersionResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{77}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *VersionResponse) GetVersion() string {
@@ -6221,7 +6638,7 @@ type VerifyAuditRequest struct {
 
 func (x *VerifyAuditRequest) Reset() {
 	*x = VerifyAuditRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[78]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6233,7 +6650,7 @@ func (x *VerifyAuditRequest) String() string {
 func (*VerifyAuditRequest) ProtoMessage() {}
 
 func (x *VerifyAuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[78]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6246,7 +6663,7 @@ func (x *VerifyAuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyAuditRequest.ProtoReflect.Descriptor instead.
 func (*VerifyAuditRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{78}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *VerifyAuditRequest) GetFleet() string {
@@ -6267,7 +6684,7 @@ type VerifyAuditResponse struct {
 
 func (x *VerifyAuditResponse) Reset() {
 	*x = VerifyAuditResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[79]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6279,7 +6696,7 @@ func (x *VerifyAuditResponse) String() string {
 func (*VerifyAuditResponse) ProtoMessage() {}
 
 func (x *VerifyAuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[79]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6292,7 +6709,7 @@ func (x *VerifyAuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyAuditResponse.ProtoReflect.Descriptor instead.
 func (*VerifyAuditResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{79}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *VerifyAuditResponse) GetNodes() int32 {
@@ -6496,7 +6913,43 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"PausedView\x12\x0e\n" +
 	"\x02by\x18\x01 \x01(\tR\x02by\x120\n" +
 	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x12\n" +
-	"\x04yard\x18\x03 \x01(\bR\x04yard\"\x13\n" +
+	"\x04yard\x18\x03 \x01(\bR\x04yard\"(\n" +
+	"\x12ListOrphansRequest\x12\x12\n" +
+	"\x04site\x18\x01 \x01(\tR\x04site\"\x95\x01\n" +
+	"\x13ListOrphansResponse\x123\n" +
+	"\aorphans\x18\x01 \x03(\v2\x19.yardmaster.v1.OrphanViewR\aorphans\x12\x1a\n" +
+	"\bmachines\x18\x02 \x01(\x05R\bmachines\x12-\n" +
+	"\x04read\x18\x03 \x01(\v2\x19.yardmaster.v1.ReadStatusR\x04read\"\xb5\x02\n" +
+	"\n" +
+	"OrphanView\x12\x1d\n" +
+	"\n" +
+	"machine_id\x18\x01 \x01(\tR\tmachineId\x12\x18\n" +
+	"\amachine\x18\x02 \x01(\tR\amachine\x12\x14\n" +
+	"\x05fleet\x18\x03 \x01(\tR\x05fleet\x12\x12\n" +
+	"\x04node\x18\x04 \x01(\tR\x04node\x12 \n" +
+	"\vincarnation\x18\x05 \x01(\x05R\vincarnation\x12\x0e\n" +
+	"\x02on\x18\x06 \x01(\bR\x02on\x12\x18\n" +
+	"\aaddress\x18\a \x01(\tR\aaddress\x12\x14\n" +
+	"\x05words\x18\b \x01(\tR\x05words\x12\x1c\n" +
+	"\tremovable\x18\t \x01(\bR\tremovable\x12\x14\n" +
+	"\x05owner\x18\n" +
+	" \x01(\tR\x05owner\x12.\n" +
+	"\x04made\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x04made\"j\n" +
+	"\x14RemoveOrphansRequest\x12\x12\n" +
+	"\x04site\x18\x01 \x01(\tR\x04site\x12\x1f\n" +
+	"\vmachine_ids\x18\x02 \x03(\tR\n" +
+	"machineIds\x12\x1d\n" +
+	"\n" +
+	"command_id\x18\x03 \x01(\tR\tcommandId\"O\n" +
+	"\x15RemoveOrphansResponse\x126\n" +
+	"\aresults\x18\x01 \x03(\v2\x1c.yardmaster.v1.RemovedOrphanR\aresults\"\x8c\x01\n" +
+	"\rRemovedOrphan\x12\x1d\n" +
+	"\n" +
+	"machine_id\x18\x01 \x01(\tR\tmachineId\x12\x18\n" +
+	"\amachine\x18\x02 \x01(\tR\amachine\x12\x18\n" +
+	"\aremoved\x18\x03 \x01(\bR\aremoved\x12\x14\n" +
+	"\x05words\x18\x04 \x01(\tR\x05words\x12\x12\n" +
+	"\x04hint\x18\x05 \x01(\tR\x04hint\"\x13\n" +
 	"\x11ListFleetsRequest\"u\n" +
 	"\x12ListFleetsResponse\x120\n" +
 	"\x06fleets\x18\x01 \x03(\v2\x18.yardmaster.v1.FleetViewR\x06fleets\x12-\n" +
@@ -6867,7 +7320,7 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\x13VerifyAuditResponse\x12\x14\n" +
 	"\x05nodes\x18\x01 \x01(\x05R\x05nodes\x12\x16\n" +
 	"\x06events\x18\x02 \x01(\x03R\x06events\x12\x16\n" +
-	"\x06breaks\x18\x03 \x03(\tR\x06breaks2\xac\x11\n" +
+	"\x06breaks\x18\x03 \x03(\tR\x06breaks2\xe2\x12\n" +
 	"\vYardService\x12M\n" +
 	"\bValidate\x12\x1e.yardmaster.v1.ValidateRequest\x1a\x1f.yardmaster.v1.ValidateResponse\"\x00\x12A\n" +
 	"\x04Plan\x12\x1a.yardmaster.v1.PlanRequest\x1a\x1b.yardmaster.v1.PlanResponse\"\x00\x12D\n" +
@@ -6897,7 +7350,9 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\aHistory\x12\x1d.yardmaster.v1.HistoryRequest\x1a\x1e.yardmaster.v1.HistoryResponse\"\x00\x12A\n" +
 	"\x04Diff\x12\x1a.yardmaster.v1.DiffRequest\x1a\x1b.yardmaster.v1.DiffResponse\"\x00\x12V\n" +
 	"\vGetDocument\x12!.yardmaster.v1.GetDocumentRequest\x1a\".yardmaster.v1.GetDocumentResponse\"\x00\x12F\n" +
-	"\x05Watch\x12\x1b.yardmaster.v1.WatchRequest\x1a\x1c.yardmaster.v1.WatchResponse\"\x000\x01\x12G\n" +
+	"\x05Watch\x12\x1b.yardmaster.v1.WatchRequest\x1a\x1c.yardmaster.v1.WatchResponse\"\x000\x01\x12V\n" +
+	"\vListOrphans\x12!.yardmaster.v1.ListOrphansRequest\x1a\".yardmaster.v1.ListOrphansResponse\"\x00\x12\\\n" +
+	"\rRemoveOrphans\x12#.yardmaster.v1.RemoveOrphansRequest\x1a$.yardmaster.v1.RemoveOrphansResponse\"\x00\x12G\n" +
 	"\x06Status\x12\x1c.yardmaster.v1.StatusRequest\x1a\x1d.yardmaster.v1.StatusResponse\"\x00\x12J\n" +
 	"\aVersion\x12\x1d.yardmaster.v1.VersionRequest\x1a\x1e.yardmaster.v1.VersionResponse\"\x00\x12V\n" +
 	"\vVerifyAudit\x12!.yardmaster.v1.VerifyAuditRequest\x1a\".yardmaster.v1.VerifyAuditResponse\"\x00B1Z/yardmaster.dev/proto/yardmaster/v1;yardmasterv1b\x06proto3"
@@ -6914,7 +7369,7 @@ func file_yardmaster_v1_api_proto_rawDescGZIP() []byte {
 	return file_yardmaster_v1_api_proto_rawDescData
 }
 
-var file_yardmaster_v1_api_proto_msgTypes = make([]protoimpl.MessageInfo, 83)
+var file_yardmaster_v1_api_proto_msgTypes = make([]protoimpl.MessageInfo, 89)
 var file_yardmaster_v1_api_proto_goTypes = []any{
 	(*Stamp)(nil),                 // 0: yardmaster.v1.Stamp
 	(*ReadStatus)(nil),            // 1: yardmaster.v1.ReadStatus
@@ -6938,73 +7393,79 @@ var file_yardmaster_v1_api_proto_goTypes = []any{
 	(*MendRequest)(nil),           // 19: yardmaster.v1.MendRequest
 	(*PauseRequest)(nil),          // 20: yardmaster.v1.PauseRequest
 	(*PausedView)(nil),            // 21: yardmaster.v1.PausedView
-	(*ListFleetsRequest)(nil),     // 22: yardmaster.v1.ListFleetsRequest
-	(*ListFleetsResponse)(nil),    // 23: yardmaster.v1.ListFleetsResponse
-	(*FleetView)(nil),             // 24: yardmaster.v1.FleetView
-	(*ListPoolsRequest)(nil),      // 25: yardmaster.v1.ListPoolsRequest
-	(*ListPoolsResponse)(nil),     // 26: yardmaster.v1.ListPoolsResponse
-	(*PoolView)(nil),              // 27: yardmaster.v1.PoolView
-	(*ListNodesRequest)(nil),      // 28: yardmaster.v1.ListNodesRequest
-	(*ListNodesResponse)(nil),     // 29: yardmaster.v1.ListNodesResponse
-	(*NodeView)(nil),              // 30: yardmaster.v1.NodeView
-	(*ListJobsRequest)(nil),       // 31: yardmaster.v1.ListJobsRequest
-	(*ListJobsResponse)(nil),      // 32: yardmaster.v1.ListJobsResponse
-	(*JobView)(nil),               // 33: yardmaster.v1.JobView
-	(*ListEventsRequest)(nil),     // 34: yardmaster.v1.ListEventsRequest
-	(*ListEventsResponse)(nil),    // 35: yardmaster.v1.ListEventsResponse
-	(*EventView)(nil),             // 36: yardmaster.v1.EventView
-	(*ImportImageRequest)(nil),    // 37: yardmaster.v1.ImportImageRequest
-	(*ForgetImageRequest)(nil),    // 38: yardmaster.v1.ForgetImageRequest
-	(*ListImagesRequest)(nil),     // 39: yardmaster.v1.ListImagesRequest
-	(*ListImagesResponse)(nil),    // 40: yardmaster.v1.ListImagesResponse
-	(*ImageView)(nil),             // 41: yardmaster.v1.ImageView
-	(*ListNetworksRequest)(nil),   // 42: yardmaster.v1.ListNetworksRequest
-	(*ListNetworksResponse)(nil),  // 43: yardmaster.v1.ListNetworksResponse
-	(*NetworkView)(nil),           // 44: yardmaster.v1.NetworkView
-	(*ListSitesRequest)(nil),      // 45: yardmaster.v1.ListSitesRequest
-	(*ListSitesResponse)(nil),     // 46: yardmaster.v1.ListSitesResponse
-	(*SiteView)(nil),              // 47: yardmaster.v1.SiteView
-	(*ListFailedRequest)(nil),     // 48: yardmaster.v1.ListFailedRequest
-	(*ListFailedResponse)(nil),    // 49: yardmaster.v1.ListFailedResponse
-	(*FailedView)(nil),            // 50: yardmaster.v1.FailedView
-	(*DescribeNodeRequest)(nil),   // 51: yardmaster.v1.DescribeNodeRequest
-	(*DescribeNodeResponse)(nil),  // 52: yardmaster.v1.DescribeNodeResponse
-	(*GuestView)(nil),             // 53: yardmaster.v1.GuestView
-	(*GuestStageView)(nil),        // 54: yardmaster.v1.GuestStageView
-	(*GuestFailedView)(nil),       // 55: yardmaster.v1.GuestFailedView
-	(*NodeNetwork)(nil),           // 56: yardmaster.v1.NodeNetwork
-	(*VSphereView)(nil),           // 57: yardmaster.v1.VSphereView
-	(*NodeLogRequest)(nil),        // 58: yardmaster.v1.NodeLogRequest
-	(*NodeLogResponse)(nil),       // 59: yardmaster.v1.NodeLogResponse
-	(*LogLine)(nil),               // 60: yardmaster.v1.LogLine
-	(*HistoryRequest)(nil),        // 61: yardmaster.v1.HistoryRequest
-	(*HistoryResponse)(nil),       // 62: yardmaster.v1.HistoryResponse
-	(*RevisionView)(nil),          // 63: yardmaster.v1.RevisionView
-	(*DiffRequest)(nil),           // 64: yardmaster.v1.DiffRequest
-	(*DiffResponse)(nil),          // 65: yardmaster.v1.DiffResponse
-	(*DocumentDiff)(nil),          // 66: yardmaster.v1.DocumentDiff
-	(*FieldDiff)(nil),             // 67: yardmaster.v1.FieldDiff
-	(*GetDocumentRequest)(nil),    // 68: yardmaster.v1.GetDocumentRequest
-	(*GetDocumentResponse)(nil),   // 69: yardmaster.v1.GetDocumentResponse
-	(*WatchRequest)(nil),          // 70: yardmaster.v1.WatchRequest
-	(*WatchResponse)(nil),         // 71: yardmaster.v1.WatchResponse
-	(*StatusRequest)(nil),         // 72: yardmaster.v1.StatusRequest
-	(*StatusResponse)(nil),        // 73: yardmaster.v1.StatusResponse
-	(*ShardStatus)(nil),           // 74: yardmaster.v1.ShardStatus
-	(*ServiceStatus)(nil),         // 75: yardmaster.v1.ServiceStatus
-	(*VersionRequest)(nil),        // 76: yardmaster.v1.VersionRequest
-	(*VersionResponse)(nil),       // 77: yardmaster.v1.VersionResponse
-	(*VerifyAuditRequest)(nil),    // 78: yardmaster.v1.VerifyAuditRequest
-	(*VerifyAuditResponse)(nil),   // 79: yardmaster.v1.VerifyAuditResponse
-	nil,                           // 80: yardmaster.v1.ApplyRequest.PlanBasisEntry
-	nil,                           // 81: yardmaster.v1.FleetView.LabelsEntry
-	nil,                           // 82: yardmaster.v1.PoolView.StatesEntry
-	(*timestamppb.Timestamp)(nil), // 83: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 84: google.protobuf.Duration
+	(*ListOrphansRequest)(nil),    // 22: yardmaster.v1.ListOrphansRequest
+	(*ListOrphansResponse)(nil),   // 23: yardmaster.v1.ListOrphansResponse
+	(*OrphanView)(nil),            // 24: yardmaster.v1.OrphanView
+	(*RemoveOrphansRequest)(nil),  // 25: yardmaster.v1.RemoveOrphansRequest
+	(*RemoveOrphansResponse)(nil), // 26: yardmaster.v1.RemoveOrphansResponse
+	(*RemovedOrphan)(nil),         // 27: yardmaster.v1.RemovedOrphan
+	(*ListFleetsRequest)(nil),     // 28: yardmaster.v1.ListFleetsRequest
+	(*ListFleetsResponse)(nil),    // 29: yardmaster.v1.ListFleetsResponse
+	(*FleetView)(nil),             // 30: yardmaster.v1.FleetView
+	(*ListPoolsRequest)(nil),      // 31: yardmaster.v1.ListPoolsRequest
+	(*ListPoolsResponse)(nil),     // 32: yardmaster.v1.ListPoolsResponse
+	(*PoolView)(nil),              // 33: yardmaster.v1.PoolView
+	(*ListNodesRequest)(nil),      // 34: yardmaster.v1.ListNodesRequest
+	(*ListNodesResponse)(nil),     // 35: yardmaster.v1.ListNodesResponse
+	(*NodeView)(nil),              // 36: yardmaster.v1.NodeView
+	(*ListJobsRequest)(nil),       // 37: yardmaster.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),      // 38: yardmaster.v1.ListJobsResponse
+	(*JobView)(nil),               // 39: yardmaster.v1.JobView
+	(*ListEventsRequest)(nil),     // 40: yardmaster.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),    // 41: yardmaster.v1.ListEventsResponse
+	(*EventView)(nil),             // 42: yardmaster.v1.EventView
+	(*ImportImageRequest)(nil),    // 43: yardmaster.v1.ImportImageRequest
+	(*ForgetImageRequest)(nil),    // 44: yardmaster.v1.ForgetImageRequest
+	(*ListImagesRequest)(nil),     // 45: yardmaster.v1.ListImagesRequest
+	(*ListImagesResponse)(nil),    // 46: yardmaster.v1.ListImagesResponse
+	(*ImageView)(nil),             // 47: yardmaster.v1.ImageView
+	(*ListNetworksRequest)(nil),   // 48: yardmaster.v1.ListNetworksRequest
+	(*ListNetworksResponse)(nil),  // 49: yardmaster.v1.ListNetworksResponse
+	(*NetworkView)(nil),           // 50: yardmaster.v1.NetworkView
+	(*ListSitesRequest)(nil),      // 51: yardmaster.v1.ListSitesRequest
+	(*ListSitesResponse)(nil),     // 52: yardmaster.v1.ListSitesResponse
+	(*SiteView)(nil),              // 53: yardmaster.v1.SiteView
+	(*ListFailedRequest)(nil),     // 54: yardmaster.v1.ListFailedRequest
+	(*ListFailedResponse)(nil),    // 55: yardmaster.v1.ListFailedResponse
+	(*FailedView)(nil),            // 56: yardmaster.v1.FailedView
+	(*DescribeNodeRequest)(nil),   // 57: yardmaster.v1.DescribeNodeRequest
+	(*DescribeNodeResponse)(nil),  // 58: yardmaster.v1.DescribeNodeResponse
+	(*GuestView)(nil),             // 59: yardmaster.v1.GuestView
+	(*GuestStageView)(nil),        // 60: yardmaster.v1.GuestStageView
+	(*GuestFailedView)(nil),       // 61: yardmaster.v1.GuestFailedView
+	(*NodeNetwork)(nil),           // 62: yardmaster.v1.NodeNetwork
+	(*VSphereView)(nil),           // 63: yardmaster.v1.VSphereView
+	(*NodeLogRequest)(nil),        // 64: yardmaster.v1.NodeLogRequest
+	(*NodeLogResponse)(nil),       // 65: yardmaster.v1.NodeLogResponse
+	(*LogLine)(nil),               // 66: yardmaster.v1.LogLine
+	(*HistoryRequest)(nil),        // 67: yardmaster.v1.HistoryRequest
+	(*HistoryResponse)(nil),       // 68: yardmaster.v1.HistoryResponse
+	(*RevisionView)(nil),          // 69: yardmaster.v1.RevisionView
+	(*DiffRequest)(nil),           // 70: yardmaster.v1.DiffRequest
+	(*DiffResponse)(nil),          // 71: yardmaster.v1.DiffResponse
+	(*DocumentDiff)(nil),          // 72: yardmaster.v1.DocumentDiff
+	(*FieldDiff)(nil),             // 73: yardmaster.v1.FieldDiff
+	(*GetDocumentRequest)(nil),    // 74: yardmaster.v1.GetDocumentRequest
+	(*GetDocumentResponse)(nil),   // 75: yardmaster.v1.GetDocumentResponse
+	(*WatchRequest)(nil),          // 76: yardmaster.v1.WatchRequest
+	(*WatchResponse)(nil),         // 77: yardmaster.v1.WatchResponse
+	(*StatusRequest)(nil),         // 78: yardmaster.v1.StatusRequest
+	(*StatusResponse)(nil),        // 79: yardmaster.v1.StatusResponse
+	(*ShardStatus)(nil),           // 80: yardmaster.v1.ShardStatus
+	(*ServiceStatus)(nil),         // 81: yardmaster.v1.ServiceStatus
+	(*VersionRequest)(nil),        // 82: yardmaster.v1.VersionRequest
+	(*VersionResponse)(nil),       // 83: yardmaster.v1.VersionResponse
+	(*VerifyAuditRequest)(nil),    // 84: yardmaster.v1.VerifyAuditRequest
+	(*VerifyAuditResponse)(nil),   // 85: yardmaster.v1.VerifyAuditResponse
+	nil,                           // 86: yardmaster.v1.ApplyRequest.PlanBasisEntry
+	nil,                           // 87: yardmaster.v1.FleetView.LabelsEntry
+	nil,                           // 88: yardmaster.v1.PoolView.StatesEntry
+	(*timestamppb.Timestamp)(nil), // 89: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 90: google.protobuf.Duration
 }
 var file_yardmaster_v1_api_proto_depIdxs = []int32{
 	0,   // 0: yardmaster.v1.ReadStatus.stamps:type_name -> yardmaster.v1.Stamp
-	83,  // 1: yardmaster.v1.ReadStatus.as_of:type_name -> google.protobuf.Timestamp
+	89,  // 1: yardmaster.v1.ReadStatus.as_of:type_name -> google.protobuf.Timestamp
 	3,   // 2: yardmaster.v1.ValidateRequest.sources:type_name -> yardmaster.v1.Source
 	2,   // 3: yardmaster.v1.ValidateResponse.problems:type_name -> yardmaster.v1.Problem
 	3,   // 4: yardmaster.v1.PlanRequest.sources:type_name -> yardmaster.v1.Source
@@ -7014,148 +7475,156 @@ var file_yardmaster_v1_api_proto_depIdxs = []int32{
 	1,   // 8: yardmaster.v1.PlanResponse.read:type_name -> yardmaster.v1.ReadStatus
 	12,  // 9: yardmaster.v1.FleetPlan.nodes:type_name -> yardmaster.v1.NodePlan
 	11,  // 10: yardmaster.v1.FleetPlan.room:type_name -> yardmaster.v1.Room
-	84,  // 11: yardmaster.v1.FleetPlan.takes:type_name -> google.protobuf.Duration
-	84,  // 12: yardmaster.v1.FleetPlan.median:type_name -> google.protobuf.Duration
+	90,  // 11: yardmaster.v1.FleetPlan.takes:type_name -> google.protobuf.Duration
+	90,  // 12: yardmaster.v1.FleetPlan.median:type_name -> google.protobuf.Duration
 	10,  // 13: yardmaster.v1.FleetPlan.images:type_name -> yardmaster.v1.ImageStep
 	3,   // 14: yardmaster.v1.ApplyRequest.sources:type_name -> yardmaster.v1.Source
-	80,  // 15: yardmaster.v1.ApplyRequest.plan_basis:type_name -> yardmaster.v1.ApplyRequest.PlanBasisEntry
+	86,  // 15: yardmaster.v1.ApplyRequest.plan_basis:type_name -> yardmaster.v1.ApplyRequest.PlanBasisEntry
 	2,   // 16: yardmaster.v1.ApplyResponse.problems:type_name -> yardmaster.v1.Problem
 	15,  // 17: yardmaster.v1.ApplyResponse.results:type_name -> yardmaster.v1.CommandResponse
 	0,   // 18: yardmaster.v1.CommandResponse.stamp:type_name -> yardmaster.v1.Stamp
-	83,  // 19: yardmaster.v1.PausedView.since:type_name -> google.protobuf.Timestamp
-	24,  // 20: yardmaster.v1.ListFleetsResponse.fleets:type_name -> yardmaster.v1.FleetView
-	1,   // 21: yardmaster.v1.ListFleetsResponse.read:type_name -> yardmaster.v1.ReadStatus
-	83,  // 22: yardmaster.v1.FleetView.created:type_name -> google.protobuf.Timestamp
-	81,  // 23: yardmaster.v1.FleetView.labels:type_name -> yardmaster.v1.FleetView.LabelsEntry
-	21,  // 24: yardmaster.v1.FleetView.paused:type_name -> yardmaster.v1.PausedView
-	27,  // 25: yardmaster.v1.ListPoolsResponse.pools:type_name -> yardmaster.v1.PoolView
-	1,   // 26: yardmaster.v1.ListPoolsResponse.read:type_name -> yardmaster.v1.ReadStatus
-	82,  // 27: yardmaster.v1.PoolView.states:type_name -> yardmaster.v1.PoolView.StatesEntry
-	30,  // 28: yardmaster.v1.ListNodesResponse.nodes:type_name -> yardmaster.v1.NodeView
-	1,   // 29: yardmaster.v1.ListNodesResponse.read:type_name -> yardmaster.v1.ReadStatus
-	83,  // 30: yardmaster.v1.NodeView.since:type_name -> google.protobuf.Timestamp
-	83,  // 31: yardmaster.v1.NodeView.created:type_name -> google.protobuf.Timestamp
-	83,  // 32: yardmaster.v1.NodeView.ready_at:type_name -> google.protobuf.Timestamp
-	83,  // 33: yardmaster.v1.NodeView.due:type_name -> google.protobuf.Timestamp
-	83,  // 34: yardmaster.v1.NodeView.deadline:type_name -> google.protobuf.Timestamp
-	33,  // 35: yardmaster.v1.NodeView.job:type_name -> yardmaster.v1.JobView
-	83,  // 36: yardmaster.v1.NodeView.heard:type_name -> google.protobuf.Timestamp
-	33,  // 37: yardmaster.v1.ListJobsResponse.jobs:type_name -> yardmaster.v1.JobView
-	1,   // 38: yardmaster.v1.ListJobsResponse.read:type_name -> yardmaster.v1.ReadStatus
-	83,  // 39: yardmaster.v1.JobView.since:type_name -> google.protobuf.Timestamp
-	83,  // 40: yardmaster.v1.JobView.deadline:type_name -> google.protobuf.Timestamp
-	36,  // 41: yardmaster.v1.ListEventsResponse.events:type_name -> yardmaster.v1.EventView
-	1,   // 42: yardmaster.v1.ListEventsResponse.read:type_name -> yardmaster.v1.ReadStatus
-	83,  // 43: yardmaster.v1.EventView.at:type_name -> google.protobuf.Timestamp
-	84,  // 44: yardmaster.v1.EventView.took:type_name -> google.protobuf.Duration
-	41,  // 45: yardmaster.v1.ListImagesResponse.images:type_name -> yardmaster.v1.ImageView
-	1,   // 46: yardmaster.v1.ListImagesResponse.read:type_name -> yardmaster.v1.ReadStatus
-	83,  // 47: yardmaster.v1.ImageView.since:type_name -> google.protobuf.Timestamp
-	83,  // 48: yardmaster.v1.ImageView.asked:type_name -> google.protobuf.Timestamp
-	44,  // 49: yardmaster.v1.ListNetworksResponse.networks:type_name -> yardmaster.v1.NetworkView
-	1,   // 50: yardmaster.v1.ListNetworksResponse.read:type_name -> yardmaster.v1.ReadStatus
-	47,  // 51: yardmaster.v1.ListSitesResponse.sites:type_name -> yardmaster.v1.SiteView
-	1,   // 52: yardmaster.v1.ListSitesResponse.read:type_name -> yardmaster.v1.ReadStatus
-	83,  // 53: yardmaster.v1.SiteView.seat_until:type_name -> google.protobuf.Timestamp
-	50,  // 54: yardmaster.v1.ListFailedResponse.failed:type_name -> yardmaster.v1.FailedView
-	1,   // 55: yardmaster.v1.ListFailedResponse.read:type_name -> yardmaster.v1.ReadStatus
-	83,  // 56: yardmaster.v1.FailedView.since:type_name -> google.protobuf.Timestamp
-	30,  // 57: yardmaster.v1.DescribeNodeResponse.node:type_name -> yardmaster.v1.NodeView
-	36,  // 58: yardmaster.v1.DescribeNodeResponse.events:type_name -> yardmaster.v1.EventView
-	1,   // 59: yardmaster.v1.DescribeNodeResponse.read:type_name -> yardmaster.v1.ReadStatus
-	57,  // 60: yardmaster.v1.DescribeNodeResponse.vsphere:type_name -> yardmaster.v1.VSphereView
-	53,  // 61: yardmaster.v1.DescribeNodeResponse.guest:type_name -> yardmaster.v1.GuestView
-	56,  // 62: yardmaster.v1.DescribeNodeResponse.networks:type_name -> yardmaster.v1.NodeNetwork
-	83,  // 63: yardmaster.v1.GuestView.heard:type_name -> google.protobuf.Timestamp
-	83,  // 64: yardmaster.v1.GuestView.booted:type_name -> google.protobuf.Timestamp
-	54,  // 65: yardmaster.v1.GuestView.stages:type_name -> yardmaster.v1.GuestStageView
-	55,  // 66: yardmaster.v1.GuestView.failed:type_name -> yardmaster.v1.GuestFailedView
-	83,  // 67: yardmaster.v1.GuestStageView.at:type_name -> google.protobuf.Timestamp
-	60,  // 68: yardmaster.v1.NodeLogResponse.lines:type_name -> yardmaster.v1.LogLine
-	1,   // 69: yardmaster.v1.NodeLogResponse.read:type_name -> yardmaster.v1.ReadStatus
-	83,  // 70: yardmaster.v1.LogLine.at:type_name -> google.protobuf.Timestamp
-	63,  // 71: yardmaster.v1.HistoryResponse.revisions:type_name -> yardmaster.v1.RevisionView
-	1,   // 72: yardmaster.v1.HistoryResponse.read:type_name -> yardmaster.v1.ReadStatus
-	83,  // 73: yardmaster.v1.RevisionView.at:type_name -> google.protobuf.Timestamp
-	67,  // 74: yardmaster.v1.RevisionView.fields:type_name -> yardmaster.v1.FieldDiff
-	83,  // 75: yardmaster.v1.RevisionView.ended:type_name -> google.protobuf.Timestamp
-	3,   // 76: yardmaster.v1.DiffRequest.sources:type_name -> yardmaster.v1.Source
-	2,   // 77: yardmaster.v1.DiffResponse.problems:type_name -> yardmaster.v1.Problem
-	66,  // 78: yardmaster.v1.DiffResponse.documents:type_name -> yardmaster.v1.DocumentDiff
-	1,   // 79: yardmaster.v1.DiffResponse.read:type_name -> yardmaster.v1.ReadStatus
-	67,  // 80: yardmaster.v1.DocumentDiff.fields:type_name -> yardmaster.v1.FieldDiff
-	1,   // 81: yardmaster.v1.GetDocumentResponse.read:type_name -> yardmaster.v1.ReadStatus
-	30,  // 82: yardmaster.v1.WatchResponse.node:type_name -> yardmaster.v1.NodeView
-	36,  // 83: yardmaster.v1.WatchResponse.event:type_name -> yardmaster.v1.EventView
-	24,  // 84: yardmaster.v1.WatchResponse.fleet:type_name -> yardmaster.v1.FleetView
-	74,  // 85: yardmaster.v1.StatusResponse.shards:type_name -> yardmaster.v1.ShardStatus
-	47,  // 86: yardmaster.v1.StatusResponse.sites:type_name -> yardmaster.v1.SiteView
-	75,  // 87: yardmaster.v1.StatusResponse.services:type_name -> yardmaster.v1.ServiceStatus
-	1,   // 88: yardmaster.v1.StatusResponse.read:type_name -> yardmaster.v1.ReadStatus
-	21,  // 89: yardmaster.v1.StatusResponse.paused:type_name -> yardmaster.v1.PausedView
-	83,  // 90: yardmaster.v1.ServiceStatus.seen:type_name -> google.protobuf.Timestamp
-	84,  // 91: yardmaster.v1.ServiceStatus.clock_offset:type_name -> google.protobuf.Duration
-	4,   // 92: yardmaster.v1.YardService.Validate:input_type -> yardmaster.v1.ValidateRequest
-	6,   // 93: yardmaster.v1.YardService.Plan:input_type -> yardmaster.v1.PlanRequest
-	13,  // 94: yardmaster.v1.YardService.Apply:input_type -> yardmaster.v1.ApplyRequest
-	16,  // 95: yardmaster.v1.YardService.Scale:input_type -> yardmaster.v1.ScaleRequest
-	17,  // 96: yardmaster.v1.YardService.Delete:input_type -> yardmaster.v1.DeleteRequest
-	18,  // 97: yardmaster.v1.YardService.Retry:input_type -> yardmaster.v1.RetryRequest
-	19,  // 98: yardmaster.v1.YardService.Mend:input_type -> yardmaster.v1.MendRequest
-	20,  // 99: yardmaster.v1.YardService.Pause:input_type -> yardmaster.v1.PauseRequest
-	22,  // 100: yardmaster.v1.YardService.ListFleets:input_type -> yardmaster.v1.ListFleetsRequest
-	25,  // 101: yardmaster.v1.YardService.ListPools:input_type -> yardmaster.v1.ListPoolsRequest
-	28,  // 102: yardmaster.v1.YardService.ListNodes:input_type -> yardmaster.v1.ListNodesRequest
-	31,  // 103: yardmaster.v1.YardService.ListJobs:input_type -> yardmaster.v1.ListJobsRequest
-	34,  // 104: yardmaster.v1.YardService.ListEvents:input_type -> yardmaster.v1.ListEventsRequest
-	37,  // 105: yardmaster.v1.YardService.ImportImage:input_type -> yardmaster.v1.ImportImageRequest
-	38,  // 106: yardmaster.v1.YardService.ForgetImage:input_type -> yardmaster.v1.ForgetImageRequest
-	39,  // 107: yardmaster.v1.YardService.ListImages:input_type -> yardmaster.v1.ListImagesRequest
-	42,  // 108: yardmaster.v1.YardService.ListNetworks:input_type -> yardmaster.v1.ListNetworksRequest
-	45,  // 109: yardmaster.v1.YardService.ListSites:input_type -> yardmaster.v1.ListSitesRequest
-	48,  // 110: yardmaster.v1.YardService.ListFailed:input_type -> yardmaster.v1.ListFailedRequest
-	51,  // 111: yardmaster.v1.YardService.DescribeNode:input_type -> yardmaster.v1.DescribeNodeRequest
-	58,  // 112: yardmaster.v1.YardService.NodeLog:input_type -> yardmaster.v1.NodeLogRequest
-	61,  // 113: yardmaster.v1.YardService.History:input_type -> yardmaster.v1.HistoryRequest
-	64,  // 114: yardmaster.v1.YardService.Diff:input_type -> yardmaster.v1.DiffRequest
-	68,  // 115: yardmaster.v1.YardService.GetDocument:input_type -> yardmaster.v1.GetDocumentRequest
-	70,  // 116: yardmaster.v1.YardService.Watch:input_type -> yardmaster.v1.WatchRequest
-	72,  // 117: yardmaster.v1.YardService.Status:input_type -> yardmaster.v1.StatusRequest
-	76,  // 118: yardmaster.v1.YardService.Version:input_type -> yardmaster.v1.VersionRequest
-	78,  // 119: yardmaster.v1.YardService.VerifyAudit:input_type -> yardmaster.v1.VerifyAuditRequest
-	5,   // 120: yardmaster.v1.YardService.Validate:output_type -> yardmaster.v1.ValidateResponse
-	7,   // 121: yardmaster.v1.YardService.Plan:output_type -> yardmaster.v1.PlanResponse
-	14,  // 122: yardmaster.v1.YardService.Apply:output_type -> yardmaster.v1.ApplyResponse
-	15,  // 123: yardmaster.v1.YardService.Scale:output_type -> yardmaster.v1.CommandResponse
-	15,  // 124: yardmaster.v1.YardService.Delete:output_type -> yardmaster.v1.CommandResponse
-	15,  // 125: yardmaster.v1.YardService.Retry:output_type -> yardmaster.v1.CommandResponse
-	15,  // 126: yardmaster.v1.YardService.Mend:output_type -> yardmaster.v1.CommandResponse
-	15,  // 127: yardmaster.v1.YardService.Pause:output_type -> yardmaster.v1.CommandResponse
-	23,  // 128: yardmaster.v1.YardService.ListFleets:output_type -> yardmaster.v1.ListFleetsResponse
-	26,  // 129: yardmaster.v1.YardService.ListPools:output_type -> yardmaster.v1.ListPoolsResponse
-	29,  // 130: yardmaster.v1.YardService.ListNodes:output_type -> yardmaster.v1.ListNodesResponse
-	32,  // 131: yardmaster.v1.YardService.ListJobs:output_type -> yardmaster.v1.ListJobsResponse
-	35,  // 132: yardmaster.v1.YardService.ListEvents:output_type -> yardmaster.v1.ListEventsResponse
-	15,  // 133: yardmaster.v1.YardService.ImportImage:output_type -> yardmaster.v1.CommandResponse
-	15,  // 134: yardmaster.v1.YardService.ForgetImage:output_type -> yardmaster.v1.CommandResponse
-	40,  // 135: yardmaster.v1.YardService.ListImages:output_type -> yardmaster.v1.ListImagesResponse
-	43,  // 136: yardmaster.v1.YardService.ListNetworks:output_type -> yardmaster.v1.ListNetworksResponse
-	46,  // 137: yardmaster.v1.YardService.ListSites:output_type -> yardmaster.v1.ListSitesResponse
-	49,  // 138: yardmaster.v1.YardService.ListFailed:output_type -> yardmaster.v1.ListFailedResponse
-	52,  // 139: yardmaster.v1.YardService.DescribeNode:output_type -> yardmaster.v1.DescribeNodeResponse
-	59,  // 140: yardmaster.v1.YardService.NodeLog:output_type -> yardmaster.v1.NodeLogResponse
-	62,  // 141: yardmaster.v1.YardService.History:output_type -> yardmaster.v1.HistoryResponse
-	65,  // 142: yardmaster.v1.YardService.Diff:output_type -> yardmaster.v1.DiffResponse
-	69,  // 143: yardmaster.v1.YardService.GetDocument:output_type -> yardmaster.v1.GetDocumentResponse
-	71,  // 144: yardmaster.v1.YardService.Watch:output_type -> yardmaster.v1.WatchResponse
-	73,  // 145: yardmaster.v1.YardService.Status:output_type -> yardmaster.v1.StatusResponse
-	77,  // 146: yardmaster.v1.YardService.Version:output_type -> yardmaster.v1.VersionResponse
-	79,  // 147: yardmaster.v1.YardService.VerifyAudit:output_type -> yardmaster.v1.VerifyAuditResponse
-	120, // [120:148] is the sub-list for method output_type
-	92,  // [92:120] is the sub-list for method input_type
-	92,  // [92:92] is the sub-list for extension type_name
-	92,  // [92:92] is the sub-list for extension extendee
-	0,   // [0:92] is the sub-list for field type_name
+	89,  // 19: yardmaster.v1.PausedView.since:type_name -> google.protobuf.Timestamp
+	24,  // 20: yardmaster.v1.ListOrphansResponse.orphans:type_name -> yardmaster.v1.OrphanView
+	1,   // 21: yardmaster.v1.ListOrphansResponse.read:type_name -> yardmaster.v1.ReadStatus
+	89,  // 22: yardmaster.v1.OrphanView.made:type_name -> google.protobuf.Timestamp
+	27,  // 23: yardmaster.v1.RemoveOrphansResponse.results:type_name -> yardmaster.v1.RemovedOrphan
+	30,  // 24: yardmaster.v1.ListFleetsResponse.fleets:type_name -> yardmaster.v1.FleetView
+	1,   // 25: yardmaster.v1.ListFleetsResponse.read:type_name -> yardmaster.v1.ReadStatus
+	89,  // 26: yardmaster.v1.FleetView.created:type_name -> google.protobuf.Timestamp
+	87,  // 27: yardmaster.v1.FleetView.labels:type_name -> yardmaster.v1.FleetView.LabelsEntry
+	21,  // 28: yardmaster.v1.FleetView.paused:type_name -> yardmaster.v1.PausedView
+	33,  // 29: yardmaster.v1.ListPoolsResponse.pools:type_name -> yardmaster.v1.PoolView
+	1,   // 30: yardmaster.v1.ListPoolsResponse.read:type_name -> yardmaster.v1.ReadStatus
+	88,  // 31: yardmaster.v1.PoolView.states:type_name -> yardmaster.v1.PoolView.StatesEntry
+	36,  // 32: yardmaster.v1.ListNodesResponse.nodes:type_name -> yardmaster.v1.NodeView
+	1,   // 33: yardmaster.v1.ListNodesResponse.read:type_name -> yardmaster.v1.ReadStatus
+	89,  // 34: yardmaster.v1.NodeView.since:type_name -> google.protobuf.Timestamp
+	89,  // 35: yardmaster.v1.NodeView.created:type_name -> google.protobuf.Timestamp
+	89,  // 36: yardmaster.v1.NodeView.ready_at:type_name -> google.protobuf.Timestamp
+	89,  // 37: yardmaster.v1.NodeView.due:type_name -> google.protobuf.Timestamp
+	89,  // 38: yardmaster.v1.NodeView.deadline:type_name -> google.protobuf.Timestamp
+	39,  // 39: yardmaster.v1.NodeView.job:type_name -> yardmaster.v1.JobView
+	89,  // 40: yardmaster.v1.NodeView.heard:type_name -> google.protobuf.Timestamp
+	39,  // 41: yardmaster.v1.ListJobsResponse.jobs:type_name -> yardmaster.v1.JobView
+	1,   // 42: yardmaster.v1.ListJobsResponse.read:type_name -> yardmaster.v1.ReadStatus
+	89,  // 43: yardmaster.v1.JobView.since:type_name -> google.protobuf.Timestamp
+	89,  // 44: yardmaster.v1.JobView.deadline:type_name -> google.protobuf.Timestamp
+	42,  // 45: yardmaster.v1.ListEventsResponse.events:type_name -> yardmaster.v1.EventView
+	1,   // 46: yardmaster.v1.ListEventsResponse.read:type_name -> yardmaster.v1.ReadStatus
+	89,  // 47: yardmaster.v1.EventView.at:type_name -> google.protobuf.Timestamp
+	90,  // 48: yardmaster.v1.EventView.took:type_name -> google.protobuf.Duration
+	47,  // 49: yardmaster.v1.ListImagesResponse.images:type_name -> yardmaster.v1.ImageView
+	1,   // 50: yardmaster.v1.ListImagesResponse.read:type_name -> yardmaster.v1.ReadStatus
+	89,  // 51: yardmaster.v1.ImageView.since:type_name -> google.protobuf.Timestamp
+	89,  // 52: yardmaster.v1.ImageView.asked:type_name -> google.protobuf.Timestamp
+	50,  // 53: yardmaster.v1.ListNetworksResponse.networks:type_name -> yardmaster.v1.NetworkView
+	1,   // 54: yardmaster.v1.ListNetworksResponse.read:type_name -> yardmaster.v1.ReadStatus
+	53,  // 55: yardmaster.v1.ListSitesResponse.sites:type_name -> yardmaster.v1.SiteView
+	1,   // 56: yardmaster.v1.ListSitesResponse.read:type_name -> yardmaster.v1.ReadStatus
+	89,  // 57: yardmaster.v1.SiteView.seat_until:type_name -> google.protobuf.Timestamp
+	56,  // 58: yardmaster.v1.ListFailedResponse.failed:type_name -> yardmaster.v1.FailedView
+	1,   // 59: yardmaster.v1.ListFailedResponse.read:type_name -> yardmaster.v1.ReadStatus
+	89,  // 60: yardmaster.v1.FailedView.since:type_name -> google.protobuf.Timestamp
+	36,  // 61: yardmaster.v1.DescribeNodeResponse.node:type_name -> yardmaster.v1.NodeView
+	42,  // 62: yardmaster.v1.DescribeNodeResponse.events:type_name -> yardmaster.v1.EventView
+	1,   // 63: yardmaster.v1.DescribeNodeResponse.read:type_name -> yardmaster.v1.ReadStatus
+	63,  // 64: yardmaster.v1.DescribeNodeResponse.vsphere:type_name -> yardmaster.v1.VSphereView
+	59,  // 65: yardmaster.v1.DescribeNodeResponse.guest:type_name -> yardmaster.v1.GuestView
+	62,  // 66: yardmaster.v1.DescribeNodeResponse.networks:type_name -> yardmaster.v1.NodeNetwork
+	89,  // 67: yardmaster.v1.GuestView.heard:type_name -> google.protobuf.Timestamp
+	89,  // 68: yardmaster.v1.GuestView.booted:type_name -> google.protobuf.Timestamp
+	60,  // 69: yardmaster.v1.GuestView.stages:type_name -> yardmaster.v1.GuestStageView
+	61,  // 70: yardmaster.v1.GuestView.failed:type_name -> yardmaster.v1.GuestFailedView
+	89,  // 71: yardmaster.v1.GuestStageView.at:type_name -> google.protobuf.Timestamp
+	66,  // 72: yardmaster.v1.NodeLogResponse.lines:type_name -> yardmaster.v1.LogLine
+	1,   // 73: yardmaster.v1.NodeLogResponse.read:type_name -> yardmaster.v1.ReadStatus
+	89,  // 74: yardmaster.v1.LogLine.at:type_name -> google.protobuf.Timestamp
+	69,  // 75: yardmaster.v1.HistoryResponse.revisions:type_name -> yardmaster.v1.RevisionView
+	1,   // 76: yardmaster.v1.HistoryResponse.read:type_name -> yardmaster.v1.ReadStatus
+	89,  // 77: yardmaster.v1.RevisionView.at:type_name -> google.protobuf.Timestamp
+	73,  // 78: yardmaster.v1.RevisionView.fields:type_name -> yardmaster.v1.FieldDiff
+	89,  // 79: yardmaster.v1.RevisionView.ended:type_name -> google.protobuf.Timestamp
+	3,   // 80: yardmaster.v1.DiffRequest.sources:type_name -> yardmaster.v1.Source
+	2,   // 81: yardmaster.v1.DiffResponse.problems:type_name -> yardmaster.v1.Problem
+	72,  // 82: yardmaster.v1.DiffResponse.documents:type_name -> yardmaster.v1.DocumentDiff
+	1,   // 83: yardmaster.v1.DiffResponse.read:type_name -> yardmaster.v1.ReadStatus
+	73,  // 84: yardmaster.v1.DocumentDiff.fields:type_name -> yardmaster.v1.FieldDiff
+	1,   // 85: yardmaster.v1.GetDocumentResponse.read:type_name -> yardmaster.v1.ReadStatus
+	36,  // 86: yardmaster.v1.WatchResponse.node:type_name -> yardmaster.v1.NodeView
+	42,  // 87: yardmaster.v1.WatchResponse.event:type_name -> yardmaster.v1.EventView
+	30,  // 88: yardmaster.v1.WatchResponse.fleet:type_name -> yardmaster.v1.FleetView
+	80,  // 89: yardmaster.v1.StatusResponse.shards:type_name -> yardmaster.v1.ShardStatus
+	53,  // 90: yardmaster.v1.StatusResponse.sites:type_name -> yardmaster.v1.SiteView
+	81,  // 91: yardmaster.v1.StatusResponse.services:type_name -> yardmaster.v1.ServiceStatus
+	1,   // 92: yardmaster.v1.StatusResponse.read:type_name -> yardmaster.v1.ReadStatus
+	21,  // 93: yardmaster.v1.StatusResponse.paused:type_name -> yardmaster.v1.PausedView
+	89,  // 94: yardmaster.v1.ServiceStatus.seen:type_name -> google.protobuf.Timestamp
+	90,  // 95: yardmaster.v1.ServiceStatus.clock_offset:type_name -> google.protobuf.Duration
+	4,   // 96: yardmaster.v1.YardService.Validate:input_type -> yardmaster.v1.ValidateRequest
+	6,   // 97: yardmaster.v1.YardService.Plan:input_type -> yardmaster.v1.PlanRequest
+	13,  // 98: yardmaster.v1.YardService.Apply:input_type -> yardmaster.v1.ApplyRequest
+	16,  // 99: yardmaster.v1.YardService.Scale:input_type -> yardmaster.v1.ScaleRequest
+	17,  // 100: yardmaster.v1.YardService.Delete:input_type -> yardmaster.v1.DeleteRequest
+	18,  // 101: yardmaster.v1.YardService.Retry:input_type -> yardmaster.v1.RetryRequest
+	19,  // 102: yardmaster.v1.YardService.Mend:input_type -> yardmaster.v1.MendRequest
+	20,  // 103: yardmaster.v1.YardService.Pause:input_type -> yardmaster.v1.PauseRequest
+	28,  // 104: yardmaster.v1.YardService.ListFleets:input_type -> yardmaster.v1.ListFleetsRequest
+	31,  // 105: yardmaster.v1.YardService.ListPools:input_type -> yardmaster.v1.ListPoolsRequest
+	34,  // 106: yardmaster.v1.YardService.ListNodes:input_type -> yardmaster.v1.ListNodesRequest
+	37,  // 107: yardmaster.v1.YardService.ListJobs:input_type -> yardmaster.v1.ListJobsRequest
+	40,  // 108: yardmaster.v1.YardService.ListEvents:input_type -> yardmaster.v1.ListEventsRequest
+	43,  // 109: yardmaster.v1.YardService.ImportImage:input_type -> yardmaster.v1.ImportImageRequest
+	44,  // 110: yardmaster.v1.YardService.ForgetImage:input_type -> yardmaster.v1.ForgetImageRequest
+	45,  // 111: yardmaster.v1.YardService.ListImages:input_type -> yardmaster.v1.ListImagesRequest
+	48,  // 112: yardmaster.v1.YardService.ListNetworks:input_type -> yardmaster.v1.ListNetworksRequest
+	51,  // 113: yardmaster.v1.YardService.ListSites:input_type -> yardmaster.v1.ListSitesRequest
+	54,  // 114: yardmaster.v1.YardService.ListFailed:input_type -> yardmaster.v1.ListFailedRequest
+	57,  // 115: yardmaster.v1.YardService.DescribeNode:input_type -> yardmaster.v1.DescribeNodeRequest
+	64,  // 116: yardmaster.v1.YardService.NodeLog:input_type -> yardmaster.v1.NodeLogRequest
+	67,  // 117: yardmaster.v1.YardService.History:input_type -> yardmaster.v1.HistoryRequest
+	70,  // 118: yardmaster.v1.YardService.Diff:input_type -> yardmaster.v1.DiffRequest
+	74,  // 119: yardmaster.v1.YardService.GetDocument:input_type -> yardmaster.v1.GetDocumentRequest
+	76,  // 120: yardmaster.v1.YardService.Watch:input_type -> yardmaster.v1.WatchRequest
+	22,  // 121: yardmaster.v1.YardService.ListOrphans:input_type -> yardmaster.v1.ListOrphansRequest
+	25,  // 122: yardmaster.v1.YardService.RemoveOrphans:input_type -> yardmaster.v1.RemoveOrphansRequest
+	78,  // 123: yardmaster.v1.YardService.Status:input_type -> yardmaster.v1.StatusRequest
+	82,  // 124: yardmaster.v1.YardService.Version:input_type -> yardmaster.v1.VersionRequest
+	84,  // 125: yardmaster.v1.YardService.VerifyAudit:input_type -> yardmaster.v1.VerifyAuditRequest
+	5,   // 126: yardmaster.v1.YardService.Validate:output_type -> yardmaster.v1.ValidateResponse
+	7,   // 127: yardmaster.v1.YardService.Plan:output_type -> yardmaster.v1.PlanResponse
+	14,  // 128: yardmaster.v1.YardService.Apply:output_type -> yardmaster.v1.ApplyResponse
+	15,  // 129: yardmaster.v1.YardService.Scale:output_type -> yardmaster.v1.CommandResponse
+	15,  // 130: yardmaster.v1.YardService.Delete:output_type -> yardmaster.v1.CommandResponse
+	15,  // 131: yardmaster.v1.YardService.Retry:output_type -> yardmaster.v1.CommandResponse
+	15,  // 132: yardmaster.v1.YardService.Mend:output_type -> yardmaster.v1.CommandResponse
+	15,  // 133: yardmaster.v1.YardService.Pause:output_type -> yardmaster.v1.CommandResponse
+	29,  // 134: yardmaster.v1.YardService.ListFleets:output_type -> yardmaster.v1.ListFleetsResponse
+	32,  // 135: yardmaster.v1.YardService.ListPools:output_type -> yardmaster.v1.ListPoolsResponse
+	35,  // 136: yardmaster.v1.YardService.ListNodes:output_type -> yardmaster.v1.ListNodesResponse
+	38,  // 137: yardmaster.v1.YardService.ListJobs:output_type -> yardmaster.v1.ListJobsResponse
+	41,  // 138: yardmaster.v1.YardService.ListEvents:output_type -> yardmaster.v1.ListEventsResponse
+	15,  // 139: yardmaster.v1.YardService.ImportImage:output_type -> yardmaster.v1.CommandResponse
+	15,  // 140: yardmaster.v1.YardService.ForgetImage:output_type -> yardmaster.v1.CommandResponse
+	46,  // 141: yardmaster.v1.YardService.ListImages:output_type -> yardmaster.v1.ListImagesResponse
+	49,  // 142: yardmaster.v1.YardService.ListNetworks:output_type -> yardmaster.v1.ListNetworksResponse
+	52,  // 143: yardmaster.v1.YardService.ListSites:output_type -> yardmaster.v1.ListSitesResponse
+	55,  // 144: yardmaster.v1.YardService.ListFailed:output_type -> yardmaster.v1.ListFailedResponse
+	58,  // 145: yardmaster.v1.YardService.DescribeNode:output_type -> yardmaster.v1.DescribeNodeResponse
+	65,  // 146: yardmaster.v1.YardService.NodeLog:output_type -> yardmaster.v1.NodeLogResponse
+	68,  // 147: yardmaster.v1.YardService.History:output_type -> yardmaster.v1.HistoryResponse
+	71,  // 148: yardmaster.v1.YardService.Diff:output_type -> yardmaster.v1.DiffResponse
+	75,  // 149: yardmaster.v1.YardService.GetDocument:output_type -> yardmaster.v1.GetDocumentResponse
+	77,  // 150: yardmaster.v1.YardService.Watch:output_type -> yardmaster.v1.WatchResponse
+	23,  // 151: yardmaster.v1.YardService.ListOrphans:output_type -> yardmaster.v1.ListOrphansResponse
+	26,  // 152: yardmaster.v1.YardService.RemoveOrphans:output_type -> yardmaster.v1.RemoveOrphansResponse
+	79,  // 153: yardmaster.v1.YardService.Status:output_type -> yardmaster.v1.StatusResponse
+	83,  // 154: yardmaster.v1.YardService.Version:output_type -> yardmaster.v1.VersionResponse
+	85,  // 155: yardmaster.v1.YardService.VerifyAudit:output_type -> yardmaster.v1.VerifyAuditResponse
+	126, // [126:156] is the sub-list for method output_type
+	96,  // [96:126] is the sub-list for method input_type
+	96,  // [96:96] is the sub-list for extension type_name
+	96,  // [96:96] is the sub-list for extension extendee
+	0,   // [0:96] is the sub-list for field type_name
 }
 
 func init() { file_yardmaster_v1_api_proto_init() }
@@ -7168,7 +7637,7 @@ func file_yardmaster_v1_api_proto_init() {
 	file_yardmaster_v1_api_proto_msgTypes[16].OneofWrappers = []any{}
 	file_yardmaster_v1_api_proto_msgTypes[18].OneofWrappers = []any{}
 	file_yardmaster_v1_api_proto_msgTypes[19].OneofWrappers = []any{}
-	file_yardmaster_v1_api_proto_msgTypes[71].OneofWrappers = []any{
+	file_yardmaster_v1_api_proto_msgTypes[77].OneofWrappers = []any{
 		(*WatchResponse_Node)(nil),
 		(*WatchResponse_Event)(nil),
 		(*WatchResponse_Synced)(nil),
@@ -7180,7 +7649,7 @@ func file_yardmaster_v1_api_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_yardmaster_v1_api_proto_rawDesc), len(file_yardmaster_v1_api_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   83,
+			NumMessages:   89,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

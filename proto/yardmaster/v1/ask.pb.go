@@ -15,6 +15,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -163,11 +164,294 @@ func (x *Answer) GetBy() string {
 	return ""
 }
 
+// SeeMachines asks for the machines that carry this yard's mark.
+type SeeMachines struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SeeMachines) Reset() {
+	*x = SeeMachines{}
+	mi := &file_yardmaster_v1_ask_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SeeMachines) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SeeMachines) ProtoMessage() {}
+
+func (x *SeeMachines) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_ask_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SeeMachines.ProtoReflect.Descriptor instead.
+func (*SeeMachines) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_ask_proto_rawDescGZIP(), []int{2}
+}
+
+type SeeMachinesAnswer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Machines      []*SeenMachine         `protobuf:"bytes,1,rep,name=machines,proto3" json:"machines,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SeeMachinesAnswer) Reset() {
+	*x = SeeMachinesAnswer{}
+	mi := &file_yardmaster_v1_ask_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SeeMachinesAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SeeMachinesAnswer) ProtoMessage() {}
+
+func (x *SeeMachinesAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_ask_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SeeMachinesAnswer.ProtoReflect.Descriptor instead.
+func (*SeeMachinesAnswer) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_ask_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *SeeMachinesAnswer) GetMachines() []*SeenMachine {
+	if x != nil {
+		return x.Machines
+	}
+	return nil
+}
+
+type SeenMachine struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Name  string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Uuid  string                 `protobuf:"bytes,3,opt,name=uuid,proto3" json:"uuid,omitempty"`
+	// The owner key.
+	Owner string `protobuf:"bytes,4,opt,name=owner,proto3" json:"owner,omitempty"`
+	On    bool   `protobuf:"varint,5,opt,name=on,proto3" json:"on,omitempty"`
+	// The guest's address as the hypervisor sees it.
+	Address string `protobuf:"bytes,6,opt,name=address,proto3" json:"address,omitempty"`
+	// When it was made, by the hypervisor's clock.
+	Made          *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=made,proto3" json:"made,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SeenMachine) Reset() {
+	*x = SeenMachine{}
+	mi := &file_yardmaster_v1_ask_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SeenMachine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SeenMachine) ProtoMessage() {}
+
+func (x *SeenMachine) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_ask_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SeenMachine.ProtoReflect.Descriptor instead.
+func (*SeenMachine) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_ask_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *SeenMachine) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *SeenMachine) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SeenMachine) GetUuid() string {
+	if x != nil {
+		return x.Uuid
+	}
+	return ""
+}
+
+func (x *SeenMachine) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *SeenMachine) GetOn() bool {
+	if x != nil {
+		return x.On
+	}
+	return false
+}
+
+func (x *SeenMachine) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *SeenMachine) GetMade() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Made
+	}
+	return nil
+}
+
+// RemoveMachine asks for the removal of one machine that belongs to nobody;
+// it is removed only if it still carries exactly that owner key.
+type RemoveMachine struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Owner string                 `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"`
+	Name  string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// Who asked, for the log.
+	By            string `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveMachine) Reset() {
+	*x = RemoveMachine{}
+	mi := &file_yardmaster_v1_ask_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveMachine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveMachine) ProtoMessage() {}
+
+func (x *RemoveMachine) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_ask_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveMachine.ProtoReflect.Descriptor instead.
+func (*RemoveMachine) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_ask_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *RemoveMachine) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RemoveMachine) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *RemoveMachine) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RemoveMachine) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+type RemoveMachineAnswer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveMachineAnswer) Reset() {
+	*x = RemoveMachineAnswer{}
+	mi := &file_yardmaster_v1_ask_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveMachineAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveMachineAnswer) ProtoMessage() {}
+
+func (x *RemoveMachineAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_ask_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveMachineAnswer.ProtoReflect.Descriptor instead.
+func (*RemoveMachineAnswer) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_ask_proto_rawDescGZIP(), []int{6}
+}
+
 var File_yardmaster_v1_ask_proto protoreflect.FileDescriptor
 
 const file_yardmaster_v1_ask_proto_rawDesc = "" +
 	"\n" +
-	"\x17yardmaster/v1/ask.proto\x12\ryardmaster.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1ayardmaster/v1/ledger.proto\"M\n" +
+	"\x17yardmaster/v1/ask.proto\x12\ryardmaster.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ayardmaster/v1/ledger.proto\"M\n" +
 	"\bQuestion\x12\x12\n" +
 	"\x04body\x18\x01 \x01(\fR\x04body\x12-\n" +
 	"\x04wait\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x04wait\"\x86\x01\n" +
@@ -176,7 +460,24 @@ const file_yardmaster_v1_ask_proto_rawDesc = "" +
 	"\x04more\x18\x02 \x01(\bR\x04more\x12\x12\n" +
 	"\x04body\x18\x03 \x01(\fR\x04body\x120\n" +
 	"\afailure\x18\x04 \x01(\v2\x16.yardmaster.v1.FailureR\afailure\x12\x0e\n" +
-	"\x02by\x18\x05 \x01(\tR\x02byB1Z/yardmaster.dev/proto/yardmaster/v1;yardmasterv1b\x06proto3"
+	"\x02by\x18\x05 \x01(\tR\x02by\"\r\n" +
+	"\vSeeMachines\"K\n" +
+	"\x11SeeMachinesAnswer\x126\n" +
+	"\bmachines\x18\x01 \x03(\v2\x1a.yardmaster.v1.SeenMachineR\bmachines\"\xb5\x01\n" +
+	"\vSeenMachine\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04uuid\x18\x03 \x01(\tR\x04uuid\x12\x14\n" +
+	"\x05owner\x18\x04 \x01(\tR\x05owner\x12\x0e\n" +
+	"\x02on\x18\x05 \x01(\bR\x02on\x12\x18\n" +
+	"\aaddress\x18\x06 \x01(\tR\aaddress\x12.\n" +
+	"\x04made\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04made\"Y\n" +
+	"\rRemoveMachine\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05owner\x18\x02 \x01(\tR\x05owner\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x0e\n" +
+	"\x02by\x18\x04 \x01(\tR\x02by\"\x15\n" +
+	"\x13RemoveMachineAnswerB1Z/yardmaster.dev/proto/yardmaster/v1;yardmasterv1b\x06proto3"
 
 var (
 	file_yardmaster_v1_ask_proto_rawDescOnce sync.Once
@@ -190,21 +491,29 @@ func file_yardmaster_v1_ask_proto_rawDescGZIP() []byte {
 	return file_yardmaster_v1_ask_proto_rawDescData
 }
 
-var file_yardmaster_v1_ask_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_yardmaster_v1_ask_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_yardmaster_v1_ask_proto_goTypes = []any{
-	(*Question)(nil),            // 0: yardmaster.v1.Question
-	(*Answer)(nil),              // 1: yardmaster.v1.Answer
-	(*durationpb.Duration)(nil), // 2: google.protobuf.Duration
-	(*Failure)(nil),             // 3: yardmaster.v1.Failure
+	(*Question)(nil),              // 0: yardmaster.v1.Question
+	(*Answer)(nil),                // 1: yardmaster.v1.Answer
+	(*SeeMachines)(nil),           // 2: yardmaster.v1.SeeMachines
+	(*SeeMachinesAnswer)(nil),     // 3: yardmaster.v1.SeeMachinesAnswer
+	(*SeenMachine)(nil),           // 4: yardmaster.v1.SeenMachine
+	(*RemoveMachine)(nil),         // 5: yardmaster.v1.RemoveMachine
+	(*RemoveMachineAnswer)(nil),   // 6: yardmaster.v1.RemoveMachineAnswer
+	(*durationpb.Duration)(nil),   // 7: google.protobuf.Duration
+	(*Failure)(nil),               // 8: yardmaster.v1.Failure
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
 }
 var file_yardmaster_v1_ask_proto_depIdxs = []int32{
-	2, // 0: yardmaster.v1.Question.wait:type_name -> google.protobuf.Duration
-	3, // 1: yardmaster.v1.Answer.failure:type_name -> yardmaster.v1.Failure
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	7, // 0: yardmaster.v1.Question.wait:type_name -> google.protobuf.Duration
+	8, // 1: yardmaster.v1.Answer.failure:type_name -> yardmaster.v1.Failure
+	4, // 2: yardmaster.v1.SeeMachinesAnswer.machines:type_name -> yardmaster.v1.SeenMachine
+	9, // 3: yardmaster.v1.SeenMachine.made:type_name -> google.protobuf.Timestamp
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_yardmaster_v1_ask_proto_init() }
@@ -219,7 +528,7 @@ func file_yardmaster_v1_ask_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_yardmaster_v1_ask_proto_rawDesc), len(file_yardmaster_v1_ask_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

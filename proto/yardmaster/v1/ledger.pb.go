@@ -2306,6 +2306,7 @@ type Command struct {
 	//	*Command_ForgetImage
 	//	*Command_Mend
 	//	*Command_Pause
+	//	*Command_RemoveOrphans
 	What          isCommand_What `protobuf_oneof:"what"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2486,6 +2487,15 @@ func (x *Command) GetPause() *PauseFleet {
 	return nil
 }
 
+func (x *Command) GetRemoveOrphans() *RemoveOrphans {
+	if x != nil {
+		if x, ok := x.What.(*Command_RemoveOrphans); ok {
+			return x.RemoveOrphans
+		}
+	}
+	return nil
+}
+
 type isCommand_What interface {
 	isCommand_What()
 }
@@ -2542,6 +2552,10 @@ type Command_Pause struct {
 	Pause *PauseFleet `protobuf:"bytes,14,opt,name=pause,proto3,oneof"`
 }
 
+type Command_RemoveOrphans struct {
+	RemoveOrphans *RemoveOrphans `protobuf:"bytes,15,opt,name=remove_orphans,json=removeOrphans,proto3,oneof"`
+}
+
 func (*Command_ApplyFleet) isCommand_What() {}
 
 func (*Command_ApplyNetwork) isCommand_What() {}
@@ -2568,6 +2582,138 @@ func (*Command_Mend) isCommand_What() {}
 
 func (*Command_Pause) isCommand_What() {}
 
+func (*Command_RemoveOrphans) isCommand_What() {}
+
+// RemoveOrphans asks whether machines of a fleet belong to nobody, and notes
+// that they will be removed.
+type RemoveOrphans struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Site          string                 `protobuf:"bytes,1,opt,name=site,proto3" json:"site,omitempty"`
+	Machines      []*OrphanMachine       `protobuf:"bytes,2,rep,name=machines,proto3" json:"machines,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveOrphans) Reset() {
+	*x = RemoveOrphans{}
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveOrphans) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveOrphans) ProtoMessage() {}
+
+func (x *RemoveOrphans) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveOrphans.ProtoReflect.Descriptor instead.
+func (*RemoveOrphans) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *RemoveOrphans) GetSite() string {
+	if x != nil {
+		return x.Site
+	}
+	return ""
+}
+
+func (x *RemoveOrphans) GetMachines() []*OrphanMachine {
+	if x != nil {
+		return x.Machines
+	}
+	return nil
+}
+
+type OrphanMachine struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	FleetUid      string                 `protobuf:"bytes,2,opt,name=fleet_uid,json=fleetUid,proto3" json:"fleet_uid,omitempty"`
+	Node          string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`
+	Incarnation   int32                  `protobuf:"varint,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Made          *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=made,proto3" json:"made,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OrphanMachine) Reset() {
+	*x = OrphanMachine{}
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OrphanMachine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OrphanMachine) ProtoMessage() {}
+
+func (x *OrphanMachine) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OrphanMachine.ProtoReflect.Descriptor instead.
+func (*OrphanMachine) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *OrphanMachine) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *OrphanMachine) GetFleetUid() string {
+	if x != nil {
+		return x.FleetUid
+	}
+	return ""
+}
+
+func (x *OrphanMachine) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *OrphanMachine) GetIncarnation() int32 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *OrphanMachine) GetMade() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Made
+	}
+	return nil
+}
+
 // MendNodes is a person's decision on nodes.
 type MendNodes struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2583,7 +2729,7 @@ type MendNodes struct {
 
 func (x *MendNodes) Reset() {
 	*x = MendNodes{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[20]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2595,7 +2741,7 @@ func (x *MendNodes) String() string {
 func (*MendNodes) ProtoMessage() {}
 
 func (x *MendNodes) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[20]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2608,7 +2754,7 @@ func (x *MendNodes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MendNodes.ProtoReflect.Descriptor instead.
 func (*MendNodes) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{20}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *MendNodes) GetMend() string {
@@ -2650,7 +2796,7 @@ type PauseFleet struct {
 
 func (x *PauseFleet) Reset() {
 	*x = PauseFleet{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[21]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2662,7 +2808,7 @@ func (x *PauseFleet) String() string {
 func (*PauseFleet) ProtoMessage() {}
 
 func (x *PauseFleet) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[21]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2675,7 +2821,7 @@ func (x *PauseFleet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseFleet.ProtoReflect.Descriptor instead.
 func (*PauseFleet) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{21}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PauseFleet) GetPaused() bool {
@@ -2707,7 +2853,7 @@ type ApplyFleet struct {
 
 func (x *ApplyFleet) Reset() {
 	*x = ApplyFleet{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[22]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2719,7 +2865,7 @@ func (x *ApplyFleet) String() string {
 func (*ApplyFleet) ProtoMessage() {}
 
 func (x *ApplyFleet) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[22]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2732,7 +2878,7 @@ func (x *ApplyFleet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyFleet.ProtoReflect.Descriptor instead.
 func (*ApplyFleet) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{22}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ApplyFleet) GetDocument() []byte {
@@ -2781,7 +2927,7 @@ type ApplyDocument struct {
 
 func (x *ApplyDocument) Reset() {
 	*x = ApplyDocument{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[23]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2793,7 +2939,7 @@ func (x *ApplyDocument) String() string {
 func (*ApplyDocument) ProtoMessage() {}
 
 func (x *ApplyDocument) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[23]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2806,7 +2952,7 @@ func (x *ApplyDocument) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyDocument.ProtoReflect.Descriptor instead.
 func (*ApplyDocument) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{23}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ApplyDocument) GetDocument() []byte {
@@ -2826,7 +2972,7 @@ type DeleteFleet struct {
 
 func (x *DeleteFleet) Reset() {
 	*x = DeleteFleet{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[24]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2838,7 +2984,7 @@ func (x *DeleteFleet) String() string {
 func (*DeleteFleet) ProtoMessage() {}
 
 func (x *DeleteFleet) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[24]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2851,7 +2997,7 @@ func (x *DeleteFleet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteFleet.ProtoReflect.Descriptor instead.
 func (*DeleteFleet) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{24}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DeleteFleet) GetName() string {
@@ -2872,7 +3018,7 @@ type DeleteDocument struct {
 
 func (x *DeleteDocument) Reset() {
 	*x = DeleteDocument{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[25]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2884,7 +3030,7 @@ func (x *DeleteDocument) String() string {
 func (*DeleteDocument) ProtoMessage() {}
 
 func (x *DeleteDocument) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[25]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2897,7 +3043,7 @@ func (x *DeleteDocument) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDocument.ProtoReflect.Descriptor instead.
 func (*DeleteDocument) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{25}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *DeleteDocument) GetKind() string {
@@ -2925,7 +3071,7 @@ type ImportImage struct {
 
 func (x *ImportImage) Reset() {
 	*x = ImportImage{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[26]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2937,7 +3083,7 @@ func (x *ImportImage) String() string {
 func (*ImportImage) ProtoMessage() {}
 
 func (x *ImportImage) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[26]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2950,7 +3096,7 @@ func (x *ImportImage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportImage.ProtoReflect.Descriptor instead.
 func (*ImportImage) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{26}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ImportImage) GetSite() string {
@@ -2978,7 +3124,7 @@ type ForgetImage struct {
 
 func (x *ForgetImage) Reset() {
 	*x = ForgetImage{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[27]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2990,7 +3136,7 @@ func (x *ForgetImage) String() string {
 func (*ForgetImage) ProtoMessage() {}
 
 func (x *ForgetImage) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[27]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3003,7 +3149,7 @@ func (x *ForgetImage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetImage.ProtoReflect.Descriptor instead.
 func (*ForgetImage) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{27}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ForgetImage) GetSite() string {
@@ -3030,7 +3176,7 @@ type PlaceFleet struct {
 
 func (x *PlaceFleet) Reset() {
 	*x = PlaceFleet{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[28]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3042,7 +3188,7 @@ func (x *PlaceFleet) String() string {
 func (*PlaceFleet) ProtoMessage() {}
 
 func (x *PlaceFleet) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[28]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3055,7 +3201,7 @@ func (x *PlaceFleet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaceFleet.ProtoReflect.Descriptor instead.
 func (*PlaceFleet) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{28}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *PlaceFleet) GetName() string {
@@ -3079,7 +3225,7 @@ type ScalePool struct {
 
 func (x *ScalePool) Reset() {
 	*x = ScalePool{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[29]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3091,7 +3237,7 @@ func (x *ScalePool) String() string {
 func (*ScalePool) ProtoMessage() {}
 
 func (x *ScalePool) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[29]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3104,7 +3250,7 @@ func (x *ScalePool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScalePool.ProtoReflect.Descriptor instead.
 func (*ScalePool) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{29}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ScalePool) GetPool() string {
@@ -3156,7 +3302,7 @@ type RetryNodes struct {
 
 func (x *RetryNodes) Reset() {
 	*x = RetryNodes{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[30]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3168,7 +3314,7 @@ func (x *RetryNodes) String() string {
 func (*RetryNodes) ProtoMessage() {}
 
 func (x *RetryNodes) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[30]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3181,7 +3327,7 @@ func (x *RetryNodes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryNodes.ProtoReflect.Descriptor instead.
 func (*RetryNodes) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{30}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RetryNodes) GetNodes() []string {
@@ -3228,7 +3374,7 @@ type PhoneHome struct {
 
 func (x *PhoneHome) Reset() {
 	*x = PhoneHome{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[31]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3240,7 +3386,7 @@ func (x *PhoneHome) String() string {
 func (*PhoneHome) ProtoMessage() {}
 
 func (x *PhoneHome) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[31]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3253,7 +3399,7 @@ func (x *PhoneHome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PhoneHome.ProtoReflect.Descriptor instead.
 func (*PhoneHome) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{31}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *PhoneHome) GetNode() string {
@@ -3334,7 +3480,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[32]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3346,7 +3492,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[32]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3359,7 +3505,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{32}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Result) GetNode() string {
@@ -3510,7 +3656,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[33]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3522,7 +3668,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[33]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3535,7 +3681,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{33}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Failure) GetKind() FaultKind {
@@ -3590,7 +3736,7 @@ type Step struct {
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[34]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3602,7 +3748,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[34]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3615,7 +3761,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{34}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Step) GetBy() string {
@@ -3640,7 +3786,7 @@ type Observation struct {
 
 func (x *Observation) Reset() {
 	*x = Observation{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[35]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3652,7 +3798,7 @@ func (x *Observation) String() string {
 func (*Observation) ProtoMessage() {}
 
 func (x *Observation) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[35]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3665,7 +3811,7 @@ func (x *Observation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Observation.ProtoReflect.Descriptor instead.
 func (*Observation) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{35}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Observation) GetNode() string {
@@ -3731,7 +3877,7 @@ type GuestReport struct {
 
 func (x *GuestReport) Reset() {
 	*x = GuestReport{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[36]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3743,7 +3889,7 @@ func (x *GuestReport) String() string {
 func (*GuestReport) ProtoMessage() {}
 
 func (x *GuestReport) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[36]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3756,7 +3902,7 @@ func (x *GuestReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestReport.ProtoReflect.Descriptor instead.
 func (*GuestReport) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{36}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *GuestReport) GetNode() string {
@@ -3834,7 +3980,7 @@ type GuestStage struct {
 
 func (x *GuestStage) Reset() {
 	*x = GuestStage{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[37]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3846,7 +3992,7 @@ func (x *GuestStage) String() string {
 func (*GuestStage) ProtoMessage() {}
 
 func (x *GuestStage) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[37]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3859,7 +4005,7 @@ func (x *GuestStage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestStage.ProtoReflect.Descriptor instead.
 func (*GuestStage) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{37}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *GuestStage) GetName() string {
@@ -3888,7 +4034,7 @@ type GuestFailed struct {
 
 func (x *GuestFailed) Reset() {
 	*x = GuestFailed{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[38]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3900,7 +4046,7 @@ func (x *GuestFailed) String() string {
 func (*GuestFailed) ProtoMessage() {}
 
 func (x *GuestFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[38]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3913,7 +4059,7 @@ func (x *GuestFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestFailed.ProtoReflect.Descriptor instead.
 func (*GuestFailed) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{38}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *GuestFailed) GetUnit() string {
@@ -3948,7 +4094,7 @@ type SiteImages struct {
 
 func (x *SiteImages) Reset() {
 	*x = SiteImages{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[39]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3960,7 +4106,7 @@ func (x *SiteImages) String() string {
 func (*SiteImages) ProtoMessage() {}
 
 func (x *SiteImages) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[39]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3973,7 +4119,7 @@ func (x *SiteImages) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SiteImages.ProtoReflect.Descriptor instead.
 func (*SiteImages) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{39}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *SiteImages) GetImages() []*ImageState {
@@ -4016,7 +4162,7 @@ type ImageState struct {
 
 func (x *ImageState) Reset() {
 	*x = ImageState{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[40]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4028,7 +4174,7 @@ func (x *ImageState) String() string {
 func (*ImageState) ProtoMessage() {}
 
 func (x *ImageState) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[40]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4041,7 +4187,7 @@ func (x *ImageState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageState.ProtoReflect.Descriptor instead.
 func (*ImageState) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{40}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ImageState) GetName() string {
@@ -4146,7 +4292,7 @@ type ServiceState struct {
 
 func (x *ServiceState) Reset() {
 	*x = ServiceState{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[41]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4158,7 +4304,7 @@ func (x *ServiceState) String() string {
 func (*ServiceState) ProtoMessage() {}
 
 func (x *ServiceState) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[41]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4171,7 +4317,7 @@ func (x *ServiceState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceState.ProtoReflect.Descriptor instead.
 func (*ServiceState) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{41}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ServiceState) GetService() string {
@@ -4241,7 +4387,7 @@ type ServiceScope struct {
 
 func (x *ServiceScope) Reset() {
 	*x = ServiceScope{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[42]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4253,7 +4399,7 @@ func (x *ServiceScope) String() string {
 func (*ServiceScope) ProtoMessage() {}
 
 func (x *ServiceScope) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[42]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4266,7 +4412,7 @@ func (x *ServiceScope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceScope.ProtoReflect.Descriptor instead.
 func (*ServiceScope) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{42}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ServiceScope) GetName() string {
@@ -4318,7 +4464,7 @@ type Datastore struct {
 
 func (x *Datastore) Reset() {
 	*x = Datastore{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[43]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4330,7 +4476,7 @@ func (x *Datastore) String() string {
 func (*Datastore) ProtoMessage() {}
 
 func (x *Datastore) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[43]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4343,7 +4489,7 @@ func (x *Datastore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Datastore.ProtoReflect.Descriptor instead.
 func (*Datastore) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{43}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Datastore) GetName() string {
@@ -4611,7 +4757,7 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\x04side\x18\v \x01(\bR\x04side\")\n" +
 	"\x05Route\x12\x0e\n" +
 	"\x02to\x18\x01 \x01(\tR\x02to\x12\x10\n" +
-	"\x03via\x18\x02 \x01(\tR\x03via\"\xd1\x06\n" +
+	"\x03via\x18\x02 \x01(\tR\x03via\"\x98\a\n" +
 	"\aCommand\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x0e\n" +
 	"\x02by\x18\x02 \x01(\tR\x02by\x12*\n" +
@@ -4632,8 +4778,18 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\fimport_image\x18\x1e \x01(\v2\x1a.yardmaster.v1.ImportImageH\x00R\vimportImage\x12?\n" +
 	"\fforget_image\x18\x1f \x01(\v2\x1a.yardmaster.v1.ForgetImageH\x00R\vforgetImage\x12.\n" +
 	"\x04mend\x18\r \x01(\v2\x18.yardmaster.v1.MendNodesH\x00R\x04mend\x121\n" +
-	"\x05pause\x18\x0e \x01(\v2\x19.yardmaster.v1.PauseFleetH\x00R\x05pauseB\x06\n" +
-	"\x04what\"\x9a\x01\n" +
+	"\x05pause\x18\x0e \x01(\v2\x19.yardmaster.v1.PauseFleetH\x00R\x05pause\x12E\n" +
+	"\x0eremove_orphans\x18\x0f \x01(\v2\x1c.yardmaster.v1.RemoveOrphansH\x00R\rremoveOrphansB\x06\n" +
+	"\x04what\"]\n" +
+	"\rRemoveOrphans\x12\x12\n" +
+	"\x04site\x18\x01 \x01(\tR\x04site\x128\n" +
+	"\bmachines\x18\x02 \x03(\v2\x1c.yardmaster.v1.OrphanMachineR\bmachines\"\xa2\x01\n" +
+	"\rOrphanMachine\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
+	"\tfleet_uid\x18\x02 \x01(\tR\bfleetUid\x12\x12\n" +
+	"\x04node\x18\x03 \x01(\tR\x04node\x12 \n" +
+	"\vincarnation\x18\x04 \x01(\x05R\vincarnation\x12.\n" +
+	"\x04made\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04made\"\x9a\x01\n" +
 	"\tMendNodes\x12\x12\n" +
 	"\x04mend\x18\x01 \x01(\tR\x04mend\x12\x14\n" +
 	"\x05nodes\x18\x02 \x03(\tR\x05nodes\x12\x16\n" +
@@ -4823,7 +4979,7 @@ func file_yardmaster_v1_ledger_proto_rawDescGZIP() []byte {
 }
 
 var file_yardmaster_v1_ledger_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_yardmaster_v1_ledger_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
+var file_yardmaster_v1_ledger_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_yardmaster_v1_ledger_proto_goTypes = []any{
 	(FaultKind)(0),                // 0: yardmaster.v1.FaultKind
 	(*FleetRecord)(nil),           // 1: yardmaster.v1.FleetRecord
@@ -4846,105 +5002,110 @@ var file_yardmaster_v1_ledger_proto_goTypes = []any{
 	(*JobNetwork)(nil),            // 18: yardmaster.v1.JobNetwork
 	(*Route)(nil),                 // 19: yardmaster.v1.Route
 	(*Command)(nil),               // 20: yardmaster.v1.Command
-	(*MendNodes)(nil),             // 21: yardmaster.v1.MendNodes
-	(*PauseFleet)(nil),            // 22: yardmaster.v1.PauseFleet
-	(*ApplyFleet)(nil),            // 23: yardmaster.v1.ApplyFleet
-	(*ApplyDocument)(nil),         // 24: yardmaster.v1.ApplyDocument
-	(*DeleteFleet)(nil),           // 25: yardmaster.v1.DeleteFleet
-	(*DeleteDocument)(nil),        // 26: yardmaster.v1.DeleteDocument
-	(*ImportImage)(nil),           // 27: yardmaster.v1.ImportImage
-	(*ForgetImage)(nil),           // 28: yardmaster.v1.ForgetImage
-	(*PlaceFleet)(nil),            // 29: yardmaster.v1.PlaceFleet
-	(*ScalePool)(nil),             // 30: yardmaster.v1.ScalePool
-	(*RetryNodes)(nil),            // 31: yardmaster.v1.RetryNodes
-	(*PhoneHome)(nil),             // 32: yardmaster.v1.PhoneHome
-	(*Result)(nil),                // 33: yardmaster.v1.Result
-	(*Failure)(nil),               // 34: yardmaster.v1.Failure
-	(*Step)(nil),                  // 35: yardmaster.v1.Step
-	(*Observation)(nil),           // 36: yardmaster.v1.Observation
-	(*GuestReport)(nil),           // 37: yardmaster.v1.GuestReport
-	(*GuestStage)(nil),            // 38: yardmaster.v1.GuestStage
-	(*GuestFailed)(nil),           // 39: yardmaster.v1.GuestFailed
-	(*SiteImages)(nil),            // 40: yardmaster.v1.SiteImages
-	(*ImageState)(nil),            // 41: yardmaster.v1.ImageState
-	(*ServiceState)(nil),          // 42: yardmaster.v1.ServiceState
-	(*ServiceScope)(nil),          // 43: yardmaster.v1.ServiceScope
-	(*Datastore)(nil),             // 44: yardmaster.v1.Datastore
-	nil,                           // 45: yardmaster.v1.FleetRecord.TargetsEntry
-	nil,                           // 46: yardmaster.v1.FleetRecord.SpecReplicasEntry
-	nil,                           // 47: yardmaster.v1.FleetRecord.DisruptedEntry
-	nil,                           // 48: yardmaster.v1.FleetRecord.SurgedEntry
-	(*timestamppb.Timestamp)(nil), // 49: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 50: google.protobuf.Duration
+	(*RemoveOrphans)(nil),         // 21: yardmaster.v1.RemoveOrphans
+	(*OrphanMachine)(nil),         // 22: yardmaster.v1.OrphanMachine
+	(*MendNodes)(nil),             // 23: yardmaster.v1.MendNodes
+	(*PauseFleet)(nil),            // 24: yardmaster.v1.PauseFleet
+	(*ApplyFleet)(nil),            // 25: yardmaster.v1.ApplyFleet
+	(*ApplyDocument)(nil),         // 26: yardmaster.v1.ApplyDocument
+	(*DeleteFleet)(nil),           // 27: yardmaster.v1.DeleteFleet
+	(*DeleteDocument)(nil),        // 28: yardmaster.v1.DeleteDocument
+	(*ImportImage)(nil),           // 29: yardmaster.v1.ImportImage
+	(*ForgetImage)(nil),           // 30: yardmaster.v1.ForgetImage
+	(*PlaceFleet)(nil),            // 31: yardmaster.v1.PlaceFleet
+	(*ScalePool)(nil),             // 32: yardmaster.v1.ScalePool
+	(*RetryNodes)(nil),            // 33: yardmaster.v1.RetryNodes
+	(*PhoneHome)(nil),             // 34: yardmaster.v1.PhoneHome
+	(*Result)(nil),                // 35: yardmaster.v1.Result
+	(*Failure)(nil),               // 36: yardmaster.v1.Failure
+	(*Step)(nil),                  // 37: yardmaster.v1.Step
+	(*Observation)(nil),           // 38: yardmaster.v1.Observation
+	(*GuestReport)(nil),           // 39: yardmaster.v1.GuestReport
+	(*GuestStage)(nil),            // 40: yardmaster.v1.GuestStage
+	(*GuestFailed)(nil),           // 41: yardmaster.v1.GuestFailed
+	(*SiteImages)(nil),            // 42: yardmaster.v1.SiteImages
+	(*ImageState)(nil),            // 43: yardmaster.v1.ImageState
+	(*ServiceState)(nil),          // 44: yardmaster.v1.ServiceState
+	(*ServiceScope)(nil),          // 45: yardmaster.v1.ServiceScope
+	(*Datastore)(nil),             // 46: yardmaster.v1.Datastore
+	nil,                           // 47: yardmaster.v1.FleetRecord.TargetsEntry
+	nil,                           // 48: yardmaster.v1.FleetRecord.SpecReplicasEntry
+	nil,                           // 49: yardmaster.v1.FleetRecord.DisruptedEntry
+	nil,                           // 50: yardmaster.v1.FleetRecord.SurgedEntry
+	(*timestamppb.Timestamp)(nil), // 51: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 52: google.protobuf.Duration
 }
 var file_yardmaster_v1_ledger_proto_depIdxs = []int32{
-	49, // 0: yardmaster.v1.FleetRecord.created:type_name -> google.protobuf.Timestamp
-	45, // 1: yardmaster.v1.FleetRecord.targets:type_name -> yardmaster.v1.FleetRecord.TargetsEntry
-	46, // 2: yardmaster.v1.FleetRecord.spec_replicas:type_name -> yardmaster.v1.FleetRecord.SpecReplicasEntry
-	47, // 3: yardmaster.v1.FleetRecord.disrupted:type_name -> yardmaster.v1.FleetRecord.DisruptedEntry
-	48, // 4: yardmaster.v1.FleetRecord.surged:type_name -> yardmaster.v1.FleetRecord.SurgedEntry
-	49, // 5: yardmaster.v1.FleetRecord.paused_at:type_name -> google.protobuf.Timestamp
-	49, // 6: yardmaster.v1.RevisionRecord.at:type_name -> google.protobuf.Timestamp
-	49, // 7: yardmaster.v1.NodeRecord.since:type_name -> google.protobuf.Timestamp
-	49, // 8: yardmaster.v1.NodeRecord.created:type_name -> google.protobuf.Timestamp
-	49, // 9: yardmaster.v1.NodeRecord.ready_at:type_name -> google.protobuf.Timestamp
+	51, // 0: yardmaster.v1.FleetRecord.created:type_name -> google.protobuf.Timestamp
+	47, // 1: yardmaster.v1.FleetRecord.targets:type_name -> yardmaster.v1.FleetRecord.TargetsEntry
+	48, // 2: yardmaster.v1.FleetRecord.spec_replicas:type_name -> yardmaster.v1.FleetRecord.SpecReplicasEntry
+	49, // 3: yardmaster.v1.FleetRecord.disrupted:type_name -> yardmaster.v1.FleetRecord.DisruptedEntry
+	50, // 4: yardmaster.v1.FleetRecord.surged:type_name -> yardmaster.v1.FleetRecord.SurgedEntry
+	51, // 5: yardmaster.v1.FleetRecord.paused_at:type_name -> google.protobuf.Timestamp
+	51, // 6: yardmaster.v1.RevisionRecord.at:type_name -> google.protobuf.Timestamp
+	51, // 7: yardmaster.v1.NodeRecord.since:type_name -> google.protobuf.Timestamp
+	51, // 8: yardmaster.v1.NodeRecord.created:type_name -> google.protobuf.Timestamp
+	51, // 9: yardmaster.v1.NodeRecord.ready_at:type_name -> google.protobuf.Timestamp
 	4,  // 10: yardmaster.v1.NodeRecord.job:type_name -> yardmaster.v1.OpenJob
-	49, // 11: yardmaster.v1.NodeRecord.due:type_name -> google.protobuf.Timestamp
-	49, // 12: yardmaster.v1.NodeRecord.deadline:type_name -> google.protobuf.Timestamp
+	51, // 11: yardmaster.v1.NodeRecord.due:type_name -> google.protobuf.Timestamp
+	51, // 12: yardmaster.v1.NodeRecord.deadline:type_name -> google.protobuf.Timestamp
 	5,  // 13: yardmaster.v1.NodeRecord.addresses:type_name -> yardmaster.v1.NodeAddress
-	49, // 14: yardmaster.v1.NodeRecord.restarted:type_name -> google.protobuf.Timestamp
-	49, // 15: yardmaster.v1.NodeRecord.begun:type_name -> google.protobuf.Timestamp
-	49, // 16: yardmaster.v1.DeadLetterRecord.since:type_name -> google.protobuf.Timestamp
-	49, // 17: yardmaster.v1.ReceiptRecord.at:type_name -> google.protobuf.Timestamp
-	49, // 18: yardmaster.v1.ClaimRecord.since:type_name -> google.protobuf.Timestamp
-	49, // 19: yardmaster.v1.SiteRecord.at:type_name -> google.protobuf.Timestamp
-	49, // 20: yardmaster.v1.NetworkRecord.at:type_name -> google.protobuf.Timestamp
+	51, // 14: yardmaster.v1.NodeRecord.restarted:type_name -> google.protobuf.Timestamp
+	51, // 15: yardmaster.v1.NodeRecord.begun:type_name -> google.protobuf.Timestamp
+	51, // 16: yardmaster.v1.DeadLetterRecord.since:type_name -> google.protobuf.Timestamp
+	51, // 17: yardmaster.v1.ReceiptRecord.at:type_name -> google.protobuf.Timestamp
+	51, // 18: yardmaster.v1.ClaimRecord.since:type_name -> google.protobuf.Timestamp
+	51, // 19: yardmaster.v1.SiteRecord.at:type_name -> google.protobuf.Timestamp
+	51, // 20: yardmaster.v1.NetworkRecord.at:type_name -> google.protobuf.Timestamp
 	13, // 21: yardmaster.v1.ImagesRecord.wanted:type_name -> yardmaster.v1.WantedImage
-	49, // 22: yardmaster.v1.WantedImage.asked:type_name -> google.protobuf.Timestamp
-	49, // 23: yardmaster.v1.Seat.until:type_name -> google.protobuf.Timestamp
-	49, // 24: yardmaster.v1.Event.at:type_name -> google.protobuf.Timestamp
-	50, // 25: yardmaster.v1.Event.took:type_name -> google.protobuf.Duration
-	49, // 26: yardmaster.v1.Job.deadline:type_name -> google.protobuf.Timestamp
+	51, // 22: yardmaster.v1.WantedImage.asked:type_name -> google.protobuf.Timestamp
+	51, // 23: yardmaster.v1.Seat.until:type_name -> google.protobuf.Timestamp
+	51, // 24: yardmaster.v1.Event.at:type_name -> google.protobuf.Timestamp
+	52, // 25: yardmaster.v1.Event.took:type_name -> google.protobuf.Duration
+	51, // 26: yardmaster.v1.Job.deadline:type_name -> google.protobuf.Timestamp
 	18, // 27: yardmaster.v1.Job.networks:type_name -> yardmaster.v1.JobNetwork
 	19, // 28: yardmaster.v1.JobNetwork.routes:type_name -> yardmaster.v1.Route
-	49, // 29: yardmaster.v1.Command.at:type_name -> google.protobuf.Timestamp
-	23, // 30: yardmaster.v1.Command.apply_fleet:type_name -> yardmaster.v1.ApplyFleet
-	24, // 31: yardmaster.v1.Command.apply_network:type_name -> yardmaster.v1.ApplyDocument
-	24, // 32: yardmaster.v1.Command.apply_site:type_name -> yardmaster.v1.ApplyDocument
-	25, // 33: yardmaster.v1.Command.delete_fleet:type_name -> yardmaster.v1.DeleteFleet
-	26, // 34: yardmaster.v1.Command.delete:type_name -> yardmaster.v1.DeleteDocument
-	29, // 35: yardmaster.v1.Command.place:type_name -> yardmaster.v1.PlaceFleet
-	30, // 36: yardmaster.v1.Command.scale:type_name -> yardmaster.v1.ScalePool
-	31, // 37: yardmaster.v1.Command.retry:type_name -> yardmaster.v1.RetryNodes
-	32, // 38: yardmaster.v1.Command.phone_home:type_name -> yardmaster.v1.PhoneHome
-	27, // 39: yardmaster.v1.Command.import_image:type_name -> yardmaster.v1.ImportImage
-	28, // 40: yardmaster.v1.Command.forget_image:type_name -> yardmaster.v1.ForgetImage
-	21, // 41: yardmaster.v1.Command.mend:type_name -> yardmaster.v1.MendNodes
-	22, // 42: yardmaster.v1.Command.pause:type_name -> yardmaster.v1.PauseFleet
-	13, // 43: yardmaster.v1.ImportImage.image:type_name -> yardmaster.v1.WantedImage
-	49, // 44: yardmaster.v1.Result.started:type_name -> google.protobuf.Timestamp
-	49, // 45: yardmaster.v1.Result.finished:type_name -> google.protobuf.Timestamp
-	34, // 46: yardmaster.v1.Result.failure:type_name -> yardmaster.v1.Failure
-	0,  // 47: yardmaster.v1.Failure.kind:type_name -> yardmaster.v1.FaultKind
-	50, // 48: yardmaster.v1.Failure.retry_after:type_name -> google.protobuf.Duration
-	49, // 49: yardmaster.v1.Observation.at:type_name -> google.protobuf.Timestamp
-	50, // 50: yardmaster.v1.GuestReport.up:type_name -> google.protobuf.Duration
-	38, // 51: yardmaster.v1.GuestReport.stages:type_name -> yardmaster.v1.GuestStage
-	39, // 52: yardmaster.v1.GuestReport.failed:type_name -> yardmaster.v1.GuestFailed
-	50, // 53: yardmaster.v1.GuestStage.after:type_name -> google.protobuf.Duration
-	41, // 54: yardmaster.v1.SiteImages.images:type_name -> yardmaster.v1.ImageState
-	49, // 55: yardmaster.v1.SiteImages.at:type_name -> google.protobuf.Timestamp
-	49, // 56: yardmaster.v1.ImageState.since:type_name -> google.protobuf.Timestamp
-	49, // 57: yardmaster.v1.ImageState.asked:type_name -> google.protobuf.Timestamp
-	49, // 58: yardmaster.v1.ServiceState.at:type_name -> google.protobuf.Timestamp
-	50, // 59: yardmaster.v1.ServiceState.clock_offset:type_name -> google.protobuf.Duration
-	43, // 60: yardmaster.v1.ServiceState.scopes:type_name -> yardmaster.v1.ServiceScope
-	44, // 61: yardmaster.v1.ServiceScope.datastores:type_name -> yardmaster.v1.Datastore
-	62, // [62:62] is the sub-list for method output_type
-	62, // [62:62] is the sub-list for method input_type
-	62, // [62:62] is the sub-list for extension type_name
-	62, // [62:62] is the sub-list for extension extendee
-	0,  // [0:62] is the sub-list for field type_name
+	51, // 29: yardmaster.v1.Command.at:type_name -> google.protobuf.Timestamp
+	25, // 30: yardmaster.v1.Command.apply_fleet:type_name -> yardmaster.v1.ApplyFleet
+	26, // 31: yardmaster.v1.Command.apply_network:type_name -> yardmaster.v1.ApplyDocument
+	26, // 32: yardmaster.v1.Command.apply_site:type_name -> yardmaster.v1.ApplyDocument
+	27, // 33: yardmaster.v1.Command.delete_fleet:type_name -> yardmaster.v1.DeleteFleet
+	28, // 34: yardmaster.v1.Command.delete:type_name -> yardmaster.v1.DeleteDocument
+	31, // 35: yardmaster.v1.Command.place:type_name -> yardmaster.v1.PlaceFleet
+	32, // 36: yardmaster.v1.Command.scale:type_name -> yardmaster.v1.ScalePool
+	33, // 37: yardmaster.v1.Command.retry:type_name -> yardmaster.v1.RetryNodes
+	34, // 38: yardmaster.v1.Command.phone_home:type_name -> yardmaster.v1.PhoneHome
+	29, // 39: yardmaster.v1.Command.import_image:type_name -> yardmaster.v1.ImportImage
+	30, // 40: yardmaster.v1.Command.forget_image:type_name -> yardmaster.v1.ForgetImage
+	23, // 41: yardmaster.v1.Command.mend:type_name -> yardmaster.v1.MendNodes
+	24, // 42: yardmaster.v1.Command.pause:type_name -> yardmaster.v1.PauseFleet
+	21, // 43: yardmaster.v1.Command.remove_orphans:type_name -> yardmaster.v1.RemoveOrphans
+	22, // 44: yardmaster.v1.RemoveOrphans.machines:type_name -> yardmaster.v1.OrphanMachine
+	51, // 45: yardmaster.v1.OrphanMachine.made:type_name -> google.protobuf.Timestamp
+	13, // 46: yardmaster.v1.ImportImage.image:type_name -> yardmaster.v1.WantedImage
+	51, // 47: yardmaster.v1.Result.started:type_name -> google.protobuf.Timestamp
+	51, // 48: yardmaster.v1.Result.finished:type_name -> google.protobuf.Timestamp
+	36, // 49: yardmaster.v1.Result.failure:type_name -> yardmaster.v1.Failure
+	0,  // 50: yardmaster.v1.Failure.kind:type_name -> yardmaster.v1.FaultKind
+	52, // 51: yardmaster.v1.Failure.retry_after:type_name -> google.protobuf.Duration
+	51, // 52: yardmaster.v1.Observation.at:type_name -> google.protobuf.Timestamp
+	52, // 53: yardmaster.v1.GuestReport.up:type_name -> google.protobuf.Duration
+	40, // 54: yardmaster.v1.GuestReport.stages:type_name -> yardmaster.v1.GuestStage
+	41, // 55: yardmaster.v1.GuestReport.failed:type_name -> yardmaster.v1.GuestFailed
+	52, // 56: yardmaster.v1.GuestStage.after:type_name -> google.protobuf.Duration
+	43, // 57: yardmaster.v1.SiteImages.images:type_name -> yardmaster.v1.ImageState
+	51, // 58: yardmaster.v1.SiteImages.at:type_name -> google.protobuf.Timestamp
+	51, // 59: yardmaster.v1.ImageState.since:type_name -> google.protobuf.Timestamp
+	51, // 60: yardmaster.v1.ImageState.asked:type_name -> google.protobuf.Timestamp
+	51, // 61: yardmaster.v1.ServiceState.at:type_name -> google.protobuf.Timestamp
+	52, // 62: yardmaster.v1.ServiceState.clock_offset:type_name -> google.protobuf.Duration
+	45, // 63: yardmaster.v1.ServiceState.scopes:type_name -> yardmaster.v1.ServiceScope
+	46, // 64: yardmaster.v1.ServiceScope.datastores:type_name -> yardmaster.v1.Datastore
+	65, // [65:65] is the sub-list for method output_type
+	65, // [65:65] is the sub-list for method input_type
+	65, // [65:65] is the sub-list for extension type_name
+	65, // [65:65] is the sub-list for extension extendee
+	0,  // [0:65] is the sub-list for field type_name
 }
 
 func init() { file_yardmaster_v1_ledger_proto_init() }
@@ -4966,18 +5127,19 @@ func file_yardmaster_v1_ledger_proto_init() {
 		(*Command_ForgetImage)(nil),
 		(*Command_Mend)(nil),
 		(*Command_Pause)(nil),
+		(*Command_RemoveOrphans)(nil),
 	}
-	file_yardmaster_v1_ledger_proto_msgTypes[20].OneofWrappers = []any{}
 	file_yardmaster_v1_ledger_proto_msgTypes[22].OneofWrappers = []any{}
-	file_yardmaster_v1_ledger_proto_msgTypes[29].OneofWrappers = []any{}
-	file_yardmaster_v1_ledger_proto_msgTypes[30].OneofWrappers = []any{}
+	file_yardmaster_v1_ledger_proto_msgTypes[24].OneofWrappers = []any{}
+	file_yardmaster_v1_ledger_proto_msgTypes[31].OneofWrappers = []any{}
+	file_yardmaster_v1_ledger_proto_msgTypes[32].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_yardmaster_v1_ledger_proto_rawDesc), len(file_yardmaster_v1_ledger_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   48,
+			NumMessages:   50,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -89,6 +89,11 @@ const (
 	YardServiceGetDocumentProcedure = "/yardmaster.v1.YardService/GetDocument"
 	// YardServiceWatchProcedure is the fully-qualified name of the YardService's Watch RPC.
 	YardServiceWatchProcedure = "/yardmaster.v1.YardService/Watch"
+	// YardServiceListOrphansProcedure is the fully-qualified name of the YardService's ListOrphans RPC.
+	YardServiceListOrphansProcedure = "/yardmaster.v1.YardService/ListOrphans"
+	// YardServiceRemoveOrphansProcedure is the fully-qualified name of the YardService's RemoveOrphans
+	// RPC.
+	YardServiceRemoveOrphansProcedure = "/yardmaster.v1.YardService/RemoveOrphans"
 	// YardServiceStatusProcedure is the fully-qualified name of the YardService's Status RPC.
 	YardServiceStatusProcedure = "/yardmaster.v1.YardService/Status"
 	// YardServiceVersionProcedure is the fully-qualified name of the YardService's Version RPC.
@@ -144,6 +149,11 @@ type YardServiceClient interface {
 	GetDocument(context.Context, *connect.Request[v1.GetDocumentRequest]) (*connect.Response[v1.GetDocumentResponse], error)
 	// Watch sends the present nodes, then a marker, then every change.
 	Watch(context.Context, *connect.Request[v1.WatchRequest]) (*connect.ServerStreamForClient[v1.WatchResponse], error)
+	// ListOrphans compares the machines of a site that carry this yard's mark
+	// with the nodes that should have them.
+	ListOrphans(context.Context, *connect.Request[v1.ListOrphansRequest]) (*connect.Response[v1.ListOrphansResponse], error)
+	// RemoveOrphans removes machines that belong to nobody.
+	RemoveOrphans(context.Context, *connect.Request[v1.RemoveOrphansRequest]) (*connect.Response[v1.RemoveOrphansResponse], error)
 	// Status says how the yard itself is.
 	Status(context.Context, *connect.Request[v1.StatusRequest]) (*connect.Response[v1.StatusResponse], error)
 	Version(context.Context, *connect.Request[v1.VersionRequest]) (*connect.Response[v1.VersionResponse], error)
@@ -312,6 +322,18 @@ func NewYardServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(yardServiceMethods.ByName("Watch")),
 			connect.WithClientOptions(opts...),
 		),
+		listOrphans: connect.NewClient[v1.ListOrphansRequest, v1.ListOrphansResponse](
+			httpClient,
+			baseURL+YardServiceListOrphansProcedure,
+			connect.WithSchema(yardServiceMethods.ByName("ListOrphans")),
+			connect.WithClientOptions(opts...),
+		),
+		removeOrphans: connect.NewClient[v1.RemoveOrphansRequest, v1.RemoveOrphansResponse](
+			httpClient,
+			baseURL+YardServiceRemoveOrphansProcedure,
+			connect.WithSchema(yardServiceMethods.ByName("RemoveOrphans")),
+			connect.WithClientOptions(opts...),
+		),
 		status: connect.NewClient[v1.StatusRequest, v1.StatusResponse](
 			httpClient,
 			baseURL+YardServiceStatusProcedure,
@@ -335,34 +357,36 @@ func NewYardServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 
 // yardServiceClient implements YardServiceClient.
 type yardServiceClient struct {
-	validate     *connect.Client[v1.ValidateRequest, v1.ValidateResponse]
-	plan         *connect.Client[v1.PlanRequest, v1.PlanResponse]
-	apply        *connect.Client[v1.ApplyRequest, v1.ApplyResponse]
-	scale        *connect.Client[v1.ScaleRequest, v1.CommandResponse]
-	delete       *connect.Client[v1.DeleteRequest, v1.CommandResponse]
-	retry        *connect.Client[v1.RetryRequest, v1.CommandResponse]
-	mend         *connect.Client[v1.MendRequest, v1.CommandResponse]
-	pause        *connect.Client[v1.PauseRequest, v1.CommandResponse]
-	listFleets   *connect.Client[v1.ListFleetsRequest, v1.ListFleetsResponse]
-	listPools    *connect.Client[v1.ListPoolsRequest, v1.ListPoolsResponse]
-	listNodes    *connect.Client[v1.ListNodesRequest, v1.ListNodesResponse]
-	listJobs     *connect.Client[v1.ListJobsRequest, v1.ListJobsResponse]
-	listEvents   *connect.Client[v1.ListEventsRequest, v1.ListEventsResponse]
-	importImage  *connect.Client[v1.ImportImageRequest, v1.CommandResponse]
-	forgetImage  *connect.Client[v1.ForgetImageRequest, v1.CommandResponse]
-	listImages   *connect.Client[v1.ListImagesRequest, v1.ListImagesResponse]
-	listNetworks *connect.Client[v1.ListNetworksRequest, v1.ListNetworksResponse]
-	listSites    *connect.Client[v1.ListSitesRequest, v1.ListSitesResponse]
-	listFailed   *connect.Client[v1.ListFailedRequest, v1.ListFailedResponse]
-	describeNode *connect.Client[v1.DescribeNodeRequest, v1.DescribeNodeResponse]
-	nodeLog      *connect.Client[v1.NodeLogRequest, v1.NodeLogResponse]
-	history      *connect.Client[v1.HistoryRequest, v1.HistoryResponse]
-	diff         *connect.Client[v1.DiffRequest, v1.DiffResponse]
-	getDocument  *connect.Client[v1.GetDocumentRequest, v1.GetDocumentResponse]
-	watch        *connect.Client[v1.WatchRequest, v1.WatchResponse]
-	status       *connect.Client[v1.StatusRequest, v1.StatusResponse]
-	version      *connect.Client[v1.VersionRequest, v1.VersionResponse]
-	verifyAudit  *connect.Client[v1.VerifyAuditRequest, v1.VerifyAuditResponse]
+	validate      *connect.Client[v1.ValidateRequest, v1.ValidateResponse]
+	plan          *connect.Client[v1.PlanRequest, v1.PlanResponse]
+	apply         *connect.Client[v1.ApplyRequest, v1.ApplyResponse]
+	scale         *connect.Client[v1.ScaleRequest, v1.CommandResponse]
+	delete        *connect.Client[v1.DeleteRequest, v1.CommandResponse]
+	retry         *connect.Client[v1.RetryRequest, v1.CommandResponse]
+	mend          *connect.Client[v1.MendRequest, v1.CommandResponse]
+	pause         *connect.Client[v1.PauseRequest, v1.CommandResponse]
+	listFleets    *connect.Client[v1.ListFleetsRequest, v1.ListFleetsResponse]
+	listPools     *connect.Client[v1.ListPoolsRequest, v1.ListPoolsResponse]
+	listNodes     *connect.Client[v1.ListNodesRequest, v1.ListNodesResponse]
+	listJobs      *connect.Client[v1.ListJobsRequest, v1.ListJobsResponse]
+	listEvents    *connect.Client[v1.ListEventsRequest, v1.ListEventsResponse]
+	importImage   *connect.Client[v1.ImportImageRequest, v1.CommandResponse]
+	forgetImage   *connect.Client[v1.ForgetImageRequest, v1.CommandResponse]
+	listImages    *connect.Client[v1.ListImagesRequest, v1.ListImagesResponse]
+	listNetworks  *connect.Client[v1.ListNetworksRequest, v1.ListNetworksResponse]
+	listSites     *connect.Client[v1.ListSitesRequest, v1.ListSitesResponse]
+	listFailed    *connect.Client[v1.ListFailedRequest, v1.ListFailedResponse]
+	describeNode  *connect.Client[v1.DescribeNodeRequest, v1.DescribeNodeResponse]
+	nodeLog       *connect.Client[v1.NodeLogRequest, v1.NodeLogResponse]
+	history       *connect.Client[v1.HistoryRequest, v1.HistoryResponse]
+	diff          *connect.Client[v1.DiffRequest, v1.DiffResponse]
+	getDocument   *connect.Client[v1.GetDocumentRequest, v1.GetDocumentResponse]
+	watch         *connect.Client[v1.WatchRequest, v1.WatchResponse]
+	listOrphans   *connect.Client[v1.ListOrphansRequest, v1.ListOrphansResponse]
+	removeOrphans *connect.Client[v1.RemoveOrphansRequest, v1.RemoveOrphansResponse]
+	status        *connect.Client[v1.StatusRequest, v1.StatusResponse]
+	version       *connect.Client[v1.VersionRequest, v1.VersionResponse]
+	verifyAudit   *connect.Client[v1.VerifyAuditRequest, v1.VerifyAuditResponse]
 }
 
 // Validate calls yardmaster.v1.YardService.Validate.
@@ -490,6 +514,16 @@ func (c *yardServiceClient) Watch(ctx context.Context, req *connect.Request[v1.W
 	return c.watch.CallServerStream(ctx, req)
 }
 
+// ListOrphans calls yardmaster.v1.YardService.ListOrphans.
+func (c *yardServiceClient) ListOrphans(ctx context.Context, req *connect.Request[v1.ListOrphansRequest]) (*connect.Response[v1.ListOrphansResponse], error) {
+	return c.listOrphans.CallUnary(ctx, req)
+}
+
+// RemoveOrphans calls yardmaster.v1.YardService.RemoveOrphans.
+func (c *yardServiceClient) RemoveOrphans(ctx context.Context, req *connect.Request[v1.RemoveOrphansRequest]) (*connect.Response[v1.RemoveOrphansResponse], error) {
+	return c.removeOrphans.CallUnary(ctx, req)
+}
+
 // Status calls yardmaster.v1.YardService.Status.
 func (c *yardServiceClient) Status(ctx context.Context, req *connect.Request[v1.StatusRequest]) (*connect.Response[v1.StatusResponse], error) {
 	return c.status.CallUnary(ctx, req)
@@ -552,6 +586,11 @@ type YardServiceHandler interface {
 	GetDocument(context.Context, *connect.Request[v1.GetDocumentRequest]) (*connect.Response[v1.GetDocumentResponse], error)
 	// Watch sends the present nodes, then a marker, then every change.
 	Watch(context.Context, *connect.Request[v1.WatchRequest], *connect.ServerStream[v1.WatchResponse]) error
+	// ListOrphans compares the machines of a site that carry this yard's mark
+	// with the nodes that should have them.
+	ListOrphans(context.Context, *connect.Request[v1.ListOrphansRequest]) (*connect.Response[v1.ListOrphansResponse], error)
+	// RemoveOrphans removes machines that belong to nobody.
+	RemoveOrphans(context.Context, *connect.Request[v1.RemoveOrphansRequest]) (*connect.Response[v1.RemoveOrphansResponse], error)
 	// Status says how the yard itself is.
 	Status(context.Context, *connect.Request[v1.StatusRequest]) (*connect.Response[v1.StatusResponse], error)
 	Version(context.Context, *connect.Request[v1.VersionRequest]) (*connect.Response[v1.VersionResponse], error)
@@ -716,6 +755,18 @@ func NewYardServiceHandler(svc YardServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(yardServiceMethods.ByName("Watch")),
 		connect.WithHandlerOptions(opts...),
 	)
+	yardServiceListOrphansHandler := connect.NewUnaryHandler(
+		YardServiceListOrphansProcedure,
+		svc.ListOrphans,
+		connect.WithSchema(yardServiceMethods.ByName("ListOrphans")),
+		connect.WithHandlerOptions(opts...),
+	)
+	yardServiceRemoveOrphansHandler := connect.NewUnaryHandler(
+		YardServiceRemoveOrphansProcedure,
+		svc.RemoveOrphans,
+		connect.WithSchema(yardServiceMethods.ByName("RemoveOrphans")),
+		connect.WithHandlerOptions(opts...),
+	)
 	yardServiceStatusHandler := connect.NewUnaryHandler(
 		YardServiceStatusProcedure,
 		svc.Status,
@@ -786,6 +837,10 @@ func NewYardServiceHandler(svc YardServiceHandler, opts ...connect.HandlerOption
 			yardServiceGetDocumentHandler.ServeHTTP(w, r)
 		case YardServiceWatchProcedure:
 			yardServiceWatchHandler.ServeHTTP(w, r)
+		case YardServiceListOrphansProcedure:
+			yardServiceListOrphansHandler.ServeHTTP(w, r)
+		case YardServiceRemoveOrphansProcedure:
+			yardServiceRemoveOrphansHandler.ServeHTTP(w, r)
 		case YardServiceStatusProcedure:
 			yardServiceStatusHandler.ServeHTTP(w, r)
 		case YardServiceVersionProcedure:
@@ -899,6 +954,14 @@ func (UnimplementedYardServiceHandler) GetDocument(context.Context, *connect.Req
 
 func (UnimplementedYardServiceHandler) Watch(context.Context, *connect.Request[v1.WatchRequest], *connect.ServerStream[v1.WatchResponse]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("yardmaster.v1.YardService.Watch is not implemented"))
+}
+
+func (UnimplementedYardServiceHandler) ListOrphans(context.Context, *connect.Request[v1.ListOrphansRequest]) (*connect.Response[v1.ListOrphansResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("yardmaster.v1.YardService.ListOrphans is not implemented"))
+}
+
+func (UnimplementedYardServiceHandler) RemoveOrphans(context.Context, *connect.Request[v1.RemoveOrphansRequest]) (*connect.Response[v1.RemoveOrphansResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("yardmaster.v1.YardService.RemoveOrphans is not implemented"))
 }
 
 func (UnimplementedYardServiceHandler) Status(context.Context, *connect.Request[v1.StatusRequest]) (*connect.Response[v1.StatusResponse], error) {
