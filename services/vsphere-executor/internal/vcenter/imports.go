@@ -169,7 +169,9 @@ func (b *Backend) Import(ctx context.Context, yard string, permit func(context.C
 				return nil
 			})
 		}
-		last.tell(b.imports.states(), tell)
+		if all, known := b.imports.states(); known {
+			last.tell(all, tell)
+		}
 		select {
 		case <-ctx.Done():
 		case <-b.imports.woken:
@@ -242,22 +244,23 @@ func (j *bringing) over(now time.Time) bool {
 	return !j.running && (j.state.State == wire.ImageReady || j.err != nil && now.Sub(j.state.Since) > failedFor)
 }
 
-// states are all templates and all images on their way, by name.
-func (m *imports) states() []wire.ImageState {
+// states are all templates and all images on their way, by name; they are not
+// known before the first sweep.
+func (m *imports) states() (all []wire.ImageState, known bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	all := maps.Clone(m.templates)
+	byName := maps.Clone(m.templates)
 	for name, j := range m.jobs {
-		if j.state.State == wire.ImageReady && all[name].Name == "" && m.swept {
+		if j.state.State == wire.ImageReady && byName[name].Name == "" && m.swept {
 			continue // it is gone again
 		}
-		all[name] = j.state
+		byName[name] = j.state
 	}
-	out := make([]wire.ImageState, 0, len(all))
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		out = append(out, all[name])
+	all = make([]wire.ImageState, 0, len(byName))
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		all = append(all, byName[name])
 	}
-	return out[:min(len(out), maxStates)]
+	return all[:min(len(all), maxStates)], m.swept
 }
 
 // maxStates bounds what is told: it is one message.
