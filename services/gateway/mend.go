@@ -60,7 +60,7 @@ func (g *Gateway) Pause(ctx context.Context, req *connect.Request[v1.PauseReques
 	if err != nil {
 		return nil, err
 	}
-	out.Kind, out.Name = "Yard", "yard"
+	out.Kind = "Yard" // there is one, without a name
 	return connect.NewResponse(out), nil
 }
 

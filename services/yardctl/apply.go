@@ -202,7 +202,7 @@ func (a *app) results(answer *yardmasterv1.ApplyResponse) error {
 
 // result prints what became of a command.
 func (a *app) result(r *yardmasterv1.CommandResponse) {
-	what := strings.ToLower(r.GetKind()) + " " + r.GetName()
+	what := strings.TrimSpace(strings.ToLower(r.GetKind()) + " " + r.GetName())
 	switch {
 	case r.GetPending():
 		a.say("%s %s: %s (command %s)", a.palette.Paint(show.Yellow, "…"), what, first(r.GetSummary(), "stored; it will be decided"), r.GetCommandId())

@@ -380,7 +380,7 @@ func (*gateway) Pause(_ context.Context, req *connect.Request[v1.PauseRequest]) 
 		Kind: "Fleet", Name: m.GetFleet(), Accepted: true, Summary: fmt.Sprintf("paused %v, called back %v", m.GetPaused(), m.GetCallBack()),
 	}
 	if m.GetFleet() == "" {
-		out.Kind, out.Name = "Yard", "yard"
+		out.Kind = "Yard"
 	}
 	return connect.NewResponse(out), nil
 }
