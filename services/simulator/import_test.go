@@ -39,7 +39,7 @@ func (r *running) importVM(t *testing.T, name string, folder *object.Folder) (*o
 
 func ready(t *testing.T, lease *nfc.Lease) *types.HttpNfcLeaseInfo {
 	t.Helper()
-	for {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		o, err := lease.Properties(t.Context(), "state", "info", "error")
 		if err != nil || o.Error != nil {
 			t.Fatalf("the lease is %+v, %v", o.Error, err)
@@ -47,7 +47,9 @@ func ready(t *testing.T, lease *nfc.Lease) *types.HttpNfcLeaseInfo {
 		if o.State == types.HttpNfcLeaseStateReady {
 			return o.Info
 		}
-		time.Sleep(5 * time.Millisecond)
+		if time.Now().After(deadline) {
+			t.Fatalf("the lease is %s and does not become ready", o.State)
+		}
 	}
 }
 
