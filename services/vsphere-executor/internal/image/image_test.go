@@ -328,6 +328,27 @@ func FuzzContentRange(f *testing.F) {
 	})
 }
 
+// emptySubpacket is a signature packet whose hashed area holds a
+// subpacket (RFC 9580, 5.2.3.7) without a body, into which parsers have indexed.
+func emptySubpacket(kind byte) []byte {
+	hashed := []byte{1, kind}
+	body := append([]byte{4, 0x13, 1, 8, 0, byte(len(hashed))}, hashed...)
+	body = append(body, 0, 0, 0, 0, 0, 1, 1)
+	return append([]byte{0xc2, byte(len(body))}, body...)
+}
+
+func TestMalformedKeysAreNoPanic(t *testing.T) {
+	t.Parallel()
+	for kind := range byte(128) {
+		if _, err := pinned(emptySubpacket(kind), "aa"); err == nil {
+			t.Errorf("subpacket %d: a key was found", kind)
+		}
+	}
+	if err := guarded(func() error { panic("index out of range") }); err == nil || !strings.Contains(err.Error(), "malformed OpenPGP data") {
+		t.Errorf("a panic of the reader: %v", err)
+	}
+}
+
 // FuzzTrust gives the OpenPGP reader what it may meet: nothing that is not the
 // publisher's signature is ever accepted.
 func FuzzTrust(f *testing.F) {
@@ -340,6 +361,7 @@ func FuzzTrust(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(key.Armored, other)
+	f.Add(emptySubpacket(4), emptySubpacket(4))
 	f.Add(key.Binary, []byte("-----BEGIN PGP SIGNATURE-----\n\n-----END PGP SIGNATURE-----"))
 	f.Fuzz(func(t *testing.T, file, signature []byte) {
 		k, err := pinned(file, key.Fingerprint)

@@ -100,13 +100,15 @@ func bounded(r io.Reader, most int64) ([]byte, error) {
 // pinned returns the key of that fingerprint among those of a key file,
 // which is armored or binary.
 func pinned(file []byte, fingerprint string) (*openpgp.Entity, error) {
-	var keys openpgp.EntityList
-	var err error
+	read := openpgp.ReadKeyRing
 	if isArmored(file) {
-		keys, err = openpgp.ReadArmoredKeyRing(bytes.NewReader(file))
-	} else {
-		keys, err = openpgp.ReadKeyRing(bytes.NewReader(file))
+		read = openpgp.ReadArmoredKeyRing
 	}
+	var keys openpgp.EntityList
+	err := guarded(func() (err error) {
+		keys, err = read(bytes.NewReader(file))
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("the file holds no OpenPGP keys: %w", err)
 	}
@@ -134,19 +136,37 @@ func isArmored(b []byte) bool { return bytes.HasPrefix(bytes.TrimSpace(b), []byt
 func (t *trust) verify(image io.Reader, location string) (string, error) {
 	signature := t.signature
 	if isArmored(signature) {
-		block, err := armor.Decode(bytes.NewReader(signature))
-		if err == nil {
-			signature, err = bounded(block.Body, maxSignature)
-		}
+		err := guarded(func() error {
+			block, err := armor.Decode(bytes.NewReader(signature))
+			if err == nil {
+				signature, err = bounded(block.Body, maxSignature)
+			}
+			return err
+		})
 		if err != nil {
 			return "", untrusted(location, fmt.Errorf("read the signature: %w", err), "fetch the signature again")
 		}
 	}
-	_, signer, err := openpgp.VerifyDetachedSignature(openpgp.EntityList{t.key}, image, bytes.NewReader(signature), nil)
+	var signer *openpgp.Entity
+	err := guarded(func() (err error) {
+		_, signer, err = openpgp.VerifyDetachedSignature(openpgp.EntityList{t.key}, image, bytes.NewReader(signature), nil)
+		return err
+	})
 	if err != nil {
 		return "", untrusted(location, fmt.Errorf("check the signature: %w", err), t.hint(err))
 	}
 	return strings.ToUpper(hex.EncodeToString(signer.PrimaryKey.Fingerprint)), nil
+}
+
+// guarded runs an OpenPGP reader. Malformed packets have made the library's
+// parser panic; whoever publishes images must not stop the executor with one.
+func guarded(read func() error) (err error) {
+	defer func() {
+		if broken := recover(); broken != nil {
+			err = fmt.Errorf("malformed OpenPGP data: %v", broken)
+		}
+	}()
+	return read()
 }
 
 // hint says what to do about a signature that is not accepted.
