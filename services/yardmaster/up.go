@@ -106,7 +106,8 @@ func (y yard) run(ctx context.Context, server *embedded.Server) error {
 	if err := simulatorReady(ctx, y.options); err != nil {
 		return err
 	}
-	if err := y.writeSite(); err != nil {
+	siteDoc, err := y.simulatedSite()
+	if err != nil {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
@@ -118,7 +119,7 @@ func (y yard) run(ctx context.Context, server *embedded.Server) error {
 			return errStopped
 		})
 	}
-	group.Go(func() error { return y.welcome(ctx) })
+	group.Go(func() error { return y.welcome(ctx, siteDoc) })
 	return group.Wait()
 }
 

@@ -11,6 +11,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"connectrpc.com/connect"
+
+	yardmasterv1 "yardmaster.dev/proto/yardmaster/v1"
+	"yardmaster.dev/proto/yardmaster/v1/yardmasterv1connect"
 )
 
 // The yard starts its own program as the simulated world; here that is the
@@ -97,6 +102,7 @@ func TestUpBringsTheFirstFleetAndFindsItAgain(t *testing.T) {
 		if ready := get(t, "http://"+o.Gateway+"/readyz"); strings.Contains(ready, "not ") {
 			t.Errorf("/readyz = %q; want every check to be fine", ready)
 		}
+		edit(t, o, "clones: 3")
 	})
 	for _, want := range []string{"applying", "web-edge-0", "web-edge-2", "first node ready after", "stopped; everything is kept"} {
 		if !strings.Contains(first, want) {
@@ -107,6 +113,9 @@ func TestUpBringsTheFirstFleetAndFindsItAgain(t *testing.T) {
 	var before string
 	again := session(t, o, "stop   Ctrl-C", func() {
 		before = get(t, "http://"+o.Control+"/machines")
+		if doc := siteOf(t, o); !strings.Contains(doc, "clones: 3") {
+			t.Errorf("the restart undid what its owner changed on the Site:\n%s", doc)
+		}
 	})
 	if strings.Contains(again, "applying") {
 		t.Errorf("the second start applied the example again:\n%s", again)
@@ -114,6 +123,34 @@ func TestUpBringsTheFirstFleetAndFindsItAgain(t *testing.T) {
 	if n := strings.Count(before, `"poweredOn"`); n != 3 {
 		t.Errorf("after the restart %d machines are on; want 3: %s", n, before)
 	}
+}
+
+// edit gives the simulated site a limit, as its owner may.
+func edit(t *testing.T, o Options, limit string) {
+	t.Helper()
+	doc := strings.Replace(siteOf(t, o), "  vsphere:\n", "  vsphere:\n    limits: {"+limit+"}\n", 1)
+	if err := apply(t.Context(), owner(t, o), "site.yaml", []byte(doc)); err != nil {
+		t.Errorf("apply the owner's site: %v\n%s", err, doc)
+	}
+}
+
+func siteOf(t *testing.T, o Options) string {
+	t.Helper()
+	answer, err := owner(t, o).GetDocument(t.Context(), connect.NewRequest(&yardmasterv1.GetDocumentRequest{Kind: "Site", Name: site}))
+	if err != nil {
+		t.Error(err)
+		return ""
+	}
+	return answer.Msg.GetYaml()
+}
+
+func owner(t *testing.T, o Options) yardmasterv1connect.YardServiceClient {
+	t.Helper()
+	token, err := o.files().ownToken()
+	if err != nil {
+		t.Error(err)
+	}
+	return yardmasterv1connect.NewYardServiceClient(&http.Client{Transport: bearer(token)}, "http://"+o.Gateway)
 }
 
 // documented reports metrics that docs/metrics.md does not name.
