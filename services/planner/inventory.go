@@ -15,7 +15,7 @@ import (
 type inventory struct {
 	planners []*ledger.Planner
 
-	nodes, desired, outdated, generation, observed, jobs, oldest, leader *prometheus.Desc
+	nodes, desired, outdated, generation, observed, paused, jobs, oldest, leader *prometheus.Desc
 }
 
 func newInventory(planners []*ledger.Planner) *inventory {
@@ -29,6 +29,7 @@ func newInventory(planners []*ledger.Planner) *inventory {
 		outdated:   desc("pool_nodes_outdated", "Nodes of a pool that wait to be replaced.", "fleet", "pool"),
 		generation: desc("fleet_spec_generation", "Newest accepted revision of a fleet.", "fleet"),
 		observed:   desc("fleet_spec_observed_generation", "Revision that every node of a fleet has reached.", "fleet"),
+		paused:     desc("fleet_paused_timestamp_seconds", "Since when nothing is begun for a fleet; absent while it goes on.", "fleet"),
 		jobs:       desc("jobs", "Jobs by stage: queued or running, waiting to be tried again, dead.", "stage", "state"),
 		oldest:     desc("jobs_oldest_queued_timestamp_seconds", "When the oldest open job's stage began.", "stage"),
 		leader:     desc("leader", "Whether this replica is the active one of its scope.", "service", "scope"),
@@ -37,7 +38,7 @@ func newInventory(planners []*ledger.Planner) *inventory {
 
 // Describe implements prometheus.Collector.
 func (i *inventory) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{i.nodes, i.desired, i.outdated, i.generation, i.observed, i.jobs, i.oldest, i.leader} {
+	for _, d := range []*prometheus.Desc{i.nodes, i.desired, i.outdated, i.generation, i.observed, i.paused, i.jobs, i.oldest, i.leader} {
 		ch <- d
 	}
 }
@@ -97,6 +98,9 @@ func (i *inventory) fleet(ch chan<- prometheus.Metric, w *plan.World, f *plan.Fl
 	}
 	gauge(i.generation, f.Revision, f.Name)
 	gauge(i.observed, f.Settled, f.Name)
+	if held := w.Paused(f.Name); held != nil {
+		ch <- prometheus.MustNewConstMetric(i.paused, prometheus.GaugeValue, float64(held.PausedAt.UnixMilli())/1000, f.Name)
+	}
 	states := map[string]map[plan.State]int{}
 	for n := range w.Nodes(f.Name) {
 		if states[n.Pool] == nil {

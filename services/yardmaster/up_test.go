@@ -95,14 +95,20 @@ func TestUpBringsTheFirstFleetAndFindsItAgain(t *testing.T) {
 
 	first := session(t, o, "stop   Ctrl-C", func() {
 		metrics := get(t, "http://"+o.Gateway+"/metrics")
-		if !strings.Contains(metrics, `yardmaster_pool_nodes{fleet="web",pool="edge",state="ready"} 3`) {
-			t.Errorf("/metrics does not count 3 ready nodes:\n%s", metrics)
+		if !strings.Contains(metrics, `yardmaster_pool_nodes{fleet="web",pool="edge",state="ready"} 3`) || strings.Contains(metrics, "yardmaster_fleet_paused") {
+			t.Errorf("/metrics does not count 3 ready nodes, or one that goes on as paused:\n%s", metrics)
 		}
 		documented(t, metrics)
 		if ready := get(t, "http://"+o.Gateway+"/readyz"); strings.Contains(ready, "not ") {
 			t.Errorf("/readyz = %q; want every check to be fine", ready)
 		}
 		edit(t, o, "clones: 3")
+		pause(t, o, true)
+		if held := get(t, "http://"+o.Gateway+"/metrics"); !strings.Contains(held, `yardmaster_fleet_paused_timestamp_seconds{fleet="web"} 1.`) ||
+			strings.Contains(held, `fleet="_`) {
+			t.Errorf("/metrics does not say that just the fleet is paused:\n%s", held)
+		}
+		pause(t, o, false)
 	})
 	for _, want := range []string{"applying", "web-edge-0", "web-edge-2", "first node ready after", "stopped; everything is kept"} {
 		if !strings.Contains(first, want) {
@@ -131,6 +137,14 @@ func edit(t *testing.T, o Options, limit string) {
 	doc := strings.Replace(siteOf(t, o), "  vsphere:\n", "  vsphere:\n    limits: {"+limit+"}\n", 1)
 	if err := apply(t.Context(), owner(t, o), "site.yaml", []byte(doc)); err != nil {
 		t.Errorf("apply the owner's site: %v\n%s", err, doc)
+	}
+}
+
+// pause holds the whole yard, or lets it go on.
+func pause(t *testing.T, o Options, held bool) {
+	t.Helper()
+	if _, err := owner(t, o).Pause(t.Context(), connect.NewRequest(&yardmasterv1.PauseRequest{Paused: held})); err != nil {
+		t.Errorf("pause: %v", err)
 	}
 }
 
