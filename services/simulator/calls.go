@@ -61,30 +61,41 @@ func (w *World) route(ctx *simulator.Context, m *simulator.Method) (mo.Reference
 			return nil, fault
 		}
 	}
-	var stand mo.Reference
+	if w.cfg.ESXi && needsVCenter[m.Name] {
+		return nil, &types.NotSupported{}
+	}
+	if m.Name == "HttpNfcLeaseComplete" {
+		w.filled(ctx, m.This)
+	}
+	stand := w.stand(m, target)
+	if stand != nil {
+		m.This = diverted
+	}
+	return stand, nil
+}
+
+// stand is what takes a call in the place of its target, if anything does.
+func (w *World) stand(m *simulator.Method, target mo.Reference) mo.Reference {
 	switch x := target.(type) {
 	case *simulator.VirtualMachine:
 		switch m.Name {
 		case "CloneVM_Task", "PowerOnVM_Task", "PowerOffVM_Task", "ResetVM_Task", "ReconfigVM_Task",
 			"Rename_Task", "Destroy_Task", "UnregisterVM", "MarkAsTemplate", "MarkAsVirtualMachine":
-			stand = &machineCall{VirtualMachine: x, w: w}
+			return &machineCall{VirtualMachine: x, w: w}
 		}
 	case *simulator.Folder:
 		switch m.Name {
 		case "CreateFolder", "CreateVM_Task", "Rename_Task", "Destroy_Task":
-			stand = &folderCall{Folder: x, w: w}
+			return &folderCall{Folder: x, w: w}
 		}
 	case *simulator.SearchIndex:
-		stand = &searchCall{SearchIndex: x, w: w}
+		return &searchCall{SearchIndex: x, w: w}
 	case *simulator.ResourcePool:
 		if m.Name == "ImportVApp" {
-			stand = &poolCall{ResourcePool: x, w: w}
+			return &poolCall{ResourcePool: x, w: w}
 		}
 	}
-	if stand != nil {
-		m.This = diverted
-	}
-	return stand, nil
+	return nil
 }
 
 // spoil applies the rules that name a method of the API.
@@ -137,6 +148,11 @@ func linked(req *types.CloneVM_Task) bool {
 // PowerOnVMTask goes through dispatch.
 func (c *machineCall) PowerOnVMTask(ctx *simulator.Context, req *types.PowerOnVM_Task) soap.HasFault {
 	op := operation{verb: OnPowerOn, takes: c.w.cfg.PowerDelay}
+	c.w.reg.WithLock(ctx, c.VirtualMachine, func() {
+		if c.w.filling.has(c.Name) {
+			op.refuse = &types.InvalidState{}
+		}
+	})
 	return c.w.dispatch(ctx, c.VirtualMachine, op, func() soap.HasFault { return c.VirtualMachine.PowerOnVMTask(ctx, req) })
 }
 
@@ -278,7 +294,10 @@ func (c *poolCall) ImportVApp(ctx *simulator.Context, req *types.ImportVApp) soa
 		return refuse(&types.DuplicateName{Name: name, Object: other.Reference()})
 	}
 	op := operation{vm: name, takes: c.w.cfg.CloneDelay, alone: true}
-	return c.w.dispatch(ctx, c.ResourcePool, op, func() soap.HasFault { return c.ResourcePool.ImportVApp(ctx, req) })
+	return c.w.dispatch(ctx, c.ResourcePool, op, func() soap.HasFault {
+		c.w.filling.begin(name)
+		return c.ResourcePool.ImportVApp(ctx, req)
+	})
 }
 
 // RenameTask goes through dispatch, alone.

@@ -21,15 +21,20 @@ type Config struct {
 	User     string `json:"user,omitempty"`
 	Password string `json:"password,omitempty"`
 
+	// ESXi makes it a lone host without a vCenter: no clones, templates, VM
+	// folders, clusters, distributed switches, tags or custom attributes.
+	ESXi bool `json:"esxi,omitempty"`
+
 	Inventory Inventory `json:"inventory,omitzero"`
 	// Faults are switched on from the start.
 	Faults []Rule `json:"faults,omitempty"`
 
-	// CloneDelay, PowerDelay and BootDelay are about how long a clone, a
-	// power operation and a guest's boot take.
-	CloneDelay fleet.Duration `json:"cloneDelay,omitzero"`
-	PowerDelay fleet.Duration `json:"powerDelay,omitzero"`
-	BootDelay  fleet.Duration `json:"bootDelay,omitzero"`
+	// CloneDelay, PowerDelay, BootDelay and UploadDelay are about how long a
+	// clone, a power operation, a guest's boot and the upload of a disk take.
+	CloneDelay  fleet.Duration `json:"cloneDelay,omitzero"`
+	PowerDelay  fleet.Duration `json:"powerDelay,omitzero"`
+	BootDelay   fleet.Duration `json:"bootDelay,omitzero"`
+	UploadDelay fleet.Duration `json:"uploadDelay,omitzero"`
 	// PhoneHomeRetry overrides RestartSec of the guests' phone-home unit.
 	PhoneHomeRetry fleet.Duration `json:"phoneHomeRetry,omitzero"`
 	// ReportEvery overrides how often the guests tell how they are.
@@ -44,7 +49,8 @@ type Inventory struct {
 	Cluster    string `json:"cluster,omitempty"`
 	Hosts      int    `json:"hosts,omitempty"`
 	Datastore  string `json:"datastore,omitempty"`
-	// Portgroups are distributed ones, beside the network "VM Network".
+	// Portgroups are distributed ones, those of a lone host its own, beside the
+	// network "VM Network".
 	Portgroups []string `json:"portgroups,omitempty"`
 	// Templates are Flatcar templates with a disk, a vmxnet3 NIC and a
 	// snapshot for linked clones.
@@ -66,9 +72,10 @@ const (
 // seconds, and slow enough to be watched.
 func DefaultConfig() Config {
 	c := Config{
-		CloneDelay: fleet.Duration{Duration: time.Second},
-		PowerDelay: fleet.Duration{Duration: 200 * time.Millisecond},
-		BootDelay:  fleet.Duration{Duration: 1500 * time.Millisecond},
+		CloneDelay:  fleet.Duration{Duration: time.Second},
+		PowerDelay:  fleet.Duration{Duration: 200 * time.Millisecond},
+		BootDelay:   fleet.Duration{Duration: 1500 * time.Millisecond},
+		UploadDelay: fleet.Duration{Duration: time.Second},
 	}
 	return c.withDefaults()
 }
@@ -84,6 +91,9 @@ func (c Config) withDefaults() Config {
 	fill(&c.Control, DefaultControl)
 	fill(&c.User, DefaultUser)
 	fill(&c.Password, DefaultSecret)
+	if c.ESXi {
+		c.Inventory.Datacenter, c.Inventory.Hosts, c.Inventory.Templates = hostDatacenter, 1, []string{}
+	}
 	fill(&c.Inventory.Datacenter, "dc1")
 	fill(&c.Inventory.Cluster, "c1")
 	fill(&c.Inventory.Datastore, "ds1")

@@ -15,6 +15,9 @@
 //     would, takes its address, and runs the config's phone-home unit;
 //   - the REST interface, for tags; they, custom attributes and resource pools
 //     that clients make are gone after a restart;
+//   - a lone ESXi instead of the vCenter, where asked for, which refuses all that
+//     needs one, and machines that cannot be switched on before their disks
+//     were uploaded;
 //   - faults and latency, set in [Config] or by [ControlClient].
 //
 // It is the only writer of its data folder. It knows nothing of the yard: the

@@ -8,10 +8,12 @@ import (
 
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/simulator/esx"
 	"github.com/vmware/govmomi/simulator/vpx"
 	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
+	"github.com/vmware/govmomi/vim25/xml"
 )
 
 // The shape of Flatcar's OVA: reference flatcar.org/docs, "Running on VMware".
@@ -36,11 +38,15 @@ var building sync.Mutex
 // because building it again gives the same morefs.
 type inventory struct {
 	datacenter *simulator.Datacenter
-	cluster    *simulator.ClusterComputeResource
+	hosts      []types.ManagedObjectReference
 	pool       *simulator.ResourcePool
 	datastore  *simulator.Datastore
 	vmFolder   *simulator.Folder
 	templates  []*simulator.VirtualMachine
+	// prototype is what machines that the journal kept are shaped after, in
+	// XML: marshalled once, unmarshalled for each, it is a deep copy that
+	// nothing shares.
+	prototype []byte
 }
 
 // builder makes the inventory by calling the simulator's methods directly,
@@ -53,10 +59,13 @@ type builder struct {
 	err error
 }
 
-// newService makes a vCenter with nothing in it.
-func newService() *simulator.Service {
+// newService makes a vCenter with nothing in it, or a lone host.
+func newService(cfg Config) *simulator.Service {
 	building.Lock()
 	defer building.Unlock()
+	if cfg.ESXi {
+		return simulator.New(simulator.NewServiceInstance(simulator.NewContext(), esx.ServiceContent, esx.RootFolder))
+	}
 	return simulator.New(simulator.NewServiceInstance(simulator.NewContext(), vpx.ServiceContent, vpx.RootFolder))
 }
 
@@ -70,7 +79,11 @@ func buildInventory(svc *simulator.Service, cfg Config) (inventory, error) {
 		return inventory{}, fmt.Errorf("datastore folder: %w", err)
 	}
 	b := &builder{ctx: svc.Context, reg: svc.Context.Map, cfg: cfg}
-	for _, step := range []func(){b.makeDatacenter, b.makeCluster, b.makeDatastore, b.makePortgroups, b.makeTemplates} {
+	steps := []func(){b.makeDatacenter, b.makeCluster, b.makeDatastore, b.makePortgroups, b.makeTemplates}
+	if cfg.ESXi {
+		steps = []func(){b.findHost, b.makeDatastore, b.makeHostPortgroups, b.makePrototype}
+	}
+	for _, step := range steps {
 		if step(); b.err != nil {
 			return inventory{}, fmt.Errorf("build the inventory: %w", b.err)
 		}
@@ -129,7 +142,6 @@ func (b *builder) makeCluster() {
 		b.err = fmt.Errorf("cluster: %T", fault)
 		return
 	}
-	b.cluster = cluster
 	b.pool = get[*simulator.ResourcePool](b, *cluster.ResourcePool)
 	for i := range b.cfg.Inventory.Hosts {
 		res := cluster.AddHostTask(b.ctx, &types.AddHost_Task{
@@ -138,10 +150,11 @@ func (b *builder) makeCluster() {
 		})
 		b.task(res, func() types.ManagedObjectReference { return res.(*methods.AddHost_TaskBody).Res.Returnval }) //nolint:errcheck // as above
 	}
+	b.hosts = cluster.Host
 }
 
 func (b *builder) makeDatastore() {
-	for _, ref := range b.cluster.Host {
+	for _, ref := range b.hosts {
 		host := get[*simulator.HostSystem](b, ref)
 		system := get[*simulator.HostDatastoreSystem](b, *host.ConfigManager.DatastoreSystem)
 		res := system.CreateLocalDatastore(b.ctx, &types.CreateLocalDatastore{
@@ -151,7 +164,7 @@ func (b *builder) makeDatastore() {
 			return
 		}
 	}
-	b.datastore = get[*simulator.Datastore](b, b.cluster.Datastore[0])
+	b.datastore = get[*simulator.Datastore](b, get[*simulator.HostSystem](b, b.hosts[0]).Datastore[0])
 	b.datastore.Summary.Capacity = datastoreBytes
 	b.datastore.Summary.FreeSpace = datastoreBytes
 	b.datastore.Info.GetDatastoreInfo().FreeSpace = datastoreBytes
@@ -177,8 +190,8 @@ func (b *builder) makePortgroups() {
 		}}})
 		b.task(res, func() types.ManagedObjectReference { return res.(*methods.AddDVPortgroup_TaskBody).Res.Returnval }) //nolint:errcheck // as above
 	}
-	members := make([]types.DistributedVirtualSwitchHostMemberConfigSpec, len(b.cluster.Host))
-	for i, host := range b.cluster.Host {
+	members := make([]types.DistributedVirtualSwitchHostMemberConfigSpec, len(b.hosts))
+	for i, host := range b.hosts {
 		members[i] = types.DistributedVirtualSwitchHostMemberConfigSpec{Operation: string(types.ConfigSpecOperationAdd), Host: host}
 	}
 	join := dvs.ReconfigureDvsTask(b.ctx, &types.ReconfigureDvs_Task{This: ref, Spec: &types.DVSConfigSpec{Host: members}})
@@ -195,25 +208,42 @@ func (b *builder) makeTemplates() {
 }
 
 func (b *builder) makeTemplate(name string) {
+	vm := b.makeMachine(name)
+	if vm == nil {
+		return
+	}
+	snap := vm.CreateSnapshotTask(b.ctx, &types.CreateSnapshot_Task{This: vm.Self, Name: snapshotName, Description: "for linked clones"})
+	b.task(snap, func() types.ManagedObjectReference { return snap.(*methods.CreateSnapshot_TaskBody).Res.Returnval }) //nolint:errcheck // as above
+	if b.check(vm.MarkAsTemplate(&types.MarkAsTemplate{This: vm.Self})) {
+		b.templates = append(b.templates, vm)
+		b.shapeAfter(b.templates[0])
+	}
+}
+
+// shapeAfter makes vm the prototype.
+func (b *builder) shapeAfter(vm *simulator.VirtualMachine) {
+	var err error
+	if b.prototype, err = xml.Marshal(&vm.VirtualMachine); err != nil {
+		b.err = fmt.Errorf("prototype: %w", err)
+	}
+}
+
+// makeMachine makes a VM of the shape of Flatcar's; nil if that failed.
+func (b *builder) makeMachine(name string) *simulator.VirtualMachine {
 	spec, err := templateSpec(name, b.cfg.Inventory.Datastore)
 	if err != nil {
 		b.err = err
-		return
+		return nil
 	}
 	res := b.vmFolder.CreateVMTask(b.ctx, &types.CreateVM_Task{
-		This: b.vmFolder.Self, Config: spec, Pool: b.pool.Self, Host: &b.cluster.Host[0],
+		This: b.vmFolder.Self, Config: spec, Pool: b.pool.Self, Host: &b.hosts[0],
 	})
 	made := b.task(res, func() types.ManagedObjectReference { return res.(*methods.CreateVM_TaskBody).Res.Returnval }) //nolint:errcheck // as above
 	ref, ok := made.(types.ManagedObjectReference)
 	if !ok {
-		return
+		return nil
 	}
-	vm := get[*simulator.VirtualMachine](b, ref)
-	snap := vm.CreateSnapshotTask(b.ctx, &types.CreateSnapshot_Task{This: ref, Name: snapshotName, Description: "for linked clones"})
-	b.task(snap, func() types.ManagedObjectReference { return snap.(*methods.CreateSnapshot_TaskBody).Res.Returnval }) //nolint:errcheck // as above
-	if b.check(vm.MarkAsTemplate(&types.MarkAsTemplate{This: ref})) {
-		b.templates = append(b.templates, vm)
-	}
+	return get[*simulator.VirtualMachine](b, ref)
 }
 
 func templateSpec(name, datastore string) (types.VirtualMachineConfigSpec, error) {

@@ -28,23 +28,14 @@ type folder struct {
 // restorer puts back what the journal kept. It builds the objects itself:
 // through the API each would take 10 ms and get another moref.
 type restorer struct {
-	w     *World
-	proto []byte
+	w *World
 }
 
 func (w *World) restore(kept *contents) error {
-	if len(kept.machines) > 0 && len(w.inv.templates) == 0 {
+	if len(kept.machines) > 0 && len(w.inv.prototype) == 0 {
 		return errors.New("the journal holds machines, but the inventory has no template to shape them after")
 	}
 	r := restorer{w: w}
-	if len(kept.machines) > 0 {
-		var err error
-		// Marshalled once, unmarshalled for each: a deep copy that nothing
-		// shares.
-		if r.proto, err = xml.Marshal(&w.inv.templates[0].VirtualMachine); err != nil {
-			return fmt.Errorf("prototype: %w", err)
-		}
-	}
 	for _, f := range kept.foldersInOrder() {
 		r.folder(f)
 	}
@@ -72,14 +63,14 @@ func (r *restorer) folder(f folder) {
 
 func (r *restorer) machine(m machine) error {
 	vm := &simulator.VirtualMachine{DataSets: map[string]*simulator.DataSet{}}
-	dec := xml.NewDecoder(bytes.NewReader(r.proto))
+	dec := xml.NewDecoder(bytes.NewReader(r.w.inv.prototype))
 	dec.TypeFunc = types.TypeFunc()
 	if err := dec.Decode(&vm.VirtualMachine); err != nil {
 		return fmt.Errorf("copy the prototype: %w", err)
 	}
 	host, ok := r.w.reg.Get(reference("HostSystem", m.Host)).(*simulator.HostSystem)
 	if !ok {
-		host, _ = r.w.reg.Get(r.w.inv.cluster.Host[0]).(*simulator.HostSystem)
+		host, _ = r.w.reg.Get(r.w.inv.hosts[0]).(*simulator.HostSystem)
 	}
 	parent, ok := r.w.reg.Get(reference("Folder", m.Folder)).(*simulator.Folder)
 	if !ok {

@@ -32,6 +32,7 @@ type World struct {
 	// other. It is always taken before any lock of the simulator.
 	gate    sync.RWMutex
 	pending pending
+	filling filling
 	faults  faultBook
 	guests  *guests
 	journal *journal
@@ -56,6 +57,7 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*World, error) {
 		log:     log,
 		ctx:     ctx,
 		pending: pending{ops: map[types.ManagedObjectReference]operation{}},
+		filling: filling{names: map[string]bool{}},
 		http:    guestClient(),
 		failed:  make(chan error, 1),
 		base:    map[types.ManagedObjectReference]bool{},
@@ -88,7 +90,7 @@ func guestClient() *http.Client {
 }
 
 func (w *World) build(kept *contents) error {
-	w.svc = newService()
+	w.svc = newService(w.cfg)
 	w.reg = w.svc.Context.Map
 	w.svc.Context.Context = w.ctx
 	w.svc.Listen = &url.URL{Scheme: "https", Host: w.cfg.Listen, Path: "/sdk", User: url.UserPassword(w.cfg.User, w.cfg.Password)}
@@ -112,7 +114,10 @@ func (w *World) build(kept *contents) error {
 	w.svc.RegisterSDK(w.reg, w.reg.Path+"/vimService")
 	w.svc.ServeMux.HandleFunc(w.reg.Path+"/vimServiceVersions.xml", w.svc.ServiceVersions)
 	w.svc.ServeMux.HandleFunc(filesPath, w.files)
-	w.svc.ServeMux.HandleFunc("/nfc/", simulator.ServeNFC)
+	w.svc.ServeMux.HandleFunc("/nfc/", w.upload)
+	if w.cfg.ESXi {
+		return nil // a host has no REST interface of vCenter's
+	}
 	patterns, rest := vapi.New(w.svc.Listen, w.reg)
 	for _, p := range patterns {
 		w.svc.Handle(p, rest)
