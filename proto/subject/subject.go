@@ -137,6 +137,7 @@ func Config(site, digest string) string { return "cfg." + site + "." + digest }
 
 // The questions that an executor answers.
 const (
+	AskCheckup  = "checkup"  // what stands in the way of the site's work
 	AskConsole  = "console"  // the last lines of a machine's console
 	AskMachines = "machines" // the machines that carry our mark
 	AskRemove   = "remove"   // remove one that belongs to nobody

@@ -75,7 +75,7 @@ func everySubject() []string {
 		Observation("dc1", "web", "edge-0", AspectAddress), Observation(YardScope, ServiceScope, "planner-1", AspectService),
 		Observation("dc1", "web", "edge-0", AspectGuest), Observation("dc1", "web", "edge-0", AspectGuestinfo), Alive("web", "edge-0"),
 		SiteImages("dc1"), Config("dc1", "88d9391a"), History(0, "web", "edge-0", 4),
-		Ask("dc1", AskConsole), Ask("dc1", AskMachines), Ask("dc1", AskRemove), Answer("dc1", "q1"),
+		Ask("dc1", AskCheckup), Ask("dc1", AskConsole), Ask("dc1", AskMachines), Ask("dc1", AskRemove), Answer("dc1", "q1"),
 	}
 }
 

@@ -6163,6 +6163,183 @@ func (*WatchResponse_Synced) isWatchResponse_Change() {}
 
 func (*WatchResponse_Fleet) isWatchResponse_Change() {}
 
+type DoctorRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty for all.
+	Sites []string `protobuf:"bytes,1,rep,name=sites,proto3" json:"sites,omitempty"`
+	// Documents that are not applied yet: their fleets are looked at like those
+	// that are.
+	Sources       []*Source `protobuf:"bytes,2,rep,name=sources,proto3" json:"sources,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DoctorRequest) Reset() {
+	*x = DoctorRequest{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[78]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DoctorRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DoctorRequest) ProtoMessage() {}
+
+func (x *DoctorRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[78]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DoctorRequest.ProtoReflect.Descriptor instead.
+func (*DoctorRequest) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{78}
+}
+
+func (x *DoctorRequest) GetSites() []string {
+	if x != nil {
+		return x.Sites
+	}
+	return nil
+}
+
+func (x *DoctorRequest) GetSources() []*Source {
+	if x != nil {
+		return x.Sources
+	}
+	return nil
+}
+
+type DoctorResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What is wrong with the sources; nothing else is looked at then.
+	Problems []*Problem `protobuf:"bytes,1,rep,name=problems,proto3" json:"problems,omitempty"`
+	// The yard's own checks: bus, planners, renderers, clocks.
+	Yard          []*Check       `protobuf:"bytes,2,rep,name=yard,proto3" json:"yard,omitempty"`
+	Sites         []*SiteCheckup `protobuf:"bytes,3,rep,name=sites,proto3" json:"sites,omitempty"`
+	Read          *ReadStatus    `protobuf:"bytes,4,opt,name=read,proto3" json:"read,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DoctorResponse) Reset() {
+	*x = DoctorResponse{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[79]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DoctorResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DoctorResponse) ProtoMessage() {}
+
+func (x *DoctorResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[79]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DoctorResponse.ProtoReflect.Descriptor instead.
+func (*DoctorResponse) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{79}
+}
+
+func (x *DoctorResponse) GetProblems() []*Problem {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
+}
+
+func (x *DoctorResponse) GetYard() []*Check {
+	if x != nil {
+		return x.Yard
+	}
+	return nil
+}
+
+func (x *DoctorResponse) GetSites() []*SiteCheckup {
+	if x != nil {
+		return x.Sites
+	}
+	return nil
+}
+
+func (x *DoctorResponse) GetRead() *ReadStatus {
+	if x != nil {
+		return x.Read
+	}
+	return nil
+}
+
+type SiteCheckup struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Site          string                 `protobuf:"bytes,1,opt,name=site,proto3" json:"site,omitempty"`
+	Checks        []*Check               `protobuf:"bytes,2,rep,name=checks,proto3" json:"checks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SiteCheckup) Reset() {
+	*x = SiteCheckup{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[80]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SiteCheckup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SiteCheckup) ProtoMessage() {}
+
+func (x *SiteCheckup) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[80]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SiteCheckup.ProtoReflect.Descriptor instead.
+func (*SiteCheckup) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{80}
+}
+
+func (x *SiteCheckup) GetSite() string {
+	if x != nil {
+		return x.Site
+	}
+	return ""
+}
+
+func (x *SiteCheckup) GetChecks() []*Check {
+	if x != nil {
+		return x.Checks
+	}
+	return nil
+}
+
 type StatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -6171,7 +6348,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[78]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6183,7 +6360,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[78]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6196,7 +6373,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{78}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{81}
 }
 
 type StatusResponse struct {
@@ -6218,7 +6395,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[79]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6230,7 +6407,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[79]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6243,7 +6420,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{79}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *StatusResponse) GetShards() []*ShardStatus {
@@ -6333,7 +6510,7 @@ type ShardStatus struct {
 
 func (x *ShardStatus) Reset() {
 	*x = ShardStatus{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[80]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6345,7 +6522,7 @@ func (x *ShardStatus) String() string {
 func (*ShardStatus) ProtoMessage() {}
 
 func (x *ShardStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[80]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6358,7 +6535,7 @@ func (x *ShardStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardStatus.ProtoReflect.Descriptor instead.
 func (*ShardStatus) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{80}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *ShardStatus) GetShard() uint32 {
@@ -6441,7 +6618,7 @@ type ServiceStatus struct {
 
 func (x *ServiceStatus) Reset() {
 	*x = ServiceStatus{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[81]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6453,7 +6630,7 @@ func (x *ServiceStatus) String() string {
 func (*ServiceStatus) ProtoMessage() {}
 
 func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[81]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6466,7 +6643,7 @@ func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceStatus.ProtoReflect.Descriptor instead.
 func (*ServiceStatus) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{81}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *ServiceStatus) GetService() string {
@@ -6533,7 +6710,7 @@ type VersionRequest struct {
 
 func (x *VersionRequest) Reset() {
 	*x = VersionRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[82]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6545,7 +6722,7 @@ func (x *VersionRequest) String() string {
 func (*VersionRequest) ProtoMessage() {}
 
 func (x *VersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[82]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6558,7 +6735,7 @@ func (x *VersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionRequest.ProtoReflect.Descriptor instead.
 func (*VersionRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{82}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{85}
 }
 
 type VersionResponse struct {
@@ -6573,7 +6750,7 @@ type VersionResponse struct {
 
 func (x *VersionResponse) Reset() {
 	*x = VersionResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[83]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6585,7 +6762,7 @@ func (x *VersionResponse) String() string {
 func (*VersionResponse) ProtoMessage() {}
 
 func (x *VersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[83]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6598,7 +6775,7 @@ func (x *VersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionResponse.ProtoReflect.Descriptor instead.
 func (*VersionResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{83}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *VersionResponse) GetVersion() string {
@@ -6638,7 +6815,7 @@ type VerifyAuditRequest struct {
 
 func (x *VerifyAuditRequest) Reset() {
 	*x = VerifyAuditRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[84]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6650,7 +6827,7 @@ func (x *VerifyAuditRequest) String() string {
 func (*VerifyAuditRequest) ProtoMessage() {}
 
 func (x *VerifyAuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[84]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6663,7 +6840,7 @@ func (x *VerifyAuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyAuditRequest.ProtoReflect.Descriptor instead.
 func (*VerifyAuditRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{84}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *VerifyAuditRequest) GetFleet() string {
@@ -6684,7 +6861,7 @@ type VerifyAuditResponse struct {
 
 func (x *VerifyAuditResponse) Reset() {
 	*x = VerifyAuditResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[85]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6696,7 +6873,7 @@ func (x *VerifyAuditResponse) String() string {
 func (*VerifyAuditResponse) ProtoMessage() {}
 
 func (x *VerifyAuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[85]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6709,7 +6886,7 @@ func (x *VerifyAuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyAuditResponse.ProtoReflect.Descriptor instead.
 func (*VerifyAuditResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{85}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *VerifyAuditResponse) GetNodes() int32 {
@@ -6737,7 +6914,7 @@ var File_yardmaster_v1_api_proto protoreflect.FileDescriptor
 
 const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\n" +
-	"\x17yardmaster/v1/api.proto\x12\ryardmaster.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"O\n" +
+	"\x17yardmaster/v1/api.proto\x12\ryardmaster.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17yardmaster/v1/ask.proto\"O\n" +
 	"\x05Stamp\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x03R\x05epoch\x12\x1a\n" +
@@ -7272,7 +7449,18 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\x05event\x18\x02 \x01(\v2\x18.yardmaster.v1.EventViewH\x00R\x05event\x12\x18\n" +
 	"\x06synced\x18\x03 \x01(\bH\x00R\x06synced\x120\n" +
 	"\x05fleet\x18\x04 \x01(\v2\x18.yardmaster.v1.FleetViewH\x00R\x05fleetB\b\n" +
-	"\x06change\"\x0f\n" +
+	"\x06change\"V\n" +
+	"\rDoctorRequest\x12\x14\n" +
+	"\x05sites\x18\x01 \x03(\tR\x05sites\x12/\n" +
+	"\asources\x18\x02 \x03(\v2\x15.yardmaster.v1.SourceR\asources\"\xcf\x01\n" +
+	"\x0eDoctorResponse\x122\n" +
+	"\bproblems\x18\x01 \x03(\v2\x16.yardmaster.v1.ProblemR\bproblems\x12(\n" +
+	"\x04yard\x18\x02 \x03(\v2\x14.yardmaster.v1.CheckR\x04yard\x120\n" +
+	"\x05sites\x18\x03 \x03(\v2\x1a.yardmaster.v1.SiteCheckupR\x05sites\x12-\n" +
+	"\x04read\x18\x04 \x01(\v2\x19.yardmaster.v1.ReadStatusR\x04read\"O\n" +
+	"\vSiteCheckup\x12\x12\n" +
+	"\x04site\x18\x01 \x01(\tR\x04site\x12,\n" +
+	"\x06checks\x18\x02 \x03(\v2\x14.yardmaster.v1.CheckR\x06checks\"\x0f\n" +
 	"\rStatusRequest\"\x91\x03\n" +
 	"\x0eStatusResponse\x122\n" +
 	"\x06shards\x18\x01 \x03(\v2\x1a.yardmaster.v1.ShardStatusR\x06shards\x12-\n" +
@@ -7320,7 +7508,7 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\x13VerifyAuditResponse\x12\x14\n" +
 	"\x05nodes\x18\x01 \x01(\x05R\x05nodes\x12\x16\n" +
 	"\x06events\x18\x02 \x01(\x03R\x06events\x12\x16\n" +
-	"\x06breaks\x18\x03 \x03(\tR\x06breaks2\xe2\x12\n" +
+	"\x06breaks\x18\x03 \x03(\tR\x06breaks2\xab\x13\n" +
 	"\vYardService\x12M\n" +
 	"\bValidate\x12\x1e.yardmaster.v1.ValidateRequest\x1a\x1f.yardmaster.v1.ValidateResponse\"\x00\x12A\n" +
 	"\x04Plan\x12\x1a.yardmaster.v1.PlanRequest\x1a\x1b.yardmaster.v1.PlanResponse\"\x00\x12D\n" +
@@ -7353,6 +7541,7 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\x05Watch\x12\x1b.yardmaster.v1.WatchRequest\x1a\x1c.yardmaster.v1.WatchResponse\"\x000\x01\x12V\n" +
 	"\vListOrphans\x12!.yardmaster.v1.ListOrphansRequest\x1a\".yardmaster.v1.ListOrphansResponse\"\x00\x12\\\n" +
 	"\rRemoveOrphans\x12#.yardmaster.v1.RemoveOrphansRequest\x1a$.yardmaster.v1.RemoveOrphansResponse\"\x00\x12G\n" +
+	"\x06Doctor\x12\x1c.yardmaster.v1.DoctorRequest\x1a\x1d.yardmaster.v1.DoctorResponse\"\x00\x12G\n" +
 	"\x06Status\x12\x1c.yardmaster.v1.StatusRequest\x1a\x1d.yardmaster.v1.StatusResponse\"\x00\x12J\n" +
 	"\aVersion\x12\x1d.yardmaster.v1.VersionRequest\x1a\x1e.yardmaster.v1.VersionResponse\"\x00\x12V\n" +
 	"\vVerifyAudit\x12!.yardmaster.v1.VerifyAuditRequest\x1a\".yardmaster.v1.VerifyAuditResponse\"\x00B1Z/yardmaster.dev/proto/yardmaster/v1;yardmasterv1b\x06proto3"
@@ -7369,7 +7558,7 @@ func file_yardmaster_v1_api_proto_rawDescGZIP() []byte {
 	return file_yardmaster_v1_api_proto_rawDescData
 }
 
-var file_yardmaster_v1_api_proto_msgTypes = make([]protoimpl.MessageInfo, 89)
+var file_yardmaster_v1_api_proto_msgTypes = make([]protoimpl.MessageInfo, 92)
 var file_yardmaster_v1_api_proto_goTypes = []any{
 	(*Stamp)(nil),                 // 0: yardmaster.v1.Stamp
 	(*ReadStatus)(nil),            // 1: yardmaster.v1.ReadStatus
@@ -7449,23 +7638,27 @@ var file_yardmaster_v1_api_proto_goTypes = []any{
 	(*GetDocumentResponse)(nil),   // 75: yardmaster.v1.GetDocumentResponse
 	(*WatchRequest)(nil),          // 76: yardmaster.v1.WatchRequest
 	(*WatchResponse)(nil),         // 77: yardmaster.v1.WatchResponse
-	(*StatusRequest)(nil),         // 78: yardmaster.v1.StatusRequest
-	(*StatusResponse)(nil),        // 79: yardmaster.v1.StatusResponse
-	(*ShardStatus)(nil),           // 80: yardmaster.v1.ShardStatus
-	(*ServiceStatus)(nil),         // 81: yardmaster.v1.ServiceStatus
-	(*VersionRequest)(nil),        // 82: yardmaster.v1.VersionRequest
-	(*VersionResponse)(nil),       // 83: yardmaster.v1.VersionResponse
-	(*VerifyAuditRequest)(nil),    // 84: yardmaster.v1.VerifyAuditRequest
-	(*VerifyAuditResponse)(nil),   // 85: yardmaster.v1.VerifyAuditResponse
-	nil,                           // 86: yardmaster.v1.ApplyRequest.PlanBasisEntry
-	nil,                           // 87: yardmaster.v1.FleetView.LabelsEntry
-	nil,                           // 88: yardmaster.v1.PoolView.StatesEntry
-	(*timestamppb.Timestamp)(nil), // 89: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 90: google.protobuf.Duration
+	(*DoctorRequest)(nil),         // 78: yardmaster.v1.DoctorRequest
+	(*DoctorResponse)(nil),        // 79: yardmaster.v1.DoctorResponse
+	(*SiteCheckup)(nil),           // 80: yardmaster.v1.SiteCheckup
+	(*StatusRequest)(nil),         // 81: yardmaster.v1.StatusRequest
+	(*StatusResponse)(nil),        // 82: yardmaster.v1.StatusResponse
+	(*ShardStatus)(nil),           // 83: yardmaster.v1.ShardStatus
+	(*ServiceStatus)(nil),         // 84: yardmaster.v1.ServiceStatus
+	(*VersionRequest)(nil),        // 85: yardmaster.v1.VersionRequest
+	(*VersionResponse)(nil),       // 86: yardmaster.v1.VersionResponse
+	(*VerifyAuditRequest)(nil),    // 87: yardmaster.v1.VerifyAuditRequest
+	(*VerifyAuditResponse)(nil),   // 88: yardmaster.v1.VerifyAuditResponse
+	nil,                           // 89: yardmaster.v1.ApplyRequest.PlanBasisEntry
+	nil,                           // 90: yardmaster.v1.FleetView.LabelsEntry
+	nil,                           // 91: yardmaster.v1.PoolView.StatesEntry
+	(*timestamppb.Timestamp)(nil), // 92: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 93: google.protobuf.Duration
+	(*Check)(nil),                 // 94: yardmaster.v1.Check
 }
 var file_yardmaster_v1_api_proto_depIdxs = []int32{
 	0,   // 0: yardmaster.v1.ReadStatus.stamps:type_name -> yardmaster.v1.Stamp
-	89,  // 1: yardmaster.v1.ReadStatus.as_of:type_name -> google.protobuf.Timestamp
+	92,  // 1: yardmaster.v1.ReadStatus.as_of:type_name -> google.protobuf.Timestamp
 	3,   // 2: yardmaster.v1.ValidateRequest.sources:type_name -> yardmaster.v1.Source
 	2,   // 3: yardmaster.v1.ValidateResponse.problems:type_name -> yardmaster.v1.Problem
 	3,   // 4: yardmaster.v1.PlanRequest.sources:type_name -> yardmaster.v1.Source
@@ -7475,75 +7668,75 @@ var file_yardmaster_v1_api_proto_depIdxs = []int32{
 	1,   // 8: yardmaster.v1.PlanResponse.read:type_name -> yardmaster.v1.ReadStatus
 	12,  // 9: yardmaster.v1.FleetPlan.nodes:type_name -> yardmaster.v1.NodePlan
 	11,  // 10: yardmaster.v1.FleetPlan.room:type_name -> yardmaster.v1.Room
-	90,  // 11: yardmaster.v1.FleetPlan.takes:type_name -> google.protobuf.Duration
-	90,  // 12: yardmaster.v1.FleetPlan.median:type_name -> google.protobuf.Duration
+	93,  // 11: yardmaster.v1.FleetPlan.takes:type_name -> google.protobuf.Duration
+	93,  // 12: yardmaster.v1.FleetPlan.median:type_name -> google.protobuf.Duration
 	10,  // 13: yardmaster.v1.FleetPlan.images:type_name -> yardmaster.v1.ImageStep
 	3,   // 14: yardmaster.v1.ApplyRequest.sources:type_name -> yardmaster.v1.Source
-	86,  // 15: yardmaster.v1.ApplyRequest.plan_basis:type_name -> yardmaster.v1.ApplyRequest.PlanBasisEntry
+	89,  // 15: yardmaster.v1.ApplyRequest.plan_basis:type_name -> yardmaster.v1.ApplyRequest.PlanBasisEntry
 	2,   // 16: yardmaster.v1.ApplyResponse.problems:type_name -> yardmaster.v1.Problem
 	15,  // 17: yardmaster.v1.ApplyResponse.results:type_name -> yardmaster.v1.CommandResponse
 	0,   // 18: yardmaster.v1.CommandResponse.stamp:type_name -> yardmaster.v1.Stamp
-	89,  // 19: yardmaster.v1.PausedView.since:type_name -> google.protobuf.Timestamp
+	92,  // 19: yardmaster.v1.PausedView.since:type_name -> google.protobuf.Timestamp
 	24,  // 20: yardmaster.v1.ListOrphansResponse.orphans:type_name -> yardmaster.v1.OrphanView
 	1,   // 21: yardmaster.v1.ListOrphansResponse.read:type_name -> yardmaster.v1.ReadStatus
-	89,  // 22: yardmaster.v1.OrphanView.made:type_name -> google.protobuf.Timestamp
+	92,  // 22: yardmaster.v1.OrphanView.made:type_name -> google.protobuf.Timestamp
 	27,  // 23: yardmaster.v1.RemoveOrphansResponse.results:type_name -> yardmaster.v1.RemovedOrphan
 	30,  // 24: yardmaster.v1.ListFleetsResponse.fleets:type_name -> yardmaster.v1.FleetView
 	1,   // 25: yardmaster.v1.ListFleetsResponse.read:type_name -> yardmaster.v1.ReadStatus
-	89,  // 26: yardmaster.v1.FleetView.created:type_name -> google.protobuf.Timestamp
-	87,  // 27: yardmaster.v1.FleetView.labels:type_name -> yardmaster.v1.FleetView.LabelsEntry
+	92,  // 26: yardmaster.v1.FleetView.created:type_name -> google.protobuf.Timestamp
+	90,  // 27: yardmaster.v1.FleetView.labels:type_name -> yardmaster.v1.FleetView.LabelsEntry
 	21,  // 28: yardmaster.v1.FleetView.paused:type_name -> yardmaster.v1.PausedView
 	33,  // 29: yardmaster.v1.ListPoolsResponse.pools:type_name -> yardmaster.v1.PoolView
 	1,   // 30: yardmaster.v1.ListPoolsResponse.read:type_name -> yardmaster.v1.ReadStatus
-	88,  // 31: yardmaster.v1.PoolView.states:type_name -> yardmaster.v1.PoolView.StatesEntry
+	91,  // 31: yardmaster.v1.PoolView.states:type_name -> yardmaster.v1.PoolView.StatesEntry
 	36,  // 32: yardmaster.v1.ListNodesResponse.nodes:type_name -> yardmaster.v1.NodeView
 	1,   // 33: yardmaster.v1.ListNodesResponse.read:type_name -> yardmaster.v1.ReadStatus
-	89,  // 34: yardmaster.v1.NodeView.since:type_name -> google.protobuf.Timestamp
-	89,  // 35: yardmaster.v1.NodeView.created:type_name -> google.protobuf.Timestamp
-	89,  // 36: yardmaster.v1.NodeView.ready_at:type_name -> google.protobuf.Timestamp
-	89,  // 37: yardmaster.v1.NodeView.due:type_name -> google.protobuf.Timestamp
-	89,  // 38: yardmaster.v1.NodeView.deadline:type_name -> google.protobuf.Timestamp
+	92,  // 34: yardmaster.v1.NodeView.since:type_name -> google.protobuf.Timestamp
+	92,  // 35: yardmaster.v1.NodeView.created:type_name -> google.protobuf.Timestamp
+	92,  // 36: yardmaster.v1.NodeView.ready_at:type_name -> google.protobuf.Timestamp
+	92,  // 37: yardmaster.v1.NodeView.due:type_name -> google.protobuf.Timestamp
+	92,  // 38: yardmaster.v1.NodeView.deadline:type_name -> google.protobuf.Timestamp
 	39,  // 39: yardmaster.v1.NodeView.job:type_name -> yardmaster.v1.JobView
-	89,  // 40: yardmaster.v1.NodeView.heard:type_name -> google.protobuf.Timestamp
+	92,  // 40: yardmaster.v1.NodeView.heard:type_name -> google.protobuf.Timestamp
 	39,  // 41: yardmaster.v1.ListJobsResponse.jobs:type_name -> yardmaster.v1.JobView
 	1,   // 42: yardmaster.v1.ListJobsResponse.read:type_name -> yardmaster.v1.ReadStatus
-	89,  // 43: yardmaster.v1.JobView.since:type_name -> google.protobuf.Timestamp
-	89,  // 44: yardmaster.v1.JobView.deadline:type_name -> google.protobuf.Timestamp
+	92,  // 43: yardmaster.v1.JobView.since:type_name -> google.protobuf.Timestamp
+	92,  // 44: yardmaster.v1.JobView.deadline:type_name -> google.protobuf.Timestamp
 	42,  // 45: yardmaster.v1.ListEventsResponse.events:type_name -> yardmaster.v1.EventView
 	1,   // 46: yardmaster.v1.ListEventsResponse.read:type_name -> yardmaster.v1.ReadStatus
-	89,  // 47: yardmaster.v1.EventView.at:type_name -> google.protobuf.Timestamp
-	90,  // 48: yardmaster.v1.EventView.took:type_name -> google.protobuf.Duration
+	92,  // 47: yardmaster.v1.EventView.at:type_name -> google.protobuf.Timestamp
+	93,  // 48: yardmaster.v1.EventView.took:type_name -> google.protobuf.Duration
 	47,  // 49: yardmaster.v1.ListImagesResponse.images:type_name -> yardmaster.v1.ImageView
 	1,   // 50: yardmaster.v1.ListImagesResponse.read:type_name -> yardmaster.v1.ReadStatus
-	89,  // 51: yardmaster.v1.ImageView.since:type_name -> google.protobuf.Timestamp
-	89,  // 52: yardmaster.v1.ImageView.asked:type_name -> google.protobuf.Timestamp
+	92,  // 51: yardmaster.v1.ImageView.since:type_name -> google.protobuf.Timestamp
+	92,  // 52: yardmaster.v1.ImageView.asked:type_name -> google.protobuf.Timestamp
 	50,  // 53: yardmaster.v1.ListNetworksResponse.networks:type_name -> yardmaster.v1.NetworkView
 	1,   // 54: yardmaster.v1.ListNetworksResponse.read:type_name -> yardmaster.v1.ReadStatus
 	53,  // 55: yardmaster.v1.ListSitesResponse.sites:type_name -> yardmaster.v1.SiteView
 	1,   // 56: yardmaster.v1.ListSitesResponse.read:type_name -> yardmaster.v1.ReadStatus
-	89,  // 57: yardmaster.v1.SiteView.seat_until:type_name -> google.protobuf.Timestamp
+	92,  // 57: yardmaster.v1.SiteView.seat_until:type_name -> google.protobuf.Timestamp
 	56,  // 58: yardmaster.v1.ListFailedResponse.failed:type_name -> yardmaster.v1.FailedView
 	1,   // 59: yardmaster.v1.ListFailedResponse.read:type_name -> yardmaster.v1.ReadStatus
-	89,  // 60: yardmaster.v1.FailedView.since:type_name -> google.protobuf.Timestamp
+	92,  // 60: yardmaster.v1.FailedView.since:type_name -> google.protobuf.Timestamp
 	36,  // 61: yardmaster.v1.DescribeNodeResponse.node:type_name -> yardmaster.v1.NodeView
 	42,  // 62: yardmaster.v1.DescribeNodeResponse.events:type_name -> yardmaster.v1.EventView
 	1,   // 63: yardmaster.v1.DescribeNodeResponse.read:type_name -> yardmaster.v1.ReadStatus
 	63,  // 64: yardmaster.v1.DescribeNodeResponse.vsphere:type_name -> yardmaster.v1.VSphereView
 	59,  // 65: yardmaster.v1.DescribeNodeResponse.guest:type_name -> yardmaster.v1.GuestView
 	62,  // 66: yardmaster.v1.DescribeNodeResponse.networks:type_name -> yardmaster.v1.NodeNetwork
-	89,  // 67: yardmaster.v1.GuestView.heard:type_name -> google.protobuf.Timestamp
-	89,  // 68: yardmaster.v1.GuestView.booted:type_name -> google.protobuf.Timestamp
+	92,  // 67: yardmaster.v1.GuestView.heard:type_name -> google.protobuf.Timestamp
+	92,  // 68: yardmaster.v1.GuestView.booted:type_name -> google.protobuf.Timestamp
 	60,  // 69: yardmaster.v1.GuestView.stages:type_name -> yardmaster.v1.GuestStageView
 	61,  // 70: yardmaster.v1.GuestView.failed:type_name -> yardmaster.v1.GuestFailedView
-	89,  // 71: yardmaster.v1.GuestStageView.at:type_name -> google.protobuf.Timestamp
+	92,  // 71: yardmaster.v1.GuestStageView.at:type_name -> google.protobuf.Timestamp
 	66,  // 72: yardmaster.v1.NodeLogResponse.lines:type_name -> yardmaster.v1.LogLine
 	1,   // 73: yardmaster.v1.NodeLogResponse.read:type_name -> yardmaster.v1.ReadStatus
-	89,  // 74: yardmaster.v1.LogLine.at:type_name -> google.protobuf.Timestamp
+	92,  // 74: yardmaster.v1.LogLine.at:type_name -> google.protobuf.Timestamp
 	69,  // 75: yardmaster.v1.HistoryResponse.revisions:type_name -> yardmaster.v1.RevisionView
 	1,   // 76: yardmaster.v1.HistoryResponse.read:type_name -> yardmaster.v1.ReadStatus
-	89,  // 77: yardmaster.v1.RevisionView.at:type_name -> google.protobuf.Timestamp
+	92,  // 77: yardmaster.v1.RevisionView.at:type_name -> google.protobuf.Timestamp
 	73,  // 78: yardmaster.v1.RevisionView.fields:type_name -> yardmaster.v1.FieldDiff
-	89,  // 79: yardmaster.v1.RevisionView.ended:type_name -> google.protobuf.Timestamp
+	92,  // 79: yardmaster.v1.RevisionView.ended:type_name -> google.protobuf.Timestamp
 	3,   // 80: yardmaster.v1.DiffRequest.sources:type_name -> yardmaster.v1.Source
 	2,   // 81: yardmaster.v1.DiffResponse.problems:type_name -> yardmaster.v1.Problem
 	72,  // 82: yardmaster.v1.DiffResponse.documents:type_name -> yardmaster.v1.DocumentDiff
@@ -7553,78 +7746,86 @@ var file_yardmaster_v1_api_proto_depIdxs = []int32{
 	36,  // 86: yardmaster.v1.WatchResponse.node:type_name -> yardmaster.v1.NodeView
 	42,  // 87: yardmaster.v1.WatchResponse.event:type_name -> yardmaster.v1.EventView
 	30,  // 88: yardmaster.v1.WatchResponse.fleet:type_name -> yardmaster.v1.FleetView
-	80,  // 89: yardmaster.v1.StatusResponse.shards:type_name -> yardmaster.v1.ShardStatus
-	53,  // 90: yardmaster.v1.StatusResponse.sites:type_name -> yardmaster.v1.SiteView
-	81,  // 91: yardmaster.v1.StatusResponse.services:type_name -> yardmaster.v1.ServiceStatus
-	1,   // 92: yardmaster.v1.StatusResponse.read:type_name -> yardmaster.v1.ReadStatus
-	21,  // 93: yardmaster.v1.StatusResponse.paused:type_name -> yardmaster.v1.PausedView
-	89,  // 94: yardmaster.v1.ServiceStatus.seen:type_name -> google.protobuf.Timestamp
-	90,  // 95: yardmaster.v1.ServiceStatus.clock_offset:type_name -> google.protobuf.Duration
-	4,   // 96: yardmaster.v1.YardService.Validate:input_type -> yardmaster.v1.ValidateRequest
-	6,   // 97: yardmaster.v1.YardService.Plan:input_type -> yardmaster.v1.PlanRequest
-	13,  // 98: yardmaster.v1.YardService.Apply:input_type -> yardmaster.v1.ApplyRequest
-	16,  // 99: yardmaster.v1.YardService.Scale:input_type -> yardmaster.v1.ScaleRequest
-	17,  // 100: yardmaster.v1.YardService.Delete:input_type -> yardmaster.v1.DeleteRequest
-	18,  // 101: yardmaster.v1.YardService.Retry:input_type -> yardmaster.v1.RetryRequest
-	19,  // 102: yardmaster.v1.YardService.Mend:input_type -> yardmaster.v1.MendRequest
-	20,  // 103: yardmaster.v1.YardService.Pause:input_type -> yardmaster.v1.PauseRequest
-	28,  // 104: yardmaster.v1.YardService.ListFleets:input_type -> yardmaster.v1.ListFleetsRequest
-	31,  // 105: yardmaster.v1.YardService.ListPools:input_type -> yardmaster.v1.ListPoolsRequest
-	34,  // 106: yardmaster.v1.YardService.ListNodes:input_type -> yardmaster.v1.ListNodesRequest
-	37,  // 107: yardmaster.v1.YardService.ListJobs:input_type -> yardmaster.v1.ListJobsRequest
-	40,  // 108: yardmaster.v1.YardService.ListEvents:input_type -> yardmaster.v1.ListEventsRequest
-	43,  // 109: yardmaster.v1.YardService.ImportImage:input_type -> yardmaster.v1.ImportImageRequest
-	44,  // 110: yardmaster.v1.YardService.ForgetImage:input_type -> yardmaster.v1.ForgetImageRequest
-	45,  // 111: yardmaster.v1.YardService.ListImages:input_type -> yardmaster.v1.ListImagesRequest
-	48,  // 112: yardmaster.v1.YardService.ListNetworks:input_type -> yardmaster.v1.ListNetworksRequest
-	51,  // 113: yardmaster.v1.YardService.ListSites:input_type -> yardmaster.v1.ListSitesRequest
-	54,  // 114: yardmaster.v1.YardService.ListFailed:input_type -> yardmaster.v1.ListFailedRequest
-	57,  // 115: yardmaster.v1.YardService.DescribeNode:input_type -> yardmaster.v1.DescribeNodeRequest
-	64,  // 116: yardmaster.v1.YardService.NodeLog:input_type -> yardmaster.v1.NodeLogRequest
-	67,  // 117: yardmaster.v1.YardService.History:input_type -> yardmaster.v1.HistoryRequest
-	70,  // 118: yardmaster.v1.YardService.Diff:input_type -> yardmaster.v1.DiffRequest
-	74,  // 119: yardmaster.v1.YardService.GetDocument:input_type -> yardmaster.v1.GetDocumentRequest
-	76,  // 120: yardmaster.v1.YardService.Watch:input_type -> yardmaster.v1.WatchRequest
-	22,  // 121: yardmaster.v1.YardService.ListOrphans:input_type -> yardmaster.v1.ListOrphansRequest
-	25,  // 122: yardmaster.v1.YardService.RemoveOrphans:input_type -> yardmaster.v1.RemoveOrphansRequest
-	78,  // 123: yardmaster.v1.YardService.Status:input_type -> yardmaster.v1.StatusRequest
-	82,  // 124: yardmaster.v1.YardService.Version:input_type -> yardmaster.v1.VersionRequest
-	84,  // 125: yardmaster.v1.YardService.VerifyAudit:input_type -> yardmaster.v1.VerifyAuditRequest
-	5,   // 126: yardmaster.v1.YardService.Validate:output_type -> yardmaster.v1.ValidateResponse
-	7,   // 127: yardmaster.v1.YardService.Plan:output_type -> yardmaster.v1.PlanResponse
-	14,  // 128: yardmaster.v1.YardService.Apply:output_type -> yardmaster.v1.ApplyResponse
-	15,  // 129: yardmaster.v1.YardService.Scale:output_type -> yardmaster.v1.CommandResponse
-	15,  // 130: yardmaster.v1.YardService.Delete:output_type -> yardmaster.v1.CommandResponse
-	15,  // 131: yardmaster.v1.YardService.Retry:output_type -> yardmaster.v1.CommandResponse
-	15,  // 132: yardmaster.v1.YardService.Mend:output_type -> yardmaster.v1.CommandResponse
-	15,  // 133: yardmaster.v1.YardService.Pause:output_type -> yardmaster.v1.CommandResponse
-	29,  // 134: yardmaster.v1.YardService.ListFleets:output_type -> yardmaster.v1.ListFleetsResponse
-	32,  // 135: yardmaster.v1.YardService.ListPools:output_type -> yardmaster.v1.ListPoolsResponse
-	35,  // 136: yardmaster.v1.YardService.ListNodes:output_type -> yardmaster.v1.ListNodesResponse
-	38,  // 137: yardmaster.v1.YardService.ListJobs:output_type -> yardmaster.v1.ListJobsResponse
-	41,  // 138: yardmaster.v1.YardService.ListEvents:output_type -> yardmaster.v1.ListEventsResponse
-	15,  // 139: yardmaster.v1.YardService.ImportImage:output_type -> yardmaster.v1.CommandResponse
-	15,  // 140: yardmaster.v1.YardService.ForgetImage:output_type -> yardmaster.v1.CommandResponse
-	46,  // 141: yardmaster.v1.YardService.ListImages:output_type -> yardmaster.v1.ListImagesResponse
-	49,  // 142: yardmaster.v1.YardService.ListNetworks:output_type -> yardmaster.v1.ListNetworksResponse
-	52,  // 143: yardmaster.v1.YardService.ListSites:output_type -> yardmaster.v1.ListSitesResponse
-	55,  // 144: yardmaster.v1.YardService.ListFailed:output_type -> yardmaster.v1.ListFailedResponse
-	58,  // 145: yardmaster.v1.YardService.DescribeNode:output_type -> yardmaster.v1.DescribeNodeResponse
-	65,  // 146: yardmaster.v1.YardService.NodeLog:output_type -> yardmaster.v1.NodeLogResponse
-	68,  // 147: yardmaster.v1.YardService.History:output_type -> yardmaster.v1.HistoryResponse
-	71,  // 148: yardmaster.v1.YardService.Diff:output_type -> yardmaster.v1.DiffResponse
-	75,  // 149: yardmaster.v1.YardService.GetDocument:output_type -> yardmaster.v1.GetDocumentResponse
-	77,  // 150: yardmaster.v1.YardService.Watch:output_type -> yardmaster.v1.WatchResponse
-	23,  // 151: yardmaster.v1.YardService.ListOrphans:output_type -> yardmaster.v1.ListOrphansResponse
-	26,  // 152: yardmaster.v1.YardService.RemoveOrphans:output_type -> yardmaster.v1.RemoveOrphansResponse
-	79,  // 153: yardmaster.v1.YardService.Status:output_type -> yardmaster.v1.StatusResponse
-	83,  // 154: yardmaster.v1.YardService.Version:output_type -> yardmaster.v1.VersionResponse
-	85,  // 155: yardmaster.v1.YardService.VerifyAudit:output_type -> yardmaster.v1.VerifyAuditResponse
-	126, // [126:156] is the sub-list for method output_type
-	96,  // [96:126] is the sub-list for method input_type
-	96,  // [96:96] is the sub-list for extension type_name
-	96,  // [96:96] is the sub-list for extension extendee
-	0,   // [0:96] is the sub-list for field type_name
+	3,   // 89: yardmaster.v1.DoctorRequest.sources:type_name -> yardmaster.v1.Source
+	2,   // 90: yardmaster.v1.DoctorResponse.problems:type_name -> yardmaster.v1.Problem
+	94,  // 91: yardmaster.v1.DoctorResponse.yard:type_name -> yardmaster.v1.Check
+	80,  // 92: yardmaster.v1.DoctorResponse.sites:type_name -> yardmaster.v1.SiteCheckup
+	1,   // 93: yardmaster.v1.DoctorResponse.read:type_name -> yardmaster.v1.ReadStatus
+	94,  // 94: yardmaster.v1.SiteCheckup.checks:type_name -> yardmaster.v1.Check
+	83,  // 95: yardmaster.v1.StatusResponse.shards:type_name -> yardmaster.v1.ShardStatus
+	53,  // 96: yardmaster.v1.StatusResponse.sites:type_name -> yardmaster.v1.SiteView
+	84,  // 97: yardmaster.v1.StatusResponse.services:type_name -> yardmaster.v1.ServiceStatus
+	1,   // 98: yardmaster.v1.StatusResponse.read:type_name -> yardmaster.v1.ReadStatus
+	21,  // 99: yardmaster.v1.StatusResponse.paused:type_name -> yardmaster.v1.PausedView
+	92,  // 100: yardmaster.v1.ServiceStatus.seen:type_name -> google.protobuf.Timestamp
+	93,  // 101: yardmaster.v1.ServiceStatus.clock_offset:type_name -> google.protobuf.Duration
+	4,   // 102: yardmaster.v1.YardService.Validate:input_type -> yardmaster.v1.ValidateRequest
+	6,   // 103: yardmaster.v1.YardService.Plan:input_type -> yardmaster.v1.PlanRequest
+	13,  // 104: yardmaster.v1.YardService.Apply:input_type -> yardmaster.v1.ApplyRequest
+	16,  // 105: yardmaster.v1.YardService.Scale:input_type -> yardmaster.v1.ScaleRequest
+	17,  // 106: yardmaster.v1.YardService.Delete:input_type -> yardmaster.v1.DeleteRequest
+	18,  // 107: yardmaster.v1.YardService.Retry:input_type -> yardmaster.v1.RetryRequest
+	19,  // 108: yardmaster.v1.YardService.Mend:input_type -> yardmaster.v1.MendRequest
+	20,  // 109: yardmaster.v1.YardService.Pause:input_type -> yardmaster.v1.PauseRequest
+	28,  // 110: yardmaster.v1.YardService.ListFleets:input_type -> yardmaster.v1.ListFleetsRequest
+	31,  // 111: yardmaster.v1.YardService.ListPools:input_type -> yardmaster.v1.ListPoolsRequest
+	34,  // 112: yardmaster.v1.YardService.ListNodes:input_type -> yardmaster.v1.ListNodesRequest
+	37,  // 113: yardmaster.v1.YardService.ListJobs:input_type -> yardmaster.v1.ListJobsRequest
+	40,  // 114: yardmaster.v1.YardService.ListEvents:input_type -> yardmaster.v1.ListEventsRequest
+	43,  // 115: yardmaster.v1.YardService.ImportImage:input_type -> yardmaster.v1.ImportImageRequest
+	44,  // 116: yardmaster.v1.YardService.ForgetImage:input_type -> yardmaster.v1.ForgetImageRequest
+	45,  // 117: yardmaster.v1.YardService.ListImages:input_type -> yardmaster.v1.ListImagesRequest
+	48,  // 118: yardmaster.v1.YardService.ListNetworks:input_type -> yardmaster.v1.ListNetworksRequest
+	51,  // 119: yardmaster.v1.YardService.ListSites:input_type -> yardmaster.v1.ListSitesRequest
+	54,  // 120: yardmaster.v1.YardService.ListFailed:input_type -> yardmaster.v1.ListFailedRequest
+	57,  // 121: yardmaster.v1.YardService.DescribeNode:input_type -> yardmaster.v1.DescribeNodeRequest
+	64,  // 122: yardmaster.v1.YardService.NodeLog:input_type -> yardmaster.v1.NodeLogRequest
+	67,  // 123: yardmaster.v1.YardService.History:input_type -> yardmaster.v1.HistoryRequest
+	70,  // 124: yardmaster.v1.YardService.Diff:input_type -> yardmaster.v1.DiffRequest
+	74,  // 125: yardmaster.v1.YardService.GetDocument:input_type -> yardmaster.v1.GetDocumentRequest
+	76,  // 126: yardmaster.v1.YardService.Watch:input_type -> yardmaster.v1.WatchRequest
+	22,  // 127: yardmaster.v1.YardService.ListOrphans:input_type -> yardmaster.v1.ListOrphansRequest
+	25,  // 128: yardmaster.v1.YardService.RemoveOrphans:input_type -> yardmaster.v1.RemoveOrphansRequest
+	78,  // 129: yardmaster.v1.YardService.Doctor:input_type -> yardmaster.v1.DoctorRequest
+	81,  // 130: yardmaster.v1.YardService.Status:input_type -> yardmaster.v1.StatusRequest
+	85,  // 131: yardmaster.v1.YardService.Version:input_type -> yardmaster.v1.VersionRequest
+	87,  // 132: yardmaster.v1.YardService.VerifyAudit:input_type -> yardmaster.v1.VerifyAuditRequest
+	5,   // 133: yardmaster.v1.YardService.Validate:output_type -> yardmaster.v1.ValidateResponse
+	7,   // 134: yardmaster.v1.YardService.Plan:output_type -> yardmaster.v1.PlanResponse
+	14,  // 135: yardmaster.v1.YardService.Apply:output_type -> yardmaster.v1.ApplyResponse
+	15,  // 136: yardmaster.v1.YardService.Scale:output_type -> yardmaster.v1.CommandResponse
+	15,  // 137: yardmaster.v1.YardService.Delete:output_type -> yardmaster.v1.CommandResponse
+	15,  // 138: yardmaster.v1.YardService.Retry:output_type -> yardmaster.v1.CommandResponse
+	15,  // 139: yardmaster.v1.YardService.Mend:output_type -> yardmaster.v1.CommandResponse
+	15,  // 140: yardmaster.v1.YardService.Pause:output_type -> yardmaster.v1.CommandResponse
+	29,  // 141: yardmaster.v1.YardService.ListFleets:output_type -> yardmaster.v1.ListFleetsResponse
+	32,  // 142: yardmaster.v1.YardService.ListPools:output_type -> yardmaster.v1.ListPoolsResponse
+	35,  // 143: yardmaster.v1.YardService.ListNodes:output_type -> yardmaster.v1.ListNodesResponse
+	38,  // 144: yardmaster.v1.YardService.ListJobs:output_type -> yardmaster.v1.ListJobsResponse
+	41,  // 145: yardmaster.v1.YardService.ListEvents:output_type -> yardmaster.v1.ListEventsResponse
+	15,  // 146: yardmaster.v1.YardService.ImportImage:output_type -> yardmaster.v1.CommandResponse
+	15,  // 147: yardmaster.v1.YardService.ForgetImage:output_type -> yardmaster.v1.CommandResponse
+	46,  // 148: yardmaster.v1.YardService.ListImages:output_type -> yardmaster.v1.ListImagesResponse
+	49,  // 149: yardmaster.v1.YardService.ListNetworks:output_type -> yardmaster.v1.ListNetworksResponse
+	52,  // 150: yardmaster.v1.YardService.ListSites:output_type -> yardmaster.v1.ListSitesResponse
+	55,  // 151: yardmaster.v1.YardService.ListFailed:output_type -> yardmaster.v1.ListFailedResponse
+	58,  // 152: yardmaster.v1.YardService.DescribeNode:output_type -> yardmaster.v1.DescribeNodeResponse
+	65,  // 153: yardmaster.v1.YardService.NodeLog:output_type -> yardmaster.v1.NodeLogResponse
+	68,  // 154: yardmaster.v1.YardService.History:output_type -> yardmaster.v1.HistoryResponse
+	71,  // 155: yardmaster.v1.YardService.Diff:output_type -> yardmaster.v1.DiffResponse
+	75,  // 156: yardmaster.v1.YardService.GetDocument:output_type -> yardmaster.v1.GetDocumentResponse
+	77,  // 157: yardmaster.v1.YardService.Watch:output_type -> yardmaster.v1.WatchResponse
+	23,  // 158: yardmaster.v1.YardService.ListOrphans:output_type -> yardmaster.v1.ListOrphansResponse
+	26,  // 159: yardmaster.v1.YardService.RemoveOrphans:output_type -> yardmaster.v1.RemoveOrphansResponse
+	79,  // 160: yardmaster.v1.YardService.Doctor:output_type -> yardmaster.v1.DoctorResponse
+	82,  // 161: yardmaster.v1.YardService.Status:output_type -> yardmaster.v1.StatusResponse
+	86,  // 162: yardmaster.v1.YardService.Version:output_type -> yardmaster.v1.VersionResponse
+	88,  // 163: yardmaster.v1.YardService.VerifyAudit:output_type -> yardmaster.v1.VerifyAuditResponse
+	133, // [133:164] is the sub-list for method output_type
+	102, // [102:133] is the sub-list for method input_type
+	102, // [102:102] is the sub-list for extension type_name
+	102, // [102:102] is the sub-list for extension extendee
+	0,   // [0:102] is the sub-list for field type_name
 }
 
 func init() { file_yardmaster_v1_api_proto_init() }
@@ -7632,6 +7833,7 @@ func file_yardmaster_v1_api_proto_init() {
 	if File_yardmaster_v1_api_proto != nil {
 		return
 	}
+	file_yardmaster_v1_ask_proto_init()
 	file_yardmaster_v1_api_proto_msgTypes[6].OneofWrappers = []any{}
 	file_yardmaster_v1_api_proto_msgTypes[13].OneofWrappers = []any{}
 	file_yardmaster_v1_api_proto_msgTypes[16].OneofWrappers = []any{}
@@ -7649,7 +7851,7 @@ func file_yardmaster_v1_api_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_yardmaster_v1_api_proto_rawDesc), len(file_yardmaster_v1_api_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   89,
+			NumMessages:   92,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

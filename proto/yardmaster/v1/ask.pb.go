@@ -164,6 +164,189 @@ func (x *Answer) GetBy() string {
 	return ""
 }
 
+// Checkup asks what stands in the way of an executor's work. Nothing is
+// changed by it.
+type Checkup struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Jobs that the pools of this site would get, as the ledger would hold them:
+	// they say where machines are to be made.
+	Jobs [][]byte `protobuf:"bytes,1,rep,name=jobs,proto3" json:"jobs,omitempty"`
+	// The URL base that nodes of this site report to.
+	PhoneHome     string `protobuf:"bytes,2,opt,name=phone_home,json=phoneHome,proto3" json:"phone_home,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Checkup) Reset() {
+	*x = Checkup{}
+	mi := &file_yardmaster_v1_ask_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Checkup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Checkup) ProtoMessage() {}
+
+func (x *Checkup) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_ask_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Checkup.ProtoReflect.Descriptor instead.
+func (*Checkup) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_ask_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Checkup) GetJobs() [][]byte {
+	if x != nil {
+		return x.Jobs
+	}
+	return nil
+}
+
+func (x *Checkup) GetPhoneHome() string {
+	if x != nil {
+		return x.PhoneHome
+	}
+	return ""
+}
+
+type CheckupAnswer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Checks        []*Check               `protobuf:"bytes,1,rep,name=checks,proto3" json:"checks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckupAnswer) Reset() {
+	*x = CheckupAnswer{}
+	mi := &file_yardmaster_v1_ask_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckupAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckupAnswer) ProtoMessage() {}
+
+func (x *CheckupAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_ask_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckupAnswer.ProtoReflect.Descriptor instead.
+func (*CheckupAnswer) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_ask_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *CheckupAnswer) GetChecks() []*Check {
+	if x != nil {
+		return x.Checks
+	}
+	return nil
+}
+
+// Check is one thing that was looked at.
+type Check struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ok, warn or fail.
+	Level string `protobuf:"bytes,1,opt,name=level,proto3" json:"level,omitempty"`
+	// What was looked at, in a word or two: login, clock, datastore ds1.
+	What string `protobuf:"bytes,2,opt,name=what,proto3" json:"what,omitempty"`
+	// What was found, and what it means.
+	Words string `protobuf:"bytes,3,opt,name=words,proto3" json:"words,omitempty"`
+	// What to do; empty when all is well.
+	Hint string `protobuf:"bytes,4,opt,name=hint,proto3" json:"hint,omitempty"`
+	// The pools that need it, as fleet/pool; empty if all do.
+	Pools         []string `protobuf:"bytes,5,rep,name=pools,proto3" json:"pools,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Check) Reset() {
+	*x = Check{}
+	mi := &file_yardmaster_v1_ask_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Check) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Check) ProtoMessage() {}
+
+func (x *Check) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_ask_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Check.ProtoReflect.Descriptor instead.
+func (*Check) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_ask_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Check) GetLevel() string {
+	if x != nil {
+		return x.Level
+	}
+	return ""
+}
+
+func (x *Check) GetWhat() string {
+	if x != nil {
+		return x.What
+	}
+	return ""
+}
+
+func (x *Check) GetWords() string {
+	if x != nil {
+		return x.Words
+	}
+	return ""
+}
+
+func (x *Check) GetHint() string {
+	if x != nil {
+		return x.Hint
+	}
+	return ""
+}
+
+func (x *Check) GetPools() []string {
+	if x != nil {
+		return x.Pools
+	}
+	return nil
+}
+
 // SeeMachines asks for the machines that carry this yard's mark.
 type SeeMachines struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -173,7 +356,7 @@ type SeeMachines struct {
 
 func (x *SeeMachines) Reset() {
 	*x = SeeMachines{}
-	mi := &file_yardmaster_v1_ask_proto_msgTypes[2]
+	mi := &file_yardmaster_v1_ask_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -185,7 +368,7 @@ func (x *SeeMachines) String() string {
 func (*SeeMachines) ProtoMessage() {}
 
 func (x *SeeMachines) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ask_proto_msgTypes[2]
+	mi := &file_yardmaster_v1_ask_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -198,7 +381,7 @@ func (x *SeeMachines) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SeeMachines.ProtoReflect.Descriptor instead.
 func (*SeeMachines) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ask_proto_rawDescGZIP(), []int{2}
+	return file_yardmaster_v1_ask_proto_rawDescGZIP(), []int{5}
 }
 
 type SeeMachinesAnswer struct {
@@ -210,7 +393,7 @@ type SeeMachinesAnswer struct {
 
 func (x *SeeMachinesAnswer) Reset() {
 	*x = SeeMachinesAnswer{}
-	mi := &file_yardmaster_v1_ask_proto_msgTypes[3]
+	mi := &file_yardmaster_v1_ask_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -222,7 +405,7 @@ func (x *SeeMachinesAnswer) String() string {
 func (*SeeMachinesAnswer) ProtoMessage() {}
 
 func (x *SeeMachinesAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ask_proto_msgTypes[3]
+	mi := &file_yardmaster_v1_ask_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -235,7 +418,7 @@ func (x *SeeMachinesAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SeeMachinesAnswer.ProtoReflect.Descriptor instead.
 func (*SeeMachinesAnswer) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ask_proto_rawDescGZIP(), []int{3}
+	return file_yardmaster_v1_ask_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SeeMachinesAnswer) GetMachines() []*SeenMachine {
@@ -263,7 +446,7 @@ type SeenMachine struct {
 
 func (x *SeenMachine) Reset() {
 	*x = SeenMachine{}
-	mi := &file_yardmaster_v1_ask_proto_msgTypes[4]
+	mi := &file_yardmaster_v1_ask_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -275,7 +458,7 @@ func (x *SeenMachine) String() string {
 func (*SeenMachine) ProtoMessage() {}
 
 func (x *SeenMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ask_proto_msgTypes[4]
+	mi := &file_yardmaster_v1_ask_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -288,7 +471,7 @@ func (x *SeenMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SeenMachine.ProtoReflect.Descriptor instead.
 func (*SeenMachine) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ask_proto_rawDescGZIP(), []int{4}
+	return file_yardmaster_v1_ask_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SeenMachine) GetId() string {
@@ -355,7 +538,7 @@ type RemoveMachine struct {
 
 func (x *RemoveMachine) Reset() {
 	*x = RemoveMachine{}
-	mi := &file_yardmaster_v1_ask_proto_msgTypes[5]
+	mi := &file_yardmaster_v1_ask_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -367,7 +550,7 @@ func (x *RemoveMachine) String() string {
 func (*RemoveMachine) ProtoMessage() {}
 
 func (x *RemoveMachine) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ask_proto_msgTypes[5]
+	mi := &file_yardmaster_v1_ask_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -380,7 +563,7 @@ func (x *RemoveMachine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMachine.ProtoReflect.Descriptor instead.
 func (*RemoveMachine) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ask_proto_rawDescGZIP(), []int{5}
+	return file_yardmaster_v1_ask_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RemoveMachine) GetId() string {
@@ -419,7 +602,7 @@ type RemoveMachineAnswer struct {
 
 func (x *RemoveMachineAnswer) Reset() {
 	*x = RemoveMachineAnswer{}
-	mi := &file_yardmaster_v1_ask_proto_msgTypes[6]
+	mi := &file_yardmaster_v1_ask_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -431,7 +614,7 @@ func (x *RemoveMachineAnswer) String() string {
 func (*RemoveMachineAnswer) ProtoMessage() {}
 
 func (x *RemoveMachineAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ask_proto_msgTypes[6]
+	mi := &file_yardmaster_v1_ask_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -444,7 +627,7 @@ func (x *RemoveMachineAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMachineAnswer.ProtoReflect.Descriptor instead.
 func (*RemoveMachineAnswer) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ask_proto_rawDescGZIP(), []int{6}
+	return file_yardmaster_v1_ask_proto_rawDescGZIP(), []int{9}
 }
 
 var File_yardmaster_v1_ask_proto protoreflect.FileDescriptor
@@ -460,7 +643,19 @@ const file_yardmaster_v1_ask_proto_rawDesc = "" +
 	"\x04more\x18\x02 \x01(\bR\x04more\x12\x12\n" +
 	"\x04body\x18\x03 \x01(\fR\x04body\x120\n" +
 	"\afailure\x18\x04 \x01(\v2\x16.yardmaster.v1.FailureR\afailure\x12\x0e\n" +
-	"\x02by\x18\x05 \x01(\tR\x02by\"\r\n" +
+	"\x02by\x18\x05 \x01(\tR\x02by\"<\n" +
+	"\aCheckup\x12\x12\n" +
+	"\x04jobs\x18\x01 \x03(\fR\x04jobs\x12\x1d\n" +
+	"\n" +
+	"phone_home\x18\x02 \x01(\tR\tphoneHome\"=\n" +
+	"\rCheckupAnswer\x12,\n" +
+	"\x06checks\x18\x01 \x03(\v2\x14.yardmaster.v1.CheckR\x06checks\"q\n" +
+	"\x05Check\x12\x14\n" +
+	"\x05level\x18\x01 \x01(\tR\x05level\x12\x12\n" +
+	"\x04what\x18\x02 \x01(\tR\x04what\x12\x14\n" +
+	"\x05words\x18\x03 \x01(\tR\x05words\x12\x12\n" +
+	"\x04hint\x18\x04 \x01(\tR\x04hint\x12\x14\n" +
+	"\x05pools\x18\x05 \x03(\tR\x05pools\"\r\n" +
 	"\vSeeMachines\"K\n" +
 	"\x11SeeMachinesAnswer\x126\n" +
 	"\bmachines\x18\x01 \x03(\v2\x1a.yardmaster.v1.SeenMachineR\bmachines\"\xb5\x01\n" +
@@ -491,29 +686,33 @@ func file_yardmaster_v1_ask_proto_rawDescGZIP() []byte {
 	return file_yardmaster_v1_ask_proto_rawDescData
 }
 
-var file_yardmaster_v1_ask_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_yardmaster_v1_ask_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_yardmaster_v1_ask_proto_goTypes = []any{
 	(*Question)(nil),              // 0: yardmaster.v1.Question
 	(*Answer)(nil),                // 1: yardmaster.v1.Answer
-	(*SeeMachines)(nil),           // 2: yardmaster.v1.SeeMachines
-	(*SeeMachinesAnswer)(nil),     // 3: yardmaster.v1.SeeMachinesAnswer
-	(*SeenMachine)(nil),           // 4: yardmaster.v1.SeenMachine
-	(*RemoveMachine)(nil),         // 5: yardmaster.v1.RemoveMachine
-	(*RemoveMachineAnswer)(nil),   // 6: yardmaster.v1.RemoveMachineAnswer
-	(*durationpb.Duration)(nil),   // 7: google.protobuf.Duration
-	(*Failure)(nil),               // 8: yardmaster.v1.Failure
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(*Checkup)(nil),               // 2: yardmaster.v1.Checkup
+	(*CheckupAnswer)(nil),         // 3: yardmaster.v1.CheckupAnswer
+	(*Check)(nil),                 // 4: yardmaster.v1.Check
+	(*SeeMachines)(nil),           // 5: yardmaster.v1.SeeMachines
+	(*SeeMachinesAnswer)(nil),     // 6: yardmaster.v1.SeeMachinesAnswer
+	(*SeenMachine)(nil),           // 7: yardmaster.v1.SeenMachine
+	(*RemoveMachine)(nil),         // 8: yardmaster.v1.RemoveMachine
+	(*RemoveMachineAnswer)(nil),   // 9: yardmaster.v1.RemoveMachineAnswer
+	(*durationpb.Duration)(nil),   // 10: google.protobuf.Duration
+	(*Failure)(nil),               // 11: yardmaster.v1.Failure
+	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
 }
 var file_yardmaster_v1_ask_proto_depIdxs = []int32{
-	7, // 0: yardmaster.v1.Question.wait:type_name -> google.protobuf.Duration
-	8, // 1: yardmaster.v1.Answer.failure:type_name -> yardmaster.v1.Failure
-	4, // 2: yardmaster.v1.SeeMachinesAnswer.machines:type_name -> yardmaster.v1.SeenMachine
-	9, // 3: yardmaster.v1.SeenMachine.made:type_name -> google.protobuf.Timestamp
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	10, // 0: yardmaster.v1.Question.wait:type_name -> google.protobuf.Duration
+	11, // 1: yardmaster.v1.Answer.failure:type_name -> yardmaster.v1.Failure
+	4,  // 2: yardmaster.v1.CheckupAnswer.checks:type_name -> yardmaster.v1.Check
+	7,  // 3: yardmaster.v1.SeeMachinesAnswer.machines:type_name -> yardmaster.v1.SeenMachine
+	12, // 4: yardmaster.v1.SeenMachine.made:type_name -> google.protobuf.Timestamp
+	5,  // [5:5] is the sub-list for method output_type
+	5,  // [5:5] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_yardmaster_v1_ask_proto_init() }
@@ -528,7 +727,7 @@ func file_yardmaster_v1_ask_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_yardmaster_v1_ask_proto_rawDesc), len(file_yardmaster_v1_ask_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -94,6 +94,8 @@ const (
 	// YardServiceRemoveOrphansProcedure is the fully-qualified name of the YardService's RemoveOrphans
 	// RPC.
 	YardServiceRemoveOrphansProcedure = "/yardmaster.v1.YardService/RemoveOrphans"
+	// YardServiceDoctorProcedure is the fully-qualified name of the YardService's Doctor RPC.
+	YardServiceDoctorProcedure = "/yardmaster.v1.YardService/Doctor"
 	// YardServiceStatusProcedure is the fully-qualified name of the YardService's Status RPC.
 	YardServiceStatusProcedure = "/yardmaster.v1.YardService/Status"
 	// YardServiceVersionProcedure is the fully-qualified name of the YardService's Version RPC.
@@ -154,6 +156,8 @@ type YardServiceClient interface {
 	ListOrphans(context.Context, *connect.Request[v1.ListOrphansRequest]) (*connect.Response[v1.ListOrphansResponse], error)
 	// RemoveOrphans removes machines that belong to nobody.
 	RemoveOrphans(context.Context, *connect.Request[v1.RemoveOrphansRequest]) (*connect.Response[v1.RemoveOrphansResponse], error)
+	// Doctor looks for what stands in the way of the yard's and its sites' work.
+	Doctor(context.Context, *connect.Request[v1.DoctorRequest]) (*connect.Response[v1.DoctorResponse], error)
 	// Status says how the yard itself is.
 	Status(context.Context, *connect.Request[v1.StatusRequest]) (*connect.Response[v1.StatusResponse], error)
 	Version(context.Context, *connect.Request[v1.VersionRequest]) (*connect.Response[v1.VersionResponse], error)
@@ -334,6 +338,12 @@ func NewYardServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(yardServiceMethods.ByName("RemoveOrphans")),
 			connect.WithClientOptions(opts...),
 		),
+		doctor: connect.NewClient[v1.DoctorRequest, v1.DoctorResponse](
+			httpClient,
+			baseURL+YardServiceDoctorProcedure,
+			connect.WithSchema(yardServiceMethods.ByName("Doctor")),
+			connect.WithClientOptions(opts...),
+		),
 		status: connect.NewClient[v1.StatusRequest, v1.StatusResponse](
 			httpClient,
 			baseURL+YardServiceStatusProcedure,
@@ -384,6 +394,7 @@ type yardServiceClient struct {
 	watch         *connect.Client[v1.WatchRequest, v1.WatchResponse]
 	listOrphans   *connect.Client[v1.ListOrphansRequest, v1.ListOrphansResponse]
 	removeOrphans *connect.Client[v1.RemoveOrphansRequest, v1.RemoveOrphansResponse]
+	doctor        *connect.Client[v1.DoctorRequest, v1.DoctorResponse]
 	status        *connect.Client[v1.StatusRequest, v1.StatusResponse]
 	version       *connect.Client[v1.VersionRequest, v1.VersionResponse]
 	verifyAudit   *connect.Client[v1.VerifyAuditRequest, v1.VerifyAuditResponse]
@@ -524,6 +535,11 @@ func (c *yardServiceClient) RemoveOrphans(ctx context.Context, req *connect.Requ
 	return c.removeOrphans.CallUnary(ctx, req)
 }
 
+// Doctor calls yardmaster.v1.YardService.Doctor.
+func (c *yardServiceClient) Doctor(ctx context.Context, req *connect.Request[v1.DoctorRequest]) (*connect.Response[v1.DoctorResponse], error) {
+	return c.doctor.CallUnary(ctx, req)
+}
+
 // Status calls yardmaster.v1.YardService.Status.
 func (c *yardServiceClient) Status(ctx context.Context, req *connect.Request[v1.StatusRequest]) (*connect.Response[v1.StatusResponse], error) {
 	return c.status.CallUnary(ctx, req)
@@ -591,6 +607,8 @@ type YardServiceHandler interface {
 	ListOrphans(context.Context, *connect.Request[v1.ListOrphansRequest]) (*connect.Response[v1.ListOrphansResponse], error)
 	// RemoveOrphans removes machines that belong to nobody.
 	RemoveOrphans(context.Context, *connect.Request[v1.RemoveOrphansRequest]) (*connect.Response[v1.RemoveOrphansResponse], error)
+	// Doctor looks for what stands in the way of the yard's and its sites' work.
+	Doctor(context.Context, *connect.Request[v1.DoctorRequest]) (*connect.Response[v1.DoctorResponse], error)
 	// Status says how the yard itself is.
 	Status(context.Context, *connect.Request[v1.StatusRequest]) (*connect.Response[v1.StatusResponse], error)
 	Version(context.Context, *connect.Request[v1.VersionRequest]) (*connect.Response[v1.VersionResponse], error)
@@ -767,6 +785,12 @@ func NewYardServiceHandler(svc YardServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(yardServiceMethods.ByName("RemoveOrphans")),
 		connect.WithHandlerOptions(opts...),
 	)
+	yardServiceDoctorHandler := connect.NewUnaryHandler(
+		YardServiceDoctorProcedure,
+		svc.Doctor,
+		connect.WithSchema(yardServiceMethods.ByName("Doctor")),
+		connect.WithHandlerOptions(opts...),
+	)
 	yardServiceStatusHandler := connect.NewUnaryHandler(
 		YardServiceStatusProcedure,
 		svc.Status,
@@ -841,6 +865,8 @@ func NewYardServiceHandler(svc YardServiceHandler, opts ...connect.HandlerOption
 			yardServiceListOrphansHandler.ServeHTTP(w, r)
 		case YardServiceRemoveOrphansProcedure:
 			yardServiceRemoveOrphansHandler.ServeHTTP(w, r)
+		case YardServiceDoctorProcedure:
+			yardServiceDoctorHandler.ServeHTTP(w, r)
 		case YardServiceStatusProcedure:
 			yardServiceStatusHandler.ServeHTTP(w, r)
 		case YardServiceVersionProcedure:
@@ -962,6 +988,10 @@ func (UnimplementedYardServiceHandler) ListOrphans(context.Context, *connect.Req
 
 func (UnimplementedYardServiceHandler) RemoveOrphans(context.Context, *connect.Request[v1.RemoveOrphansRequest]) (*connect.Response[v1.RemoveOrphansResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("yardmaster.v1.YardService.RemoveOrphans is not implemented"))
+}
+
+func (UnimplementedYardServiceHandler) Doctor(context.Context, *connect.Request[v1.DoctorRequest]) (*connect.Response[v1.DoctorResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("yardmaster.v1.YardService.Doctor is not implemented"))
 }
 
 func (UnimplementedYardServiceHandler) Status(context.Context, *connect.Request[v1.StatusRequest]) (*connect.Response[v1.StatusResponse], error) {
