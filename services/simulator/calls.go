@@ -90,6 +90,10 @@ func (w *World) stand(m *simulator.Method, target mo.Reference) mo.Reference {
 		}
 	case *simulator.SearchIndex:
 		return &searchCall{SearchIndex: x, w: w}
+	case *simulator.AuthorizationManager:
+		if m.Name == "HasUserPrivilegeOnEntities" {
+			return &rightsCall{AuthorizationManager: x, w: w}
+		}
 	case *simulator.ResourcePool:
 		if m.Name == "ImportVApp" {
 			return &poolCall{ResourcePool: x, w: w}

@@ -71,6 +71,20 @@ func (c ControlClient) SetFaults(ctx context.Context, rules ...Rule) error {
 	return c.do(ctx, http.MethodPut, "/faults", rules, nil)
 }
 
+// Denied returns what the account lacks.
+func (c ControlClient) Denied(ctx context.Context) ([]Denial, error) {
+	var out []Denial
+	return out, c.do(ctx, http.MethodGet, "/denied", nil, &out)
+}
+
+// SetDenied replaces what the account lacks; nothing grants everything.
+func (c ControlClient) SetDenied(ctx context.Context, denied ...Denial) error {
+	if denied == nil {
+		denied = []Denial{}
+	}
+	return c.do(ctx, http.MethodPut, "/denied", denied, nil)
+}
+
 // KillSessions ends every session at the vCenter and returns how many.
 func (c ControlClient) KillSessions(ctx context.Context) (int, error) {
 	var out count

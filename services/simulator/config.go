@@ -28,6 +28,8 @@ type Config struct {
 	Inventory Inventory `json:"inventory,omitzero"`
 	// Faults are switched on from the start.
 	Faults []Rule `json:"faults,omitempty"`
+	// Denied are privileges that the account lacks, as it hears if it asks.
+	Denied []Denial `json:"denied,omitempty"`
 
 	// CloneDelay, PowerDelay, BootDelay and UploadDelay are about how long a
 	// clone, a power operation, a guest's boot and the upload of a disk take.

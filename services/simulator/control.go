@@ -119,6 +119,18 @@ func (w *World) controlHandler(ctx context.Context, front *door, health *service
 		}
 		answer(rw, w.faults.list())
 	})
+	mux.HandleFunc("GET /denied", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, w.rights.list()) })
+	mux.HandleFunc("PUT /denied", func(rw http.ResponseWriter, r *http.Request) {
+		var denied []Denial
+		if !body(rw, r, &denied) {
+			return
+		}
+		if err := w.rights.set(denied); err != nil {
+			http.Error(rw, err.Error(), http.StatusBadRequest)
+			return
+		}
+		answer(rw, w.rights.list())
+	})
 	mux.HandleFunc("POST /sessions/kill", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, count{w.killSessions()}) })
 	mux.HandleFunc("POST /away", func(rw http.ResponseWriter, r *http.Request) {
 		var req away

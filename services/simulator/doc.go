@@ -18,6 +18,7 @@
 //   - a lone ESXi instead of the vCenter, where asked for, which refuses all that
 //     needs one, and machines that cannot be switched on before their disks
 //     were uploaded;
+//   - rights: [Denial] says which privileges the account lacks, to whoever asks;
 //   - faults and latency, set in [Config] or by [ControlClient].
 //
 // It is the only writer of its data folder. It knows nothing of the yard: the

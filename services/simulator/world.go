@@ -34,6 +34,7 @@ type World struct {
 	pending pending
 	filling filling
 	faults  faultBook
+	rights  rights
 	guests  *guests
 	journal *journal
 	http    *http.Client
@@ -63,7 +64,7 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*World, error) {
 		base:    map[types.ManagedObjectReference]bool{},
 	}
 	w.guests = newGuests(w)
-	if err := w.faults.set(cfg.Faults); err != nil {
+	if err := errors.Join(w.faults.set(cfg.Faults), w.rights.set(cfg.Denied)); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(filepath.Join(cfg.Dir, "console"), 0o700); err != nil {
