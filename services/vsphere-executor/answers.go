@@ -22,11 +22,14 @@ type asked struct {
 	runner  *executor.Runner
 	backend *vcenter.Backend
 	log     *slog.Logger
+	// madeUp means that the seal key lies in no file.
+	madeUp bool
 }
 
 // answers are the questions that the site's active executor answers.
 func (e *asked) answers() map[string]executor.Answer {
 	return map[string]executor.Answer{
+		subject.AskCheckup:  executor.On(e.checkup),
 		subject.AskConsole:  executor.On(e.backend.Console),
 		subject.AskMachines: executor.On(e.machines),
 		subject.AskRemove:   executor.On(e.remove),

@@ -96,7 +96,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	}
 	images := &images{conn: conn, site: site, backend: backend, log: env.Log}
 	runner.Beside = images.run
-	asked := &asked{name: site, runner: runner, backend: backend, log: env.Log}
+	asked := &asked{name: site, runner: runner, backend: backend, log: env.Log, madeUp: cfg.SealSeedFile == ""}
 	runner.Answers = asked.answers()
 	if err := runner.Prepare(); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"yardmaster.dev/pkg/executor"
@@ -41,6 +42,8 @@ type Backend struct {
 	// known is closed by the first Site.
 	known    chan struct{}
 	knowOnce sync.Once
+	// told is the Site for who must not wait for a connection in the making.
+	told atomic.Pointer[fleet.SiteVSphere]
 
 	mu      sync.Mutex // held while connecting
 	site    *fleet.SiteVSphere
@@ -73,6 +76,7 @@ func New(o Options) *Backend {
 // Use takes the Site's description, nil if there is none. Work in progress
 // ends on the connection it began with.
 func (b *Backend) Use(ctx context.Context, site *fleet.SiteVSphere) {
+	b.told.Store(site)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if reflect.DeepEqual(b.site, site) {

@@ -42,7 +42,7 @@ var faults = []struct {
 	// opens and no attempt is used up.
 	{is[*types.InvalidLogin], fault.Busy, fault.LoginRefused, loginHint},
 	{is[*types.NotAuthenticated], fault.Busy, fault.BackendDown, "the session is refused right after a login; look at the vCenter's own health"},
-	{is[*types.NoPermission], fault.Permanent, fault.PermissionDenied, "grant the privilege to the executor's account, then yardctl retry"},
+	{is[*types.NoPermission], fault.Permanent, fault.PermissionDenied, "grant the privilege to the executor's account (yardctl doctor lists all that it lacks), then yardctl retry"},
 	{isStatus(http.StatusUnauthorized), fault.Busy, fault.BackendDown, "the REST session is refused right after a login; look at the vCenter's own health"},
 	{isStatus(http.StatusForbidden), fault.Permanent, fault.PermissionDenied, "grant the privilege to the executor's account (for tags InventoryService.Tagging.AttachTag), then yardctl retry"},
 	{soap.IsCertificateUntrusted, fault.Busy, fault.BackendDown, "set spec.vsphere.thumbprint (SHA-256) or caFile in the Site"},
