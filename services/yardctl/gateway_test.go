@@ -438,3 +438,23 @@ func (*gateway) Watch(ctx context.Context, req *connect.Request[v1.WatchRequest]
 	<-ctx.Done()
 	return ctx.Err()
 }
+
+func (*gateway) Doctor(_ context.Context, req *connect.Request[v1.DoctorRequest]) (*connect.Response[v1.DoctorResponse], error) {
+	m := req.Msg
+	out := &v1.DoctorResponse{Read: read(), Yard: []*v1.Check{{Level: "ok", What: "bus", Words: "nats://127.0.0.1:4222, NATS 2.15.2, as user gateway"}}}
+	dc1 := &v1.SiteCheckup{Site: "dc1", Checks: []*v1.Check{
+		{Level: "ok", What: "seat", Words: "held by vsphere-executor-1 (epoch 4), 1 standing by"},
+		{Level: "warn", What: "certificate", Words: "pinned by the Site's thumbprint; it ends on 2026-03-20", Hint: "renew it in vCenter and correct the Site's thumbprint, if it has one"},
+		{Level: "ok", What: "template flatcar-4593.2.5", Words: "disk of 12.5 GiB, a snapshot for linked clones", Pools: []string{"web/a", "web/b", "web/c", "web/d"}},
+		{Level: "fail", What: "rights", Words: "yard lacks on datastore ds1 (datastore-37): Datastore.AllocateSpace", Hint: "give the account's role these privileges on that object", Pools: []string{"web/a"}},
+	}}
+	switch {
+	case len(m.GetSources()) > 0:
+		out.Sites = []*v1.SiteCheckup{{Site: "dc2", Checks: dc1.GetChecks()[:2]}}
+	case len(m.GetSites()) == 1 && m.GetSites()[0] == "dc2":
+		out.Sites = []*v1.SiteCheckup{{Site: "dc2", Checks: dc1.GetChecks()[:1]}}
+	default:
+		out.Sites = []*v1.SiteCheckup{dc1}
+	}
+	return connect.NewResponse(out), nil
+}

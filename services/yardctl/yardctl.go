@@ -115,7 +115,7 @@ func (a *app) root() *cobra.Command {
 		a.historyCommand(), a.diffCommand(), a.rollbackCommand(),
 		a.scaleCommand(), a.retryCommand(), a.skipCommand(), a.replaceCommand(), a.preserveCommand(),
 		a.pauseCommand(), a.resumeCommand(), a.cancelCommand(), a.deleteCommand(), a.imageCommand(),
-		a.statusCommand(), a.orphansCommand(), a.versionCommand(), a.auditCommand(), a.debugCommand(),
+		a.statusCommand(), a.doctorCommand(), a.orphansCommand(), a.versionCommand(), a.auditCommand(), a.debugCommand(),
 	)
 	root.SetHelpCommandGroupID(groupYard)
 	root.SetCompletionCommandGroupID(groupYard)
