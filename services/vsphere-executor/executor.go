@@ -122,7 +122,7 @@ func state(r *executor.Runner, b *vcenter.Backend, env service.Env) wire.Service
 	}
 	return wire.ServiceState{
 		Service: env.Name, Instance: env.Instance, Version: service.Build().Version,
-		Scopes: []wire.ServiceScope{scope}, Trouble: scope.BreakerMessage,
+		Scopes: []wire.ServiceScope{scope}, Trouble: cmp.Or(scope.BreakerMessage, b.Trouble()),
 	}
 }
 

@@ -34,10 +34,11 @@ type Options struct {
 // first needed, so that a stand-by keeps no session, and anew when the Site
 // changes.
 type Backend struct {
-	options    Options
-	sightings  *sightings
-	imports    *imports
-	sweepEvery time.Duration
+	options          Options
+	sightings        *sightings
+	imports          *imports
+	sweepEvery       time.Duration
+	credentialsEvery time.Duration
 
 	// known is closed by the first Site.
 	known    chan struct{}
@@ -51,8 +52,9 @@ type Backend struct {
 	stores  []wire.Datastore
 	current *lease
 	// failure is why the last try to connect failed, and when.
-	failure error
-	failed  time.Time
+	failure  error
+	failed   time.Time
+	rotation rotation
 }
 
 // siteWait is how long an operation waits for the first Site: an executor
@@ -70,7 +72,10 @@ type lease struct {
 
 // New returns a Backend that waits for its Site.
 func New(o Options) *Backend {
-	return &Backend{options: o, sightings: newSightings(), imports: newImports(o.Images), sweepEvery: sweepLeast, known: make(chan struct{})}
+	return &Backend{
+		options: o, sightings: newSightings(), imports: newImports(o.Images),
+		sweepEvery: sweepLeast, credentialsEvery: credentialsEvery, known: make(chan struct{}),
+	}
 }
 
 // Use takes the Site's description, nil if there is none. Work in progress
@@ -146,9 +151,7 @@ func (b *Backend) connection(ctx context.Context) (*connection, func(), error) {
 		return nil, nil, b.failure
 	}
 	if b.current == nil {
-		c, err := connect(ctx, b.site, access{
-			agent: b.options.Agent, creds: b.credentials(b.site), refused: b.refused, metrics: b.options.Metrics,
-		})
+		c, err := connect(ctx, b.site, b.access(b.site))
 		if err != nil {
 			if ctx.Err() == nil { // else it says nothing about the vCenter
 				b.failure, b.failed = err, time.Now()
@@ -165,6 +168,11 @@ func (b *Backend) connection(ctx context.Context) (*connection, func(), error) {
 		l.users--
 		b.closeIdle(ctx, l)
 	}, nil
+}
+
+// access is how to present ourselves to a site; the caller holds the lock.
+func (b *Backend) access(site *fleet.SiteVSphere) access {
+	return access{agent: b.options.Agent, creds: b.credentials(site), refused: b.refused, metrics: b.options.Metrics}
 }
 
 func (b *Backend) credentials(site *fleet.SiteVSphere) Credentials {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"net/url"
+	"os"
 	"reflect"
 	"strings"
 	"sync"
@@ -28,10 +29,14 @@ const (
 	// connections is more than we ever use at once; with Go's default of
 	// two per host every burst would open new TLS connections.
 	connections = 64
-	// refusedFirst and refusedMost bound the pause after a refused login:
-	// a few tries a minute lock an account.
-	refusedFirst = 30 * time.Second
-	refusedMost  = 5 * time.Minute
+	// refusedFirst and refusedMost bound the pause before credentials that
+	// were refused are tried once more: vCenter also refuses good ones while
+	// its directory is away, and a few tries in half an hour lock an account.
+	refusedFirst = 5 * time.Minute
+	refusedMost  = 30 * time.Minute
+	// refusedAsk is when a job may ask again; it meets the pause, or other
+	// credentials.
+	refusedAsk   = 30 * time.Second
 	logoutWithin = 5 * time.Second
 )
 
@@ -56,13 +61,16 @@ type login struct {
 	soap    *soap.Client
 	vim     *vim25.Client
 	creds   Credentials
+	caFile  string
 	metrics *Metrics
 
 	mu sync.Mutex // held while logging in
 	// generation counts logins; 0 is none yet.
 	generation int
-	manager    *session.Manager
-	refused    *refusal
+	// key is the hash of the credentials that are logged in.
+	key     [sha256.Size]byte
+	manager *session.Manager
+	refused *refusal
 }
 
 // refusal remembers a refused login; it outlives the connection that met it.
@@ -80,18 +88,22 @@ func (r *refusal) allows(key [sha256.Size]byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if wait := time.Until(r.until); wait > 0 && r.login == key {
-		return &fault.Error{Kind: fault.Busy, Reason: fault.LoginRefused, RetryAfter: wait, Hint: loginHint, Err: r.err}
+		return &fault.Error{Kind: fault.Busy, Reason: fault.LoginRefused, RetryAfter: min(wait, refusedAsk), Hint: loginHint, Err: r.err}
 	}
 	return nil
 }
 
-// note remembers a refusal and says how long to wait, longer each time.
+// note remembers a refusal. The pause before the same credentials are tried
+// once more grows each time.
 func (r *refusal) note(key [sha256.Size]byte, err error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.login != key {
+		r.pause = 0
+	}
 	r.pause = min(max(2*r.pause, refusedFirst), refusedMost)
 	r.err, r.until, r.login = err, time.Now().Add(r.pause), key
-	return &fault.Error{Kind: fault.Busy, Reason: fault.LoginRefused, RetryAfter: r.pause, Hint: loginHint, Err: err}
+	return &fault.Error{Kind: fault.Busy, Reason: fault.LoginRefused, RetryAfter: refusedAsk, Hint: loginHint, Err: err}
 }
 
 func (r *refusal) forget() {
@@ -100,20 +112,33 @@ func (r *refusal) forget() {
 	r.err, r.until, r.pause = nil, time.Time{}, 0
 }
 
-// read reads the login and makes sure that it may be tried.
+// caFault is a CA file that cannot be used.
+func caFault(file string, err error) error {
+	return fault.WithHint(fault.Newf(fault.Busy, fault.BackendDown, "the Site's CA file %s: %w", file, err),
+		"the file must exist at the executor and hold PEM certificates")
+}
+
+// read reads the login and makes sure that it may be tried. Its key covers
+// all that the Site names and whose content may change.
 func (l *login) read() (user *url.Userinfo, key [sha256.Size]byte, err error) {
 	name, password, err := l.creds()
 	if err != nil {
 		return nil, key, fault.WithHint(fault.Newf(fault.Busy, fault.LoginRefused, "read the Site's credentials: %w", err),
 			"the Site's username and password are read by the executor, from its own files or environment")
 	}
-	key = sha256.Sum256([]byte(name + "\x00" + password))
+	var authorities []byte
+	if l.caFile != "" {
+		if authorities, err = os.ReadFile(l.caFile); err != nil {
+			return nil, key, caFault(l.caFile, err)
+		}
+	}
+	key = sha256.Sum256([]byte(name + "\x00" + password + "\x00" + string(authorities)))
 	return url.UserPassword(name, password), key, l.refused.allows(key)
 }
 
 // dial connects to the vCenter of site and logs in.
 func dial(ctx context.Context, site *fleet.SiteVSphere, o access) (*vim25.Client, *login, error) {
-	l := &login{creds: o.creds, metrics: o.metrics, refused: o.refused}
+	l := &login{creds: o.creds, caFile: site.CAFile, metrics: o.metrics, refused: o.refused}
 	if _, _, err := l.read(); err != nil {
 		return nil, nil, err
 	}
@@ -128,8 +153,7 @@ func dial(ctx context.Context, site *fleet.SiteVSphere, o access) (*vim25.Client
 	sc.DefaultTransport().MaxIdleConnsPerHost = connections
 	if site.CAFile != "" {
 		if err := sc.SetRootCAs(site.CAFile); err != nil {
-			return nil, nil, fault.WithHint(fault.Newf(fault.Busy, fault.BackendDown, "the Site's CA file %s: %w", site.CAFile, err),
-				"the file must exist at the executor and hold PEM certificates")
+			return nil, nil, caFault(site.CAFile, err)
 		}
 	}
 	if site.Thumbprint != "" {
@@ -199,6 +223,7 @@ func (l *login) again(ctx context.Context, generation int) error {
 	l.metrics.login(err)
 	if err == nil {
 		l.generation++
+		l.key = key
 		l.refused.forget()
 		return nil
 	}
@@ -207,6 +232,13 @@ func (l *login) again(ctx context.Context, generation int) error {
 		return l.refused.note(key, err)
 	}
 	return err
+}
+
+// inUse is the hash of the credentials that are logged in.
+func (l *login) inUse() [sha256.Size]byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.key
 }
 
 // loginHint is what to do when vCenter refuses the login.

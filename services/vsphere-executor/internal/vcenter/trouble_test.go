@@ -85,8 +85,8 @@ func TestKilledSessionHeals(t *testing.T) {
 	}
 }
 
-// killSessions ends every session but the test's own and says how many.
-func (w *world) killSessions(t *testing.T) int {
+// sessions are the keys of every session but the test's own.
+func (w *world) sessions(t *testing.T) []string {
 	t.Helper()
 	var m mo.SessionManager
 	manager := session.NewManager(w.client.Client)
@@ -99,8 +99,15 @@ func (w *world) killSessions(t *testing.T) int {
 			keys = append(keys, s.Key)
 		}
 	}
+	return keys
+}
+
+// killSessions ends every session but the test's own and says how many.
+func (w *world) killSessions(t *testing.T) int {
+	t.Helper()
+	keys := w.sessions(t)
 	if len(keys) > 0 {
-		if err := manager.TerminateSession(t.Context(), keys); err != nil {
+		if err := session.NewManager(w.client.Client).TerminateSession(t.Context(), keys); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -35,6 +35,7 @@ func (b *Backend) Watch(ctx context.Context, yard string, see func(executor.Sigh
 	var next time.Time // of the sweeps
 	failing := false
 	for {
+		b.rotate(ctx)
 		err := b.look(ctx, yard, &next, see)
 		switch {
 		case ctx.Err() != nil:
