@@ -55,6 +55,7 @@ func (w *World) route(ctx *simulator.Context, m *simulator.Method) (mo.Reference
 	if ctx.Session == nil {
 		return nil, nil
 	}
+	w.meter.called(m)
 	target := w.reg.Get(m.This)
 	if w.faults.spoilsCalls() {
 		if fault := w.spoil(ctx, m, target); fault != nil {

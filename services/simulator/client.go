@@ -85,6 +85,18 @@ func (c ControlClient) SetDenied(ctx context.Context, denied ...Denial) error {
 	return c.do(ctx, http.MethodPut, "/denied", denied, nil)
 }
 
+// Load returns what clients have the vCenter do.
+func (c ControlClient) Load(ctx context.Context) (Load, error) {
+	var out Load
+	return out, c.do(ctx, http.MethodGet, "/load", nil, &out)
+}
+
+// ResetLoad is Load, whose peaks and counts begin anew.
+func (c ControlClient) ResetLoad(ctx context.Context) (Load, error) {
+	var out Load
+	return out, c.do(ctx, http.MethodPost, "/load/reset", struct{}{}, &out)
+}
+
 // KillSessions ends every session at the vCenter and returns how many.
 func (c ControlClient) KillSessions(ctx context.Context) (int, error) {
 	var out count

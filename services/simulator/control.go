@@ -131,6 +131,8 @@ func (w *World) controlHandler(ctx context.Context, front *door, health *service
 		}
 		answer(rw, w.rights.list())
 	})
+	mux.HandleFunc("GET /load", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, w.meter.read()) })
+	mux.HandleFunc("POST /load/reset", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, w.meter.reset()) })
 	mux.HandleFunc("POST /sessions/kill", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, count{w.killSessions()}) })
 	mux.HandleFunc("POST /away", func(rw http.ResponseWriter, r *http.Request) {
 		var req away

@@ -19,7 +19,8 @@
 //     needs one, and machines that cannot be switched on before their disks
 //     were uploaded;
 //   - rights: [Denial] says which privileges the account lacks, to whoever asks;
-//   - faults and latency, set in [Config] or by [ControlClient].
+//   - faults and latency, set in [Config] or by [ControlClient];
+//   - counts of calls and of what ran at once, read by [ControlClient].
 //
 // It is the only writer of its data folder. It knows nothing of the yard: the
 // yard meets it as it would meet a vCenter, over HTTPS.

@@ -81,7 +81,12 @@ func (w *World) adopt(t *simulator.Task) {
 	// would make every reader of the template wait. It gets the lock of
 	// nothing instead; perform takes the right one when it needs it.
 	t.Info.Entity = &types.ManagedObjectReference{Type: target.Type, Value: "waiting-" + t.Self.Value}
+	if op.ctx.Session != nil {
+		t.Info.Reason = &types.TaskReasonUser{UserName: op.ctx.Session.UserName}
+	}
+	end := w.meter.begin(w.placeOf(op, target))
 	t.Execute = func(t *simulator.Task) (types.AnyType, types.BaseMethodFault) {
+		defer end()
 		w.reg.WithLock(w.context(), t, func() { t.Info.Entity = &target })
 		return w.perform(op, target, func() (types.AnyType, types.BaseMethodFault) { return work(t) })
 	}

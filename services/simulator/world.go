@@ -35,6 +35,7 @@ type World struct {
 	filling filling
 	faults  faultBook
 	rights  rights
+	meter   *meter
 	guests  *guests
 	journal *journal
 	http    *http.Client
@@ -59,6 +60,7 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*World, error) {
 		ctx:     ctx,
 		pending: pending{ops: map[types.ManagedObjectReference]operation{}},
 		filling: filling{names: map[string]bool{}},
+		meter:   newMeter(),
 		http:    guestClient(),
 		failed:  make(chan error, 1),
 		base:    map[types.ManagedObjectReference]bool{},
