@@ -17,6 +17,7 @@ const (
 	DefaultMaxBackoff        = 5 * time.Minute
 	DefaultClones            = 8
 	DefaultPerTemplate       = 8
+	DefaultPerDatastore      = 8
 	DefaultOperations        = 16
 )
 
@@ -125,6 +126,9 @@ func (l Limits) WithDefaults() Limits {
 	}
 	if l.PerTemplate <= 0 {
 		l.PerTemplate = DefaultPerTemplate
+	}
+	if l.PerDatastore <= 0 {
+		l.PerDatastore = DefaultPerDatastore
 	}
 	if l.Operations <= 0 {
 		l.Operations = DefaultOperations

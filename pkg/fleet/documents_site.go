@@ -112,6 +112,9 @@ type Limits struct {
 	// PerTemplate is how many clones of one template are made at a time.
 	// Default: 8.
 	PerTemplate int `json:"perTemplate,omitempty"`
+	// PerDatastore is how many clones are made at a time on one datastore.
+	// Default: 8.
+	PerDatastore int `json:"perDatastore,omitempty"`
 	// Operations is how many changes of any kind run at a time. Default: 16.
 	Operations int `json:"operations,omitempty"`
 }

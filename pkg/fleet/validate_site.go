@@ -46,6 +46,7 @@ func (c *checker) vcenter(v *SiteVSphere) {
 	}
 	c.between(path+".limits.clones", v.Limits.Clones, 0, 640)
 	c.between(path+".limits.perTemplate", v.Limits.PerTemplate, 0, 640)
+	c.between(path+".limits.perDatastore", v.Limits.PerDatastore, 0, 640)
 	c.between(path+".limits.operations", v.Limits.Operations, 0, 2000)
 }
 

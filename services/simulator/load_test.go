@@ -40,7 +40,7 @@ func TestLoad(t *testing.T) {
 	if err := r.control.SetFaults(t.Context(), Rule{On: OnClone, Delay: fleet.Duration{Duration: time.Hour}}); err != nil {
 		t.Fatal(err)
 	}
-	r.begin(t, c, "a", "b")
+	r.beginClones(t, c, "a", "b")
 	if again, err = r.control.Load(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -49,8 +49,8 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// begin begins clones and waits for none.
-func (r *running) begin(t *testing.T, c *crowd, names ...string) {
+// beginClones begins clones and waits for none.
+func (r *running) beginClones(t *testing.T, c *crowd, names ...string) {
 	t.Helper()
 	for _, name := range names {
 		spec, err := r.cloneRequest(t.Context(), c.templates[0], cloneSpec{name: name, folder: c.folder})

@@ -37,6 +37,7 @@ type Backend struct {
 	options          Options
 	sightings        *sightings
 	imports          *imports
+	limits           *limits
 	sweepEvery       time.Duration
 	credentialsEvery time.Duration
 
@@ -73,7 +74,7 @@ type lease struct {
 // New returns a Backend that waits for its Site.
 func New(o Options) *Backend {
 	return &Backend{
-		options: o, sightings: newSightings(), imports: newImports(o.Images),
+		options: o, sightings: newSightings(), imports: newImports(o.Images), limits: newLimits(fleet.Limits{}, o.Metrics.meters(o.Site)),
 		sweepEvery: sweepLeast, credentialsEvery: credentialsEvery, known: make(chan struct{}),
 	}
 }
@@ -90,6 +91,7 @@ func (b *Backend) Use(ctx context.Context, site *fleet.SiteVSphere) {
 	b.site, b.refused, b.failed = site, &refusal{}, time.Time{}
 	b.retire(ctx)
 	if site != nil {
+		b.limits.set(site.Limits)
 		b.knowOnce.Do(func() { close(b.known) })
 	}
 }
@@ -172,7 +174,10 @@ func (b *Backend) connection(ctx context.Context) (*connection, func(), error) {
 
 // access is how to present ourselves to a site; the caller holds the lock.
 func (b *Backend) access(site *fleet.SiteVSphere) access {
-	return access{agent: b.options.Agent, creds: b.credentials(site), refused: b.refused, metrics: b.options.Metrics}
+	return access{
+		site: b.options.Site, agent: b.options.Agent, creds: b.credentials(site), refused: b.refused,
+		metrics: b.options.Metrics, limits: b.limits,
+	}
 }
 
 func (b *Backend) credentials(site *fleet.SiteVSphere) Credentials {

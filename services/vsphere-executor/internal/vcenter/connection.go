@@ -17,7 +17,7 @@ import (
 )
 
 // connection is one vCenter as a Site describes it: one session, the names
-// resolved there, the tasks under way, and the limits.
+// resolved there, the tasks under way, and the limits, which outlive it.
 type connection struct {
 	vim    *vim25.Client
 	login  *login
@@ -25,6 +25,7 @@ type connection struct {
 	names  *names
 	tasks  *tasks
 	limits *limits
+	recall recall
 	// shutdownFor is how long a guest may take to shut down.
 	shutdownFor time.Duration
 }
@@ -38,7 +39,7 @@ func connect(ctx context.Context, site *fleet.SiteVSphere, o access) (*connectio
 		vim: vim, login: login, rest: &restSession{login: login},
 		names:  newNames(vim, site.Datacenter),
 		tasks:  newTasks(vim, o.metrics),
-		limits: newLimits(site.Limits),
+		limits: o.limits,
 
 		shutdownFor: shutdownFor,
 	}, nil
@@ -91,7 +92,7 @@ func (c *connection) stale(err error) bool {
 }
 
 // do carries out one task of vCenter for a job.
-func (c *connection) do(ctx context.Context, t *executor.Task, operation string, call func(context.Context) (*object.Task, error), gates ...gate) (types.AnyType, error) {
+func (c *connection) do(ctx context.Context, t *executor.Task, operation string, call func(context.Context) (*object.Task, error), gates ...*gate) (types.AnyType, error) {
 	return c.carryOut(ctx, work{operation: operation, name: name(t), permit: t.Permit}, call, gates...)
 }
 
@@ -109,23 +110,45 @@ type work struct {
 }
 
 // carryOut waits for a turn, asks whether the task is still permitted, calls,
-// and waits for the end.
-func (c *connection) carryOut(ctx context.Context, w work, call func(context.Context) (*object.Task, error), gates ...gate) (types.AnyType, error) {
-	leave, err := enter(ctx, append(gates, c.limits.operations)...)
+// and waits for the end. The turn is over when the task is, whoever waits.
+func (c *connection) carryOut(ctx context.Context, w work, call func(context.Context) (*object.Task, error), gates ...*gate) (types.AnyType, error) {
+	leave, err := c.turn(ctx, gates...)
 	if err != nil {
 		return nil, err
 	}
-	defer leave()
 	if err := w.permit(ctx); err != nil {
+		leave()
 		return nil, err
 	}
-	task, err := call(ctx)
+	task, err := c.begin(ctx, call)
 	if err != nil {
+		if unknownOutcome(err) {
+			c.recall.forget()
+		}
+		leave()
 		return nil, fmt.Errorf("%s %s: %w", w.operation, w.name, err)
 	}
-	result, err := c.tasks.wait(ctx, task.Reference(), w.operation)
+	result, err := c.tasks.wait(ctx, task.Reference(), w.operation, leave)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", w.operation, w.name, err)
 	}
 	return result, nil
+}
+
+// answerWithin is how long a call that begins a task is waited for after its
+// caller was told to stop: what is on its way to vCenter cannot be called
+// back, and who comes next must be able to see it there.
+const answerWithin = 5 * time.Second
+
+func (c *connection) begin(ctx context.Context, call func(context.Context) (*object.Task, error)) (*object.Task, error) {
+	calling, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	late := make(chan *time.Timer, 1)
+	stop := context.AfterFunc(ctx, func() { late <- time.AfterFunc(answerWithin, cancel) })
+	defer func() {
+		if !stop() {
+			(<-late).Stop()
+		}
+	}()
+	return call(calling)
 }

@@ -1,6 +1,7 @@
 package vcenter
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -57,7 +58,7 @@ func (c *connection) clone(ctx context.Context, t *executor.Task) (executor.Mach
 	}
 	result, err := c.do(ctx, t, "clone", func(ctx context.Context) (*object.Task, error) {
 		return object.NewVirtualMachine(c.vim, p.template.ref).Clone(ctx, object.NewFolder(c.vim, p.folder), name(t), spec)
-	}, c.limits.template(p.template.ref), c.limits.clones)
+	}, c.limits.cloning(p.template.ref, cmp.Or(spec.Location.Datastore, p.template.store))...)
 	if err != nil {
 		return executor.Machine{}, err
 	}

@@ -196,7 +196,7 @@ func (w *importer) deploy(ctx context.Context, p *ova.Package, file *image.Image
 			&types.OptionValue{Key: keyImageSigner, Value: file.Signer})
 		return nil
 	}
-	leave, err := enter(ctx, w.c.limits.operations)
+	leave, err := w.c.turn(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -158,7 +158,7 @@ func (b *Backend) Import(ctx context.Context, yard string, permit func(context.C
 	group, ctx := errgroup.WithContext(ctx)
 	ticks := time.NewTicker(lookEvery)
 	defer ticks.Stop()
-	slots := make(gate, importSlots)
+	slots := make(chan struct{}, importSlots)
 	var last announced
 	for ctx.Err() == nil {
 		for _, i := range b.imports.due(time.Now(), cap(slots)-len(slots)) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	vfault "github.com/vmware/govmomi/fault"
 	"github.com/vmware/govmomi/object"
@@ -207,28 +206,14 @@ const cloneTask = "VirtualMachine.clone"
 // clonesOfOthers returns the clone tasks under way that this process does not
 // wait for: a crashed predecessor's among them, whose VM may yet appear.
 func (c *connection) clonesOfOthers(ctx context.Context) ([]ref, error) {
-	manager := *c.vim.ServiceContent.TaskManager
-	objects, err := retrieve(ctx, c.vim, []ref{manager}, "recentTask")
+	all, err := c.underWay(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("list the recent tasks: %w", err)
-	}
-	var recent []ref
-	for _, o := range objects {
-		recent = value[types.ArrayOfManagedObjectReference](o, "recentTask").ManagedObjectReference
-	}
-	if len(recent) == 0 {
-		return nil, nil
-	}
-	infos, err := retrieve(ctx, c.vim, recent, "info.state", "info.descriptionId")
-	if err != nil {
-		return nil, fmt.Errorf("read the recent tasks: %w", err)
+		return nil, err
 	}
 	var running []ref
-	for _, o := range infos {
-		state := value[types.TaskInfoState](o, "info.state")
-		active := state == types.TaskInfoStateQueued || state == types.TaskInfoStateRunning
-		if active && strings.HasPrefix(value[string](o, "info.descriptionId"), cloneTask) && !c.tasks.knows(o.Obj) {
-			running = append(running, o.Obj)
+	for _, t := range all {
+		if t.clone && !c.tasks.knows(t.ref) {
+			running = append(running, t.ref)
 		}
 	}
 	return running, nil

@@ -24,7 +24,7 @@ func (c *connection) mark(ctx context.Context, t *executor.Task, vm ref) error {
 	if len(v.CustomAttributes)+len(v.Tags) == 0 {
 		return nil
 	}
-	leave, err := enter(ctx, c.limits.operations)
+	leave, err := c.turn(ctx)
 	if err != nil {
 		return err
 	}

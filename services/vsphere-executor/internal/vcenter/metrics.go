@@ -10,6 +10,7 @@ import (
 
 	"yardmaster.dev/pkg/executor"
 	"yardmaster.dev/pkg/fault"
+	"yardmaster.dev/pkg/fleet"
 )
 
 // backendLabel is our value of the label backend.
@@ -25,7 +26,7 @@ var operations = []string{
 }
 
 // taskOperations are the operations that vCenter runs as tasks.
-var taskOperations = []string{"clone", "reconfigure", "power_on", "power_off", "destroy", "snapshot"}
+var taskOperations = []string{"clone", "reconfigure", "power_on", "power_off", "destroy", "snapshot", "other"}
 
 // Metrics are this package's metrics.
 type Metrics struct {
@@ -35,6 +36,8 @@ type Metrics struct {
 	free      *prometheus.GaugeVec
 	capacity  *prometheus.GaugeVec
 	imports   *prometheus.CounterVec
+	budget    *prometheus.GaugeVec
+	sessions  *prometheus.GaugeVec
 	operation map[string]bool
 }
 
@@ -66,6 +69,14 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Name: "yardmaster_image_imports_total",
 			Help: "Imports of images that ended, by site and by how: done, or the reason why not.",
 		}, []string{"site", "outcome"}),
+		budget: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "yardmaster_vsphere_budget_places",
+			Help: "Places for changes that a vCenter makes at once, by budget: how many there are (of each template and datastore, where it is about those), are used (of all together), and are waited for.",
+		}, []string{"site", "budget", "state"}),
+		sessions: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "yardmaster_vsphere_sessions",
+			Help: "Sessions that this process has at a vCenter, by interface; one of each is all that it needs.",
+		}, []string{"site", "interface"}),
 		operation: map[string]bool{},
 	}
 	m.requests = executor.Register(r, m.requests)
@@ -74,6 +85,8 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m.free = executor.Register(r, m.free)
 	m.capacity = executor.Register(r, m.capacity)
 	m.imports = executor.Register(r, m.imports)
+	m.budget = executor.Register(r, m.budget)
+	m.sessions = executor.Register(r, m.sessions)
 	for _, op := range operations {
 		m.operation[op] = true
 		for _, outcome := range []string{"succeeded", "failed"} {
@@ -89,6 +102,34 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		}
 	}
 	return m
+}
+
+// meters are the gauges of one site's budgets.
+type meters struct {
+	site  string
+	gauge *prometheus.GaugeVec
+}
+
+// meter is what a gate shows of itself; those of all templates, and of all
+// datastores, add up.
+type meter struct{ used, waiting prometheus.Gauge }
+
+func (m *Metrics) meters(site string) meters { return meters{site, m.budget} }
+
+func (m meters) of(budget string) meter {
+	return meter{
+		used:    m.gauge.WithLabelValues(m.site, budget, "used"),
+		waiting: m.gauge.WithLabelValues(m.site, budget, "waiting"),
+	}
+}
+
+func (m meters) bounds(l fleet.Limits) {
+	for budget, places := range map[string]int{
+		budgetClones: l.Clones, budgetTemplate: l.PerTemplate, budgetDatastore: l.PerDatastore, budgetOperations: l.Operations,
+	} {
+		m.of(budget) // so that all of it shows from the start
+		m.gauge.WithLabelValues(m.site, budget, "limit").Set(float64(places))
+	}
 }
 
 func (m *Metrics) request(req soap.HasFault, took time.Duration, err error) {

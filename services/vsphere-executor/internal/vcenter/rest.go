@@ -31,7 +31,7 @@ func (r *restSession) use(ctx context.Context, call func(*rest.Client) error) er
 	}
 	r.mu.Lock()
 	if r.client == client {
-		r.client = nil
+		r.set(nil)
 	}
 	r.mu.Unlock()
 	if client, err = r.get(ctx); err != nil {
@@ -56,7 +56,7 @@ func (r *restSession) get(ctx context.Context) (*rest.Client, error) {
 	err = client.Login(ctx, user)
 	r.login.metrics.login(err)
 	if err == nil {
-		r.client = client
+		r.set(client)
 		return client, nil
 	}
 	refused := status(err, http.StatusUnauthorized)
@@ -65,6 +65,17 @@ func (r *restSession) get(ctx context.Context) (*rest.Client, error) {
 		return nil, r.login.refused.note(key, err)
 	}
 	return nil, err
+}
+
+// set changes the client to or from nil; the caller holds the lock.
+func (r *restSession) set(client *rest.Client) {
+	r.client = client
+	open := r.login.metrics.sessions.WithLabelValues(r.login.site, "rest")
+	if client == nil {
+		open.Dec()
+		return
+	}
+	open.Inc()
 }
 
 // close logs out.
@@ -77,7 +88,7 @@ func (r *restSession) close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), logoutWithin)
 	defer cancel()
 	err := r.client.Logout(ctx)
-	r.client = nil
+	r.set(nil)
 	if err != nil && !status(err, http.StatusUnauthorized) {
 		return fmt.Errorf("log out of the REST interface: %w", err)
 	}

@@ -97,7 +97,6 @@ func (b *Backend) swap(ctx context.Context, old *lease, c *connection) {
 		b.closeIdle(ctx, fresh)
 		return
 	}
-	c.limits = old.limits // work on the old connection counts
 	b.retire(ctx)
 	b.current, b.rotation.trouble = fresh, ""
 	b.options.Log.InfoContext(ctx, "changed credentials taken up", service.KeySite, b.options.Site)

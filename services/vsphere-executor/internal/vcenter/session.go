@@ -46,10 +46,12 @@ type Credentials func() (user, password string, err error)
 
 // access is how we present ourselves.
 type access struct {
+	site    string // its name
 	agent   string
 	creds   Credentials
 	refused *refusal
 	metrics *Metrics
+	limits  *limits
 }
 
 // login is the one logged-in session that a process keeps with a vCenter.
@@ -63,6 +65,7 @@ type login struct {
 	creds   Credentials
 	caFile  string
 	metrics *Metrics
+	site    string
 
 	mu sync.Mutex // held while logging in
 	// generation counts logins; 0 is none yet.
@@ -138,7 +141,7 @@ func (l *login) read() (user *url.Userinfo, key [sha256.Size]byte, err error) {
 
 // dial connects to the vCenter of site and logs in.
 func dial(ctx context.Context, site *fleet.SiteVSphere, o access) (*vim25.Client, *login, error) {
-	l := &login{creds: o.creds, caFile: site.CAFile, metrics: o.metrics, refused: o.refused}
+	l := &login{creds: o.creds, caFile: site.CAFile, metrics: o.metrics, refused: o.refused, site: o.site}
 	if _, _, err := l.read(); err != nil {
 		return nil, nil, err
 	}
@@ -222,7 +225,9 @@ func (l *login) again(ctx context.Context, generation int) error {
 	err = l.manager.Login(ctx, user)
 	l.metrics.login(err)
 	if err == nil {
-		l.generation++
+		if l.generation++; l.generation == 1 {
+			l.metrics.sessions.WithLabelValues(l.site, "soap").Inc()
+		}
 		l.key = key
 		l.refused.forget()
 		return nil
@@ -253,6 +258,7 @@ func (l *login) close(ctx context.Context) error {
 		return nil
 	}
 	l.generation = 0
+	l.metrics.sessions.WithLabelValues(l.site, "soap").Dec()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), logoutWithin)
 	defer cancel()
 	if err := l.manager.Logout(ctx); err != nil && !vfault.Is(err, &types.NotAuthenticated{}) {

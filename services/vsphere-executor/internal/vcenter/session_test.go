@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/soap"
 
@@ -63,7 +64,7 @@ func TestTrust(t *testing.T) {
 
 func TestSweepsAreSeldom(t *testing.T) {
 	t.Parallel()
-	if b := New(Options{}); b.sweepEvery != sweepLeast {
+	if b := New(Options{Metrics: NewMetrics(prometheus.NewRegistry())}); b.sweepEvery != sweepLeast {
 		t.Errorf("a new backend sweeps every %v; want %v", b.sweepEvery, sweepLeast)
 	}
 }

@@ -52,6 +52,9 @@ type openTask struct {
 	state     types.TaskInfoState
 	begun     time.Time
 	waiting   []chan taskEnd
+	// hold is what to call when the task has ended, whether anybody waits for
+	// it or not; nil is nothing.
+	hold func()
 }
 
 type taskEnd struct {
@@ -68,11 +71,26 @@ func newTasks(vim *vim25.Client, m *Metrics) *tasks {
 
 // wait returns the result of a task that was just begun when it ends; ctx ends
 // the waiting, not the task. From then on it is one that nobody here waits
-// for, and may yet make a VM: see clonesOfOthers.
-func (t *tasks) wait(ctx context.Context, ref types.ManagedObjectReference, operation string) (types.AnyType, error) {
+// for, and may yet make a VM: see clonesOfOthers. Once the task has ended, hold
+// is called.
+func (t *tasks) wait(ctx context.Context, ref types.ManagedObjectReference, operation string, hold func()) (types.AnyType, error) {
 	t.own(ref)
 	defer t.disown(ref)
+	t.hold(ctx, ref, operation, hold)
 	return t.join(ctx, ref, operation)
+}
+
+// hold has the task polled until it has ended, and then calls what it is
+// given. It reports whether it will; else somebody does so already.
+func (t *tasks) hold(ctx context.Context, ref types.ManagedObjectReference, operation string, end func()) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	o := t.poll(ctx, ref, operation)
+	if o.hold != nil {
+		return false
+	}
+	o.hold = end
+	return true
 }
 
 func (t *tasks) own(ref types.ManagedObjectReference) {
@@ -99,7 +117,8 @@ func (t *tasks) join(ctx context.Context, ref types.ManagedObjectReference, oper
 	}
 }
 
-// leave ends the polling of a task that nobody waits for any more.
+// leave ends the polling of a task that nobody waits for any more and that
+// holds nothing.
 func (t *tasks) leave(ref types.ManagedObjectReference, done chan taskEnd) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -108,30 +127,36 @@ func (t *tasks) leave(ref types.ManagedObjectReference, done chan taskEnd) {
 		return
 	}
 	o.waiting = slices.DeleteFunc(o.waiting, func(c chan taskEnd) bool { return c == done })
-	if len(o.waiting) == 0 {
+	if len(o.waiting) == 0 && o.hold == nil {
 		t.end(ref, taskEnd{})
 	}
 }
 
-// add has the task polled; the poller lives as long as a task is open.
 func (t *tasks) add(ctx context.Context, ref types.ManagedObjectReference, operation string) chan taskEnd {
 	done := make(chan taskEnd, 1)
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	o := t.poll(ctx, ref, operation)
+	o.waiting = append(o.waiting, done)
+	return done
+}
+
+// poll has the task looked at until it has ended; the poller lives as long as
+// a task is open. The caller holds the lock.
+func (t *tasks) poll(ctx context.Context, ref types.ManagedObjectReference, operation string) *openTask {
 	if o := t.open[ref]; o != nil {
-		o.waiting = append(o.waiting, done)
-		return done
+		return o
 	}
-	o := &openTask{operation: operation, state: types.TaskInfoStateQueued, begun: time.Now(), waiting: []chan taskEnd{done}}
+	o := &openTask{operation: operation, state: types.TaskInfoStateQueued, begun: time.Now()}
 	t.open[ref] = o
 	t.metrics.tasks.WithLabelValues(operation, string(o.state)).Inc()
 	if !t.polling {
 		t.polling = true
 		// One caller's end must not end the polling for the others.
 		ctx, t.stop = context.WithCancel(context.WithoutCancel(ctx))
-		t.pollers.Go(func() { t.poll(ctx) })
+		t.pollers.Go(func() { t.run(ctx) })
 	}
-	return done
+	return o
 }
 
 // knows reports whether the task is ours and waited for by who began it.
@@ -139,6 +164,14 @@ func (t *tasks) knows(ref types.ManagedObjectReference) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.ours[ref]
+}
+
+// held reports whether somebody here counts on the task's end.
+func (t *tasks) held(ref types.ManagedObjectReference) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	o := t.open[ref]
+	return o != nil && o.hold != nil
 }
 
 // close gives up on every open task and waits for the poller.
@@ -154,7 +187,7 @@ func (t *tasks) close() {
 	t.pollers.Wait()
 }
 
-func (t *tasks) poll(ctx context.Context) {
+func (t *tasks) run(ctx context.Context) {
 	seen := time.Now()
 	for {
 		time.Sleep(t.pause())
@@ -265,5 +298,8 @@ func (t *tasks) end(ref types.ManagedObjectReference, e taskEnd) {
 	t.metrics.tasks.WithLabelValues(o.operation, string(o.state)).Dec()
 	for _, done := range o.waiting {
 		done <- e
+	}
+	if o.hold != nil {
+		o.hold()
 	}
 }

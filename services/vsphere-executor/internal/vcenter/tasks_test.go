@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -86,7 +87,7 @@ func (h *taskHandler) PutObject(ctx *simulator.Context, o mo.Reference) {
 	if !ok {
 		return
 	}
-	_, operation, _ := cutLast(task.Info.DescriptionId)
+	operation := operationOf(task.Info.DescriptionId)
 	if operation == "cloneVm" {
 		// A task has its entity's lock while it waits for the gate, and whoever
 		// reads the template has the gate while it waits for that lock.
@@ -144,13 +145,9 @@ func (h *taskHandler) count(vm types.ManagedObjectReference) int {
 	return h.boots[vm]
 }
 
-func cutLast(s string) (before, after string, found bool) {
-	for i := len(s) - 1; i >= 0; i-- {
-		if s[i] == '.' {
-			return s[:i], s[i+1:], true
-		}
-	}
-	return s, s, false
+// operationOf is the last part of a task's description.
+func operationOf(description string) string {
+	return description[strings.LastIndexByte(description, '.')+1:]
 }
 
 func (h *taskHandler) UpdateObject(*simulator.Context, mo.Reference, []types.PropertyChange) {}

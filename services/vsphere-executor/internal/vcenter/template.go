@@ -19,6 +19,8 @@ type template struct {
 	ref     ref
 	name    string
 	devices object.VirtualDeviceList
+	// store is where its disks lie.
+	store *ref
 	// hot is what its clones take while they run.
 	hot plan.Hot
 	// snapshot is where linked clones branch off; nil for full ones.
@@ -77,10 +79,13 @@ func noTemplate(name, dc string, hits int, ordinary bool) error {
 // first turn it back into a VM).
 func (n *names) shape(ctx context.Context, found ref, w wish) (*template, error) {
 	var vm mo.VirtualMachine
-	if err := object.NewCommon(n.vim, found).Properties(ctx, found, []string{"config.hardware.device", pathHotCPU, pathHotMemory, "snapshot"}, &vm); err != nil {
+	if err := object.NewCommon(n.vim, found).Properties(ctx, found, []string{"config.hardware.device", pathHotCPU, pathHotMemory, "snapshot", "datastore"}, &vm); err != nil {
 		return nil, fmt.Errorf("read template %s: %w", w.template, err)
 	}
 	t := &template{ref: found, name: w.template}
+	if len(vm.Datastore) > 0 {
+		t.store = &vm.Datastore[0]
+	}
 	if vm.Config != nil {
 		t.hot = hotOf(&vm)
 		t.devices = object.VirtualDeviceList(vm.Config.Hardware.Device)
