@@ -24,6 +24,10 @@ type Backend interface {
 	// a restart: then the machine is on when it returns. The second call
 	// finishes what the first one began.
 	Resize(ctx context.Context, t *Task) (Machine, error)
+	// Offer puts the task's config where the guest of the machine finds it,
+	// in place of the former one, and leaves the machine as it is. The second
+	// call changes nothing.
+	Offer(ctx context.Context, t *Task) error
 	// Delete removes the machine if it is provably the job's. The second
 	// call finds nothing and succeeds.
 	Delete(ctx context.Context, t *Task) error
@@ -39,7 +43,7 @@ type Task struct {
 	// Epoch is the seat's: a machine that bears a higher one was touched by
 	// our successor, and is left alone.
 	Epoch int64
-	// Config is the opened config; only Create has one.
+	// Config is the opened config; only Create and Offer have one.
 	Config *Config
 	// Permit reads the job and the seat anew. It is called right before
 	// each step that makes or destroys something; its error ends the task.

@@ -104,6 +104,20 @@ func (f *fake) Blank(ctx context.Context, t *executor.Task) error {
 	return nil
 }
 
+func (f *fake) Offer(ctx context.Context, t *executor.Task) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m := f.machines[t.Owner]
+	if m == nil {
+		return fault.Newf(fault.Permanent, fault.MachineLost, "no machine")
+	}
+	if err := f.begin(ctx, t); err != nil {
+		return err
+	}
+	m.config = t.Config.GuestInfo
+	return nil
+}
+
 func (f *fake) Delete(ctx context.Context, t *executor.Task) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -189,6 +189,12 @@ func (t *turn) carryOut(ctx context.Context, job *plan.Job, result *plan.Result)
 		m, err := t.Backend.Resize(ctx, task)
 		result.MachineID, result.Hot = m.ID, m.Hot
 		return err
+	case plan.ActionOffer:
+		var err error
+		if task.Config, err = t.config(ctx, job.ConfigDigest); err != nil {
+			return err
+		}
+		return t.Backend.Offer(ctx, task)
 	case plan.ActionBlank:
 		return t.Backend.Blank(ctx, task)
 	case plan.ActionDelete:

@@ -31,6 +31,7 @@ const (
 	MachineBusy       Reason = "machine_busy"
 	MachineLost       Reason = "machine_lost"
 	BootTimeout       Reason = "boot_timeout"
+	RerunTimeout      Reason = "rerun_timeout"
 	WrongAddress      Reason = "wrong_address"
 	SpecUnsupported   Reason = "spec_unsupported"
 	HotRefused        Reason = "hot_refused"
@@ -69,6 +70,7 @@ var Reasons = []struct {
 	{MachineBusy, "another operation holds the VM"},
 	{MachineLost, "the VM vanished or was changed behind our back"},
 	{BootTimeout, "the machine was powered on and never reported"},
+	{RerunTimeout, "the machine was to run another config and did not report it"},
 	{WrongAddress, "the guest reports another address than the one it was given"},
 	{SpecUnsupported, "the backend cannot do what the fleet asks for"},
 	{HotRefused, "a running VM does not take the change; it is made with a restart"},

@@ -172,6 +172,15 @@ type Pool struct {
 	// Stable keeps a replaced node's name and address: the old machine goes
 	// before the new one comes, whatever maxSurge says. Default: false.
 	Stable bool `json:"stable,omitempty"`
+	// OnConfigChange says what becomes of a node whose config changes, and
+	// nothing else of it: another machine, or Ignition run again on the same
+	// one, by the order that role base takes. One of: replace, rerun. Default:
+	// replace.
+	OnConfigChange string `json:"onConfigChange,omitempty"`
+	// KeepPaths are the files and folders that stay on the disk when Ignition
+	// runs again, as regular expressions that match a whole path:
+	// /var/lib/data. SSH host keys and /var/log stay always.
+	KeepPaths []string `json:"keepPaths,omitempty"`
 	// VSphere says how and where VMs are made; required.
 	VSphere *VSphere `json:"vsphere,omitempty"`
 }
@@ -203,6 +212,12 @@ type Ready struct {
 	// Default: 10m.
 	Timeout Duration `json:"timeout,omitzero"`
 }
+
+// The values of Pool.OnConfigChange.
+const (
+	ConfigChangeReplace = "replace"
+	ConfigChangeRerun   = "rerun"
+)
 
 // The values of Ready.By.
 const (

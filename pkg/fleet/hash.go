@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 )
 
 // Canonical returns the document's canonical JSON: fields in the order of
@@ -56,6 +57,24 @@ func (f *Fleet) FrameHash(pool string) string {
 		m.VSphere.CPUs, m.VSphere.Memory, m.VSphere.Disk = 0, "", ""
 	}
 	return m.hash()
+}
+
+// ShellHash is PoolHash without what Ignition makes of a machine: its config.
+// It is empty if there is no such pool.
+func (f *Fleet) ShellHash(pool string) string {
+	p, ok := f.Pool(pool)
+	if !ok {
+		return ""
+	}
+	m := f.machine(p)
+	return machine{OS: OS{Channel: m.OS.Channel, Version: m.OS.Version}, Networks: m.Networks, VSphere: m.VSphere}.hash()
+}
+
+// HasRole reports whether a pool's config has a role among its layers.
+func (f *Fleet) HasRole(pool, role string) bool {
+	p, ok := f.Pool(pool)
+	is := func(l Layer) bool { return l.Role == role }
+	return ok && (slices.ContainsFunc(f.Spec.Config, is) || slices.ContainsFunc(p.Config, is))
 }
 
 // machine is a copy, as far as its size goes.

@@ -113,7 +113,7 @@ var Roles = []Role{
 	{
 		Name:  RoleBase,
 		Does:  "its name, its updates, its report of the first boot",
-		Notes: "Writes /etc/hostname, what spec.os says about updates, and the units that report the first successful boot and then, about every minute, how the machine is.",
+		Notes: "Writes /etc/hostname, what spec.os says about updates, and the units that report the first successful boot and then, about every minute, how the machine is. The answer to a report may be the order to run Ignition again (onConfigChange: rerun).",
 	},
 	{
 		Name: RoleStaticNet, Does: "addresses, routes and name servers of its Networks",

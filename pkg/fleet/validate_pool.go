@@ -46,6 +46,7 @@ func (c *checker) pool(path string, f *Fleet, pool *Pool) {
 	c.vars(path+".vars", pool.Vars)
 	c.references(path, f, pool)
 	c.ready(path+".ready", pool.Ready)
+	c.onConfigChange(path, pool)
 	c.vsphere(path+".vsphere", f, pool.VSphere)
 	if pool.VSphere != nil {
 		c.userData(path, f, pool)

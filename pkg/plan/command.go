@@ -225,6 +225,10 @@ func (d *decision) retryNodes(c *RetryNodes) *Receipt {
 }
 
 func (d *decision) retry(n *Node) {
+	if n.hurt() && n.FormerToken != "" {
+		d.rerun(n)
+		return
+	}
 	if n.hurt() {
 		d.resize(n, FactRestarting)
 		return
@@ -236,6 +240,7 @@ func (d *decision) retry(n *Node) {
 	n = d.move(n, FactRetryAsked, func(n *Node) {
 		if n.Goal == Present && n.State != Ready {
 			n.Goal = Recycle
+			n.MachineUUID = d.machineUUID(n) // as in leave: it may have one that nobody remembers
 		}
 		n.Attempt, n.Boots = 1, 0
 		d.clearTrouble(n)

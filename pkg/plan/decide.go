@@ -187,7 +187,7 @@ func (d *decision) account(f *fleetState, old, n *Node, readyBefore int) {
 }
 
 // onPurposeStates are those that a ready node enters because somebody wants it.
-var onPurposeStates = []State{Draining, Restarting, Preserved}
+var onPurposeStates = []State{Draining, Restarting, Rerunning, Preserved}
 
 func setCount(m map[string]int, k string, v int) {
 	if v == 0 {

@@ -15,6 +15,7 @@ type ChangeAction string
 const (
 	ChangeCreate  ChangeAction = "create"
 	ChangeResize  ChangeAction = "resize"
+	ChangeRerun   ChangeAction = "rerun"
 	ChangeReplace ChangeAction = "replace"
 	ChangeDelete  ChangeAction = "delete"
 )
@@ -146,6 +147,7 @@ func (d *differ) altered(p *pool, c course, gone map[int]bool) []Change {
 			continue
 		}
 		way, causes := c.way(p, g), map[int][]string{}
+		instead := c.instead(p, g)
 		act := actions[way]
 		for cl := range g.sets {
 			if class(cl) == classRecycling || way == wayNone && slices.Contains(inService, class(cl)) {
@@ -156,13 +158,26 @@ func (d *differ) altered(p *pool, c course, gone map[int]bool) []Change {
 					if causes[n.Revision] == nil {
 						causes[n.Revision] = d.causes(n)
 					}
-					out = append(out, act.of(n, class(cl), causes[n.Revision]))
+					change := act.of(n, class(cl), causes[n.Revision])
+					if instead != "" && slices.Contains(inService, class(cl)) {
+						change.Causes = append(slices.Clone(change.Causes), instead)
+					}
+					out = append(out, change)
 				}
 			}
 		}
 	}
 	slices.SortFunc(out, func(a, b Change) int { return ordinal(a.Key) - ordinal(b.Key) })
 	return out
+}
+
+// instead says of nodes that should run Ignition again why they are replaced.
+func (c course) instead(p *pool, g *group) string {
+	old, ok := c.was(p, g)
+	if !ok || c.spec.OnConfigChange != fleet.ConfigChangeRerun || old.frame == c.size.frame || c.way(p, g) != wayReplace {
+		return ""
+	}
+	return "not run again on the same machine: " + c.against(g, old)
 }
 
 // waiting are the nodes that no way leads to their new size.
@@ -189,6 +204,7 @@ var actions = map[way]alteration{
 	wayReplace: {action: ChangeReplace},
 	wayRestart: {action: ChangeResize},
 	wayHot:     {action: ChangeResize, hot: true},
+	wayRerun:   {action: ChangeRerun},
 }
 
 func (a alteration) of(n *Node, c class, causes []string) Change {

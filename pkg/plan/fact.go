@@ -24,6 +24,8 @@ const (
 	FactResizing        Fact = "resizing"         // the machine's size is changed while it runs
 	FactRestarting      Fact = "restarting"       // the machine's size is changed, with a restart
 	FactResized         Fact = "resized"          // the machine has its new size
+	FactRerunning       Fact = "rerunning"        // Ignition is to run again on the machine
+	FactOffered         Fact = "offered"          // the next config waits for the guest
 	FactHotRefused      Fact = "hot_refused"      // it does not take the change while it runs
 	FactUnwanted        Fact = "unwanted"         // the plan removes the node
 	FactOutdated        Fact = "outdated"         // the plan replaces the node

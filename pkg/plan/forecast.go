@@ -131,7 +131,7 @@ func (d *differ) disks(p *Plan, pool *fleet.Pool, domain string) (made int, grow
 			replaced++
 		case ChangeResize:
 			grown += d.growth(c)
-		case ChangeDelete:
+		case ChangeRerun, ChangeDelete:
 		}
 	}
 	_, surge := d.next.Budgets(pool)
@@ -178,7 +178,7 @@ func (d *differ) rounds(p *Plan, pool *fleet.Pool) int {
 		limit = s.Document.Spec.VSphere.Limits.WithDefaults().Clones
 	}
 	return upwards(counts[ChangeCreate], limit) + upwards(counts[ChangeReplace], min(limit, max(1, surge, unavailable))) +
-		upwards(counts[ChangeResize], max(1, unavailable))
+		upwards(counts[ChangeResize]+counts[ChangeRerun], max(1, unavailable))
 }
 
 // upwards is a/b, rounded up.

@@ -120,6 +120,8 @@ type PhoneHome struct {
 	MachineID   string
 	BootID      string
 	OSVersion   string
+	// Obeys means that the guest takes orders.
+	Obeys bool
 }
 
 // Result is what a worker reports of a job.

@@ -14,11 +14,13 @@ var workers = map[Action]Worker{
 	ActionForget: WorkerRender,
 	ActionCreate: WorkerVSphere,
 	ActionBlank:  WorkerVSphere,
+	ActionOffer:  WorkerVSphere,
 	ActionResize: WorkerVSphere,
 	ActionDelete: WorkerVSphere,
 }
 
-// stageActions is what a state's job does; a ready node's is its chore.
+// stageActions is what a state's job does; that of a ready node, and of one
+// whose guest is to run another config, is its chore.
 var stageActions = map[State]Action{
 	Rendering:    ActionRender,
 	Provisioning: ActionCreate,
@@ -30,7 +32,7 @@ func (p Policy) limit(a Action) time.Duration {
 	if a == ActionRender || a == ActionForget {
 		return p.Render
 	}
-	if a == ActionDelete || a == ActionBlank {
+	if a == ActionDelete || a == ActionBlank || a == ActionOffer {
 		return p.Delete
 	}
 	return p.Provision
@@ -41,7 +43,7 @@ func (p Policy) limit(a Action) time.Duration {
 // nothing and looks again later.
 func (d *decision) begin(n *Node) {
 	action := stageActions[n.State]
-	if n.State == Ready {
+	if n.State == Ready || n.State == Rerunning {
 		action = n.Chore
 	}
 	n.Job, n.Due, n.DueFor, n.Deadline = nil, time.Time{}, "", time.Time{}

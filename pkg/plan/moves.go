@@ -46,7 +46,7 @@ var moves = map[State]map[Fact]State{
 		FactBlanked: Ready, FactForgotten: Ready, FactTryFailed: Ready, FactBusy: Ready, FactRetryDue: Ready,
 		FactDeadlinePassed: Ready, FactGracePassed: Ready, FactGaveUp: Ready, FactRetryAsked: Ready,
 		FactMachineLost: Deleting, FactOutdated: Draining, FactUnwanted: Draining,
-		FactResizing: Ready, FactResized: Ready, FactHotRefused: Ready, FactRestarting: Restarting,
+		FactResizing: Ready, FactResized: Ready, FactHotRefused: Ready, FactRestarting: Restarting, FactRerunning: Rerunning,
 		FactReplaceAsked: Draining, FactPreserveAsked: Preserved,
 	},
 	Restarting: {
@@ -54,6 +54,11 @@ var moves = map[State]map[Fact]State{
 		FactResized:      Restarting, FactCheckPassed: Ready, FactTryFailed: Restarting, FactBusy: Restarting,
 		FactRetryDue: Restarting, FactDeadlinePassed: Restarting, FactGracePassed: Restarting, FactGaveUp: Failed,
 		FactMachineLost: Deleting, FactOutdated: Deleting, FactUnwanted: Deleting,
+	},
+	Rerunning: {
+		FactRendered: Rerunning, FactConfigLost: Rerunning, FactOffered: Rerunning, FactReported: Rerunning, FactCheckPassed: Ready,
+		FactTryFailed: Rerunning, FactBusy: Rerunning, FactRetryDue: Rerunning, FactDeadlinePassed: Rerunning, FactGracePassed: Rerunning,
+		FactGaveUp: Failed, FactMachineLost: Deleting, FactOutdated: Deleting, FactUnwanted: Deleting, FactReplaceAsked: Deleting,
 	},
 	Draining: {FactDrained: Deleting, FactUnwanted: Draining},
 	Deleting: {
@@ -64,6 +69,7 @@ var moves = map[State]map[Fact]State{
 	Deleted: {FactCreated: Pending},
 	Failed: {
 		FactRetryAsked: Deleting, FactReported: Joining, FactRestarting: Restarting,
+		FactRerunning: Rerunning, FactCheckPassed: Ready,
 		FactOutdated: Deleting, FactUnwanted: Deleting,
 		FactSkipAsked: Failed, FactReplaceAsked: Deleting, FactPreserveAsked: Preserved,
 	},
@@ -88,7 +94,7 @@ func Move(from State, fact Fact) (to State, ok bool) {
 
 // States returns the states of a node's life, in its order.
 func States() []State {
-	return []State{Pending, Rendering, Provisioning, Booting, Joining, Ready, Restarting, Draining, Deleting, Deleted, Failed, Preserved}
+	return []State{Pending, Rendering, Provisioning, Booting, Joining, Ready, Restarting, Rerunning, Draining, Deleting, Deleted, Failed, Preserved}
 }
 
 // Diagram prints the table as a Mermaid state diagram; docs/states.md holds

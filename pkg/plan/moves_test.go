@@ -122,8 +122,9 @@ is not its own, and changes nothing. An arrow's words are the facts that take it
 
 ` + "```mermaid\n" + Diagram() + "```\n" + `
 Each state ends by a fact, by its deadline or by a person: ` + "`pending`" + ` waits for an address and goes on when one is
-free; ` + "`rendering`, `provisioning`, `restarting` and `deleting`" + ` have one job with a deadline and a number of attempts, and
-` + "`restarting`" + ` then waits for its guest for at most ` + "`ready.timeout`" + `; ` +
+free; ` + "`rendering`, `provisioning`, `restarting`, `rerunning` and `deleting`" + ` have one job with a deadline and a number of attempts, and
+` + "`restarting`" + ` then waits for its guest for at most ` + "`ready.timeout`" + `, and ` + "`rerunning`" + ` for two minutes more, which has two such
+jobs, one after the other; ` +
 		"`booting`" + `
 and ` + "`joining`" + ` last at most the pool's ` + "`ready.timeout`" + `; ` + "`draining`" + ` lasts until the node's open job is answered or
 called back; ` + "`failed`" + ` stands in ` + "`yardctl failed`" + ` until somebody says retry, replace, skip or preserve, or the plan no

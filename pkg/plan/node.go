@@ -20,6 +20,7 @@ const (
 	Joining      State = "joining"
 	Ready        State = "ready"
 	Restarting   State = "restarting"
+	Rerunning    State = "rerunning"
 	Draining     State = "draining"
 	Deleting     State = "deleting"
 	Deleted      State = "deleted"
@@ -64,6 +65,9 @@ const (
 	// ActionResize gives the VM the size that its pool wants: while it runs,
 	// or with a restart if the job allows it.
 	ActionResize Action = "resize"
+	// ActionOffer puts the next config where the guest of a running VM finds
+	// it.
+	ActionOffer Action = "offer"
 	// ActionDelete powers the VM off and removes it.
 	ActionDelete Action = "delete"
 )
@@ -150,6 +154,11 @@ type Node struct {
 	ConfigDigest string
 	ConfigSize   int
 	TokenSHA256  string
+	// FormerToken is the hash of the token of the config that the guest
+	// reported last, while another one is on its way to it; else empty.
+	FormerToken string
+	// Obeys means that the guest takes orders, as it said when it phoned home.
+	Obeys bool
 
 	// MachineID is the backend's reference, MachineUUID the instance UUID
 	// that was asked for, GuestAddress what the guest reported.
@@ -161,7 +170,8 @@ type Node struct {
 	// before the result of the job that made the machine.
 	Reported bool
 	// Chore is what is still to be done on a ready node, one after the
-	// other: blank, then forget; or resize. Empty when nothing is left.
+	// other: blank, then forget; or resize. On one whose guest is to run
+	// another config it is render, then offer. Empty when nothing is left.
 	Chore Action
 	// Hot is what the machine takes while it runs, as its maker found.
 	Hot Hot

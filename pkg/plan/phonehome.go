@@ -14,16 +14,23 @@ func (d *decision) phoneHome(c *PhoneHome) {
 	if n == nil || n.TokenSHA256 == "" || n.TokenSHA256 != c.TokenSHA256 || n.Goal != Present {
 		return
 	}
-	if n.Reported && n.State != Failed {
+	if n.Reported && n.State != Failed || n.State == Failed && n.unheard() {
 		return
 	}
-	if n.State == Failed && (n.MachineID == "" || n.hurt() || n.Reason == fault.CalledBack) {
-		return // nothing that we made can have called, or it did long ago, or a person said stop
-	}
 	next := *n
-	next.GuestAddress, next.OSVersion = c.Address, c.OSVersion
+	next.GuestAddress, next.OSVersion, next.Obeys = c.Address, c.OSVersion, c.Obeys
 	d.by = n.Name()
-	d.arrived(&next, fleet.ReadyByPhoneHome)
+	if n.FormerToken != "" {
+		d.reran(&next)
+	} else {
+		d.arrived(&next, fleet.ReadyByPhoneHome)
+	}
 	d.by = "planner"
 	d.rollout(n.Fleet)
+}
+
+// unheard reports whether a failed node's call counts for nothing: nothing
+// that we made can have called, or it did long ago, or a person said stop.
+func (n *Node) unheard() bool {
+	return n.MachineID == "" || n.hurt() && n.FormerToken == "" || n.Reason == fault.CalledBack
 }

@@ -14,6 +14,9 @@ type Policy struct {
 	Queue time.Duration
 	// Grace is how long the result of a withdrawn job is waited for.
 	Grace time.Duration
+	// Ask is how long a guest may take to ask for its order: it reports about
+	// every minute.
+	Ask time.Duration
 	// Busy is the wait when a busy backend names none, BusyMost the longest
 	// that it may ask for.
 	Busy     time.Duration
@@ -36,6 +39,7 @@ func DefaultPolicy() Policy {
 		Delete:     15 * time.Minute,
 		Queue:      15 * time.Second,
 		Grace:      30 * time.Second,
+		Ask:        2 * time.Minute,
 		Busy:       10 * time.Second,
 		BusyMost:   time.Hour,
 		Idle:       30 * time.Second,

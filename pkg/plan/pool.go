@@ -42,7 +42,7 @@ const (
 	classHurt                    // needs a person, and was in service before
 	classWaiting                 // on its way to ready
 	classRecycling               // its machine goes, the next one comes
-	classRestarting              // was ready and will be again, on the same machine
+	classRestarting              // was ready and will be again, on the same machine: restarting, rerunning
 	classResizing                // ready, and its machine is changed while it runs
 	classBusy                    // ready, with another chore
 	classReady
@@ -66,9 +66,12 @@ type group struct {
 type groupKey struct {
 	hash string
 	hot  Hot
+	// obeys means that their guests take orders, stale that none of them has
+	// reported the config that its record names.
+	obeys, stale bool
 }
 
-func keyOf(n *Node) groupKey { return groupKey{n.PoolHash, n.Hot} }
+func keyOf(n *Node) groupKey { return groupKey{n.PoolHash, n.Hot, n.Obeys, n.FormerToken != ""} }
 
 // first returns any node of the group.
 func (g *group) first() (int, bool) {
@@ -100,16 +103,23 @@ func classOf(n *Node) class {
 		return classHurt
 	case n.State == Failed:
 		return classFailed
-	case n.State == Restarting:
+	case n.State == Restarting || n.State == Rerunning:
 		return classRestarting
-	case n.State == Ready && n.Chore == ActionResize:
-		return classResizing
-	case n.State == Ready && n.Chore != "":
-		return classBusy
 	case n.State == Ready:
-		return classReady
+		return n.servingClass()
 	}
 	return classWaiting
+}
+
+// servingClass is the class of a node that is ready.
+func (n *Node) servingClass() class {
+	switch n.Chore { //nolint:exhaustive // of all others it is enough that they are one
+	case ActionResize:
+		return classResizing
+	case "":
+		return classReady
+	}
+	return classBusy
 }
 
 // wanted is the number of nodes that are or will be present.

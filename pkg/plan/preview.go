@@ -33,6 +33,8 @@ type Plan struct {
 	// of them that are restarted for it.
 	Resizes  int
 	Restarts int
+	// Reruns counts machines on which Ignition runs again.
+	Reruns   int
 	Replaces int
 	Deletes  int
 	// Present counts the nodes before; Destroys those of them whose machine
@@ -69,7 +71,7 @@ func (p *Plan) Summary() string {
 	for _, c := range []struct {
 		count int
 		word  string
-	}{{p.Creates, "create"}, {p.Resizes, "resize"}, {p.Replaces, "replace"}, {p.Deletes, "delete"}, {p.Keep, "keep"}} {
+	}{{p.Creates, "create"}, {p.Resizes, "resize"}, {p.Reruns, "rerun"}, {p.Replaces, "replace"}, {p.Deletes, "delete"}, {p.Keep, "keep"}} {
 		if c.count > 0 {
 			parts = append(parts, c.word+" "+strconv.Itoa(c.count))
 		}
@@ -150,6 +152,8 @@ func (p *Plan) tally() {
 			if !c.Hot {
 				p.Restarts++
 			}
+		case ChangeRerun:
+			p.Reruns++
 		case ChangeReplace:
 			p.Replaces++
 		case ChangeDelete:

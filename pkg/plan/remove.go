@@ -128,6 +128,7 @@ func (d *decision) strip(n *Node) {
 	n.ReadyAt, n.Reported, n.Chore = time.Time{}, false, ""
 	n.Hot, n.Restarted, n.Begun = Hot{}, time.Time{}, time.Time{}
 	n.ConfigDigest, n.ConfigSize, n.TokenSHA256 = "", 0, ""
+	n.FormerToken, n.Obeys = "", false
 	n.MachineID, n.MachineUUID, n.GuestAddress, n.OSVersion = "", "", "", ""
 	n.MAC, n.Trace = "", ""
 }

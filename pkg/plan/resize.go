@@ -16,10 +16,14 @@ type size struct {
 	memory int64
 	disk   int64
 	linked bool
+	// shell hashes all but what Ignition makes of a machine; reports means
+	// that its config tells the yard that it ran.
+	shell   string
+	reports bool
 }
 
 func sizeOf(doc *fleet.Fleet, pool string) size {
-	s := size{frame: doc.FrameHash(pool)}
+	s := size{frame: doc.FrameHash(pool), shell: doc.ShellHash(pool), reports: doc.HasRole(pool, fleet.RoleBase)}
 	p, ok := doc.Pool(pool)
 	if !ok || p.VSphere == nil {
 		return s
@@ -38,6 +42,7 @@ const (
 	wayReplace way = iota // by another machine
 	wayRestart            // by a change that needs the machine to be off
 	wayHot                // by a change while it runs
+	wayRerun              // by Ignition, run again on the machine
 	wayNone               // not at all before a person allows a restart
 )
 
@@ -49,16 +54,15 @@ const undone = "undone-"
 // Without leave to take any of them down, only a change while they run can
 // be made on the machines themselves.
 func (c course) way(p *pool, g *group) way {
-	i, ok := g.first()
-	if !ok || c.spec == nil {
+	old, ok := c.was(p, g)
+	if !ok {
 		return wayReplace
 	}
-	rev := c.revs[p.nodes[i].Revision]
-	if rev == nil {
-		return wayReplace
-	}
-	old, refused := rev.sizes[p.name], strings.HasPrefix(g.hash, undone)
-	if !old.becomes(c.size) || old == c.size && !refused {
+	refused := strings.HasPrefix(g.hash, undone)
+	if !old.becomes(c.size) || old == c.size && !refused || g.stale {
+		if c.against(g, old) == "" {
+			return wayRerun
+		}
 		return wayReplace
 	}
 	hot := hot(old, c.size, g.hot)
@@ -71,6 +75,15 @@ func (c course) way(p *pool, g *group) way {
 		return wayReplace
 	}
 	return wayHot
+}
+
+// was is what the machines of a group are; false if nobody knows.
+func (c course) was(p *pool, g *group) (size, bool) {
+	i, ok := g.first()
+	if !ok || c.spec == nil || c.revs[p.nodes[i].Revision] == nil {
+		return size{}, false
+	}
+	return c.revs[p.nodes[i].Revision].sizes[p.name], true
 }
 
 // becomes reports whether a machine of one size can be changed to another.

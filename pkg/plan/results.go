@@ -71,6 +71,7 @@ var done = map[Action]func(*decision, *Node, *Result){
 	ActionBlank:  (*decision).blanked,
 	ActionForget: (*decision).forgotten,
 	ActionResize: (*decision).resized,
+	ActionOffer:  (*decision).offered,
 	ActionDelete: (*decision).removed,
 }
 
@@ -78,6 +79,9 @@ func (d *decision) rendered(n *Node, r *Result) {
 	d.move(n, FactRendered, func(n *Node) {
 		n.ConfigDigest, n.ConfigSize, n.TokenSHA256 = r.ConfigDigest, r.ConfigSize, r.TokenSHA256
 		n.Reason, n.Message, n.Hint = "", "", ""
+		if n.State == Rerunning {
+			n.Chore = ActionOffer
+		}
 		d.begin(n)
 	})
 }

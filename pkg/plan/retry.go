@@ -24,11 +24,15 @@ func (d *decision) failed(n *Node, f *Failure, fact Fact) *Node {
 		return d.hotRefused(n, f)
 	}
 	tries := d.tries(n)
-	if f.Reason == fault.ConfigMissing && n.State == Provisioning && n.Attempt < tries.Attempts {
+	if f.Reason == fault.ConfigMissing && n.usesConfig() && n.Attempt < tries.Attempts {
 		return d.move(n, FactConfigLost, func(n *Node) {
 			n.Attempt++
 			n.ConfigDigest, n.ConfigSize, n.TokenSHA256 = "", 0, ""
-			n.Reported, n.GuestAddress = false, "" // what called starts over with the next config
+			if n.State == Rerunning {
+				n.Chore = ActionRender
+			} else {
+				n.Reported, n.GuestAddress = false, "" // what called starts over with the next config
+			}
 			d.blame(n, f)
 			d.begin(n)
 		})
@@ -40,6 +44,11 @@ func (d *decision) failed(n *Node, f *Failure, fact Fact) *Node {
 		d.rest(n, f, backoff(tries, n.Attempt))
 		n.Attempt++
 	})
+}
+
+// usesConfig reports whether the node's job needs its sealed config.
+func (n *Node) usesConfig() bool {
+	return n.State == Provisioning || n.State == Rerunning && n.Chore == ActionOffer
 }
 
 // tries is how often and how patiently the node tries.
@@ -151,7 +160,7 @@ func (d *decision) late(n *Node) *Node {
 		})
 	}
 	f := d.silence(n)
-	if n.State == Restarting { // its disk is worth more than another try
+	if n.State == Restarting || n.State == Rerunning { // its disk is worth more than another try
 		return d.giveUp(n, f)
 	}
 	if n.Boots+1 >= d.tries(n).Attempts {
@@ -165,11 +174,14 @@ func (d *decision) silence(n *Node) *Failure {
 	if n.Reason == fault.WrongAddress {
 		return &Failure{Reason: n.Reason, Message: n.Message, Hint: n.Hint}
 	}
+	if n.State == Rerunning {
+		return d.unrun(n)
+	}
 	wait := d.now.Sub(n.Since).Round(time.Second)
 	return &Failure{
 		Reason:  fault.BootTimeout,
 		Message: fmt.Sprintf("the machine was powered on and did not report for %s", wait),
-		Hint:    "look at the VM's console and its way to the gateway",
+		Hint:    fmt.Sprintf("yardctl logs %s shows its console and what it said; look at its way to the gateway", n.Name()),
 	}
 }
 

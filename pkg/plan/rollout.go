@@ -14,6 +14,7 @@ const (
 	stepRefresh          // a node that has no machine yet and takes the new definition
 	stepResize           // a node whose machine is changed while it runs
 	stepRestart          // a node whose machine is changed with a restart
+	stepRerun            // a node on whose machine Ignition runs again
 )
 
 // course is what a pool should become and how fast it may change.
@@ -103,6 +104,9 @@ func (p *pool) nextUnready(c course) (stepKind, int) {
 	if i, ok := p.lowest(c, []class{classHurt}, wayHot, wayRestart); ok {
 		return stepRestart, i
 	}
+	if i, ok := p.lowest(c, []class{classHurt}, wayRerun); ok {
+		return stepRerun, i
+	}
 	return stepNone, 0
 }
 
@@ -117,6 +121,9 @@ func (p *pool) nextReady(c course) (stepKind, int) {
 	}
 	if i, ok := p.lowest(c, []class{classReady}, wayRestart); ok {
 		return stepRestart, i
+	}
+	if i, ok := p.lowest(c, []class{classReady}, wayRerun); ok {
+		return stepRerun, i
 	}
 	if i, ok := p.lowest(c, serving, wayReplace); ok {
 		return c.replacement(), i
@@ -184,6 +191,10 @@ func (d *decision) take(f *fleetState, p *pool, kind stepKind, ordinal int) {
 	d.left--
 	if kind == stepMake {
 		d.left -= len(staticRefs(d.w.poolOf(d.create(f, p, ordinal)))) / 8 // their claims are one batch too
+		return
+	}
+	if kind == stepRerun {
+		d.rerun(p.node(ordinal))
 		return
 	}
 	if fact := resizeFacts[kind]; fact != "" {

@@ -114,6 +114,9 @@ var verbs = map[string]func(s *story, args []string){
 	"boots":   func(s *story, a []string) { delete(s.noBoot, a[0]) },
 	"hot":     func(s *story, a []string) { s.hot = Hot{CPU: a[0] == "on", Memory: a[0] == "on"} },
 	"cold":    func(s *story, a []string) { s.cold[a[0]] = true },
+	"orders":  func(s *story, a []string) { s.obeys = a[0] == "on" }, // on, off
+	"deaf":    func(s *story, a []string) { s.deaf[a[0]] = true },
+	"hears":   func(s *story, a []string) { delete(s.deaf, a[0]); s.obey(s.fleet, a[0]) },
 	"lost":    (*story).lost,    // KEY
 	"address": (*story).address, // KEY ADDRESS
 	"call":    (*story).call,    // KEY TOKEN

@@ -43,13 +43,16 @@ type yard struct {
 	// refuse it all the same.
 	hot  Hot
 	cold map[string]bool
+	// obeys means that guests take orders; deaf nodes do not take theirs.
+	obeys bool
+	deaf  map[string]bool
 }
 
 func newYard(tb tester) *yard {
 	tb.Helper()
 	y := &yard{
 		tb: tb, w: NewWorld(0), now: start, mishaps: map[string][]*Failure{},
-		hung: map[string]bool{}, noBoot: map[string]bool{}, cold: map[string]bool{},
+		hung: map[string]bool{}, noBoot: map[string]bool{}, cold: map[string]bool{}, deaf: map[string]bool{},
 	}
 	y.w.Put(&Yard{UID: "6ba7b810-9dad-11d1-80b4-00c04fd430c8", Format: 1, Shards: 1})
 	y.w.Put(&Site{Document: fleet.Site{Metadata: fleet.Metadata{Name: "dc1"}}})
@@ -239,6 +242,9 @@ func (y *yard) do(j *Job) {
 		By: string(j.Worker) + "-1", Started: y.now, Finished: y.now,
 	}
 	token := fmt.Sprintf("token-%s-%d", j.Node, j.Incarnation)
+	if n := y.w.Node(j.Fleet, j.Node); n != nil && n.FormerToken != "" {
+		token += fmt.Sprintf("-%d", j.Revision)
+	}
 	k := j.Node + " " + string(j.Action)
 	if m := y.mishaps[k]; len(m) > 0 {
 		r.Failure, y.mishaps[k] = m[0], m[1:]
@@ -250,6 +256,7 @@ func (y *yard) do(j *Job) {
 		y.phoneHome(j.Fleet, j.Node, token)
 	}
 	y.seen(j)
+	y.obey(j.Fleet, j.Node)
 }
 
 func (y *yard) effect(j *Job, r *Result, token string) {
@@ -283,11 +290,23 @@ func (y *yard) seen(j *Job) {
 	y.send(Input{ID: "obs." + j.Node, Fleet: j.Fleet, Observation: o})
 }
 
+// obey lets a guest ask for its order, and run the config that it names.
+func (y *yard) obey(fleetName, node string) {
+	y.tb.Helper()
+	n := y.w.Node(fleetName, node)
+	if n == nil || y.noBoot[node] || y.deaf[node] {
+		return
+	}
+	if order, ok := y.w.Order(n, n.FormerToken); ok && order.Config == n.ConfigDigest {
+		y.phoneHome(fleetName, node, n.TokenSHA256)
+	}
+}
+
 func (y *yard) phoneHome(fleetName, node, token string) {
 	y.tb.Helper()
 	n := y.w.Node(fleetName, node)
 	y.send(Input{ID: "cmd.ph-" + token, Fleet: fleetName, Command: &Command{
-		ID: "ph-" + token, PhoneHome: &PhoneHome{Node: node, Incarnation: n.Incarnation, TokenSHA256: token},
+		ID: "ph-" + token, PhoneHome: &PhoneHome{Node: node, Incarnation: n.Incarnation, TokenSHA256: token, Obeys: y.obeys},
 	}})
 }
 

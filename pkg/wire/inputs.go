@@ -75,7 +75,7 @@ func smallCommand(c *plan.Command, m *ymv1.Command) error {
 		p := c.PhoneHome
 		m.What = &ymv1.Command_PhoneHome{PhoneHome: &ymv1.PhoneHome{
 			Node: p.Node, Incarnation: int32(p.Incarnation), TokenSha256: p.TokenSHA256, Address: p.Address,
-			MachineId: p.MachineID, BootId: p.BootID, OsVersion: p.OSVersion,
+			MachineId: p.MachineID, BootId: p.BootID, OsVersion: p.OSVersion, Obeys: p.Obeys,
 		}}
 	case c.ImportImage != nil:
 		m.What = &ymv1.Command_ImportImage{ImportImage: &ymv1.ImportImage{
@@ -161,7 +161,7 @@ func decodeSmall(m *ymv1.Command, c *plan.Command) (*plan.Command, error) {
 		p := w.PhoneHome
 		c.PhoneHome = &plan.PhoneHome{
 			Node: p.GetNode(), Incarnation: int(p.GetIncarnation()), TokenSHA256: p.GetTokenSha256(), Address: p.GetAddress(),
-			MachineID: p.GetMachineId(), BootID: p.GetBootId(), OSVersion: p.GetOsVersion(),
+			MachineID: p.GetMachineId(), BootID: p.GetBootId(), OSVersion: p.GetOsVersion(), Obeys: p.GetObeys(),
 		}
 	default:
 		if !imageCommand(m, c) {

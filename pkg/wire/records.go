@@ -132,6 +132,7 @@ func nodeMessage(n *plan.Node) *ymv1.NodeRecord {
 		MachineId: n.MachineID, MachineUuid: n.MachineUUID, GuestAddress: n.GuestAddress, OsVersion: n.OSVersion, Trace: n.Trace,
 		Boots: int32(n.Boots), Reported: n.Reported, Chore: string(n.Chore),
 		Skipped: n.Skipped, Cancelled: n.Cancelled,
+		FormerTokenSha256: n.FormerToken, Obeys: n.Obeys,
 		HotCpu: n.Hot.CPU, HotMemory: n.Hot.Memory, Restarted: stamp(n.Restarted), Begun: stamp(n.Begun),
 	}
 	if j := n.Job; j != nil {
@@ -242,6 +243,7 @@ func nodeRecord(m *ymv1.NodeRecord) *plan.Node {
 		GuestAddress: m.GetGuestAddress(), OSVersion: m.GetOsVersion(), Trace: m.GetTrace(),
 		Boots: int(m.GetBoots()), Reported: m.GetReported(), Chore: plan.Action(m.GetChore()),
 		Skipped: m.GetSkipped(), Cancelled: m.GetCancelled(),
+		FormerToken: m.GetFormerTokenSha256(), Obeys: m.GetObeys(),
 		Hot: plan.Hot{CPU: m.GetHotCpu(), Memory: m.GetHotMemory()}, Restarted: when(m.GetRestarted()), Begun: when(m.GetBegun()),
 	}
 	if j := m.GetJob(); j != nil {

@@ -37,7 +37,7 @@ func viewNode(n *plan.Node, spec *poolSpec) *v1.NodeView {
 		State: string(n.State), Goal: string(n.Goal),
 		Since: stamp(n.Since), Created: stamp(n.Created), ReadyAt: stamp(n.ReadyAt),
 		Incarnation: int32(n.Incarnation), Attempt: int32(n.Attempt), AttemptsLimit: int32(spec.attempts),
-		Revision: int32(n.Revision), Outdated: spec.hash != "" && (n.PoolHash != spec.hash || n.Chore == plan.ActionResize),
+		Revision: int32(n.Revision), Outdated: spec.hash != "" && (n.PoolHash != spec.hash || n.Chore == plan.ActionResize || n.FormerToken != ""),
 		Mac: n.MAC, Site: n.Site, FailureDomain: n.Domain,
 		MachineId: n.MachineID, MachineUuid: n.MachineUUID,
 		GuestAddress: n.GuestAddress, OsVersion: n.OSVersion,
@@ -72,6 +72,7 @@ var jobWords = map[plan.Action]string{
 	plan.ActionCreate: "cloning its machine",
 	plan.ActionBlank:  "removing its config from the machine",
 	plan.ActionResize: "changing its machine's size",
+	plan.ActionOffer:  "giving its next config to its machine",
 	plan.ActionDelete: "removing its machine",
 }
 
@@ -89,6 +90,7 @@ var stateWords = map[plan.State]string{
 	plan.Booting:    "its first phone-home",
 	plan.Joining:    "its readiness check",
 	plan.Restarting: "its guest to be seen again",
+	plan.Rerunning:  "its guest to run its next config",
 	plan.Draining:   "its work to move elsewhere",
 	plan.Deleting:   "removing its machine",
 }

@@ -33,7 +33,7 @@ const (
 )
 
 // stages are the states in which a job or a wait can be.
-var stages = []plan.State{plan.Pending, plan.Rendering, plan.Provisioning, plan.Booting, plan.Joining, plan.Ready, plan.Restarting, plan.Draining, plan.Deleting}
+var stages = []plan.State{plan.Pending, plan.Rendering, plan.Provisioning, plan.Booting, plan.Joining, plan.Ready, plan.Restarting, plan.Rerunning, plan.Draining, plan.Deleting}
 
 // metrics are moved by what the planner commits.
 type metrics struct {

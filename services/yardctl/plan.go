@@ -146,6 +146,7 @@ func (p *shownPlan) basis() map[string]string {
 const (
 	actionCreate  = "create"
 	actionResize  = "resize"
+	actionRerun   = "rerun"
 	actionReplace = "replace"
 	actionDelete  = "delete"
 	actionKeep    = "keep"
@@ -159,6 +160,7 @@ var actionSigns = map[string]struct {
 }{
 	actionCreate:  {"+", show.Green, ""},
 	actionResize:  {"~", show.Yellow, "in place"},
+	actionRerun:   {"~", show.Yellow, ""},
 	actionReplace: {"±", show.Yellow, ""},
 	actionDelete:  {"-", show.Red, ""},
 	actionKeep:    {"=", show.Grey, ""},
@@ -208,7 +210,7 @@ func (a *app) fleetPlan(p *shownPlan, f *yardmasterv1.FleetPlan) {
 	a.say("")
 	a.imageSteps(f)
 	a.say("  %s keep     %s", a.actionSign(actionKeep), show.Count(int(f.GetKeep()), "node"))
-	for _, action := range []string{actionResize, actionReplace, actionCreate, actionDelete} {
+	for _, action := range []string{actionResize, actionRerun, actionReplace, actionCreate, actionDelete} {
 		a.planned(f, action)
 	}
 	for i, n := range f.GetNotes() {
@@ -253,14 +255,13 @@ func (a *app) planned(f *yardmasterv1.FleetPlan, action string) {
 			groups = append(groups, &group{causes: n.GetCauses(), how: how(n)})
 		}
 		groups[i].nodes = append(groups[i].nodes, strings.TrimPrefix(n.GetNode(), f.GetFleet()+"-"))
-		if action == actionResize {
+		if action == actionResize || action == actionRerun {
 			continue // they keep their addresses
 		}
 		groups[i].addresses = append(groups[i].addresses, n.GetAddresses()...)
 	}
 	if total == 0 {
-		a.say("  %s %-8s 0", a.actionSign(action), word(action))
-		return
+		a.none(action)
 	}
 	for _, g := range groups {
 		a.say("  %s %-8s %-8s %s%s", a.actionSign(action), word(action), show.Count(len(g.nodes), "node"), some(g.nodes), g.how)
@@ -273,9 +274,19 @@ func (a *app) planned(f *yardmasterv1.FleetPlan, action string) {
 	}
 }
 
+// none says that a plan has no node of an action; a rare one is not worth a
+// line.
+func (a *app) none(action string) {
+	if action != actionRerun {
+		a.say("  %s %-8s 0", a.actionSign(action), word(action))
+	}
+}
+
 // how says how a machine is changed where it is, or where it is made.
 func how(n *yardmasterv1.NodePlan) string {
 	switch {
+	case n.GetAction() == actionRerun:
+		return "   (Ignition runs again on the same machine, whose disk is reset)"
 	case n.GetFailureDomain() != "" && n.GetAction() != actionResize:
 		return "   (at " + n.GetSite() + ", failure domain " + n.GetFailureDomain() + ")"
 	case n.GetAction() != actionResize:
@@ -291,7 +302,7 @@ func word(action string) string { return first(actionSigns[action].word, action)
 // order is the order in which the plan's actions begin.
 func order(f *yardmasterv1.FleetPlan) string {
 	var out []string
-	for _, action := range []string{actionDelete, actionCreate, actionResize, actionReplace} {
+	for _, action := range []string{actionDelete, actionCreate, actionResize, actionRerun, actionReplace} {
 		if slices.ContainsFunc(f.GetNodes(), func(n *yardmasterv1.NodePlan) bool { return n.GetAction() == action }) {
 			out = append(out, word(action))
 		}

@@ -148,10 +148,19 @@ func (a *app) waits(n *yardmasterv1.NodeView) string {
 	}
 	if due := n.GetDue(); due != nil && n.GetJob() == nil {
 		if in := due.AsTime().Sub(a.env.Now()); in > 0 && in < time.Hour {
-			text += ", next try in " + show.Age(in)
+			text += until(n) + show.Age(in)
 		}
 	}
 	return text
+}
+
+// until introduces the time of a node without a job: its next attempt, or the
+// end of its wait.
+func until(n *yardmasterv1.NodeView) string {
+	if d := n.GetDeadline(); d != nil && d.AsTime().Equal(n.GetDue().AsTime()) {
+		return ", for at most "
+	}
+	return ", next try in "
 }
 
 func (a *app) jobTable(jobs []*yardmasterv1.JobView) {

@@ -47,6 +47,7 @@ func Run(t *testing.T, world func(t *testing.T) World) {
 		"create twice":          createTwice,
 		"create at once":        createAtOnce,
 		"blank twice":           blankTwice,
+		"offer twice":           offerTwice,
 		"resize while it runs":  resizeHot,
 		"resize with a restart": resizeRestart,
 		"resize is refused":     resizeRefused,
@@ -118,6 +119,26 @@ func blankTwice(t *testing.T, w World) {
 	err := w.Backend.Blank(t.Context(), w.Task(2, 1))
 	if f := fault.Of(err); f.Reason != fault.MachineLost {
 		t.Errorf("Blank of a machine that is not there: %v (%v); want machine_lost", err, f.Reason)
+	}
+}
+
+func offerTwice(t *testing.T, w World) {
+	t.Helper()
+	create(t, w, 1)
+	if err := w.Backend.Blank(t.Context(), w.Task(1, 1)); err != nil {
+		t.Fatalf("Blank: %v", err)
+	}
+	for range 2 {
+		if err := w.Backend.Offer(t.Context(), w.Task(1, 1)); err != nil {
+			t.Fatalf("Offer: %v", err)
+		}
+		if m := w.first(); !m.Config || !m.On || m.Boots != 1 {
+			t.Errorf("after Offer the machine is %+v; want it on since its first boot, with a config", m)
+		}
+	}
+	err := w.Backend.Offer(t.Context(), w.Task(2, 1))
+	if f := fault.Of(err); f.Reason != fault.MachineLost {
+		t.Errorf("Offer to a machine that is not there: %v (%v); want machine_lost", err, f.Reason)
 	}
 }
 
@@ -236,6 +257,7 @@ func nothingWithoutLeave(t *testing.T, w World) {
 	for name, err := range map[string]error{
 		"Create": err,
 		"Blank":  w.Backend.Blank(t.Context(), refused(1)),
+		"Offer":  w.Backend.Offer(t.Context(), refused(1)),
 		"Delete": w.Backend.Delete(t.Context(), refused(1)),
 	} {
 		if f := fault.Of(err); err == nil || f.Kind != fault.Cancelled {

@@ -108,6 +108,7 @@ func (c *checker) event(e *plan.Event) {
 	n.skipped = e.To == plan.Failed && (n.skipped || e.Fact == plan.FactSkipAsked)
 	c.budgets(e, n)
 	c.foreseen(e, n)
+	c.reran(e)
 }
 
 // foreseen checks that no ready machine goes that the accepted plan promised
@@ -115,7 +116,7 @@ func (c *checker) event(e *plan.Event) {
 // does not serve may go for it when a surge ends early.)
 func (c *checker) foreseen(e *plan.Event, n *shadow) {
 	f := c.ledger.fleet(e.Fleet)
-	if e.From != plan.Ready || e.To != plan.Draining || e.Fact == plan.FactReplaceAsked || f.Deleting || c.script.scaled[e.Fleet+"/"+n.pool] {
+	if e.From != plan.Ready || e.To != plan.Draining && e.To != plan.Rerunning || e.Fact == plan.FactReplaceAsked || f.Deleting || c.script.scaled[e.Fleet+"/"+n.pool] {
 		return
 	}
 	if incarnation, ok := c.script.kept[e.Fleet][e.Node]; ok && incarnation == e.Incarnation {
@@ -137,6 +138,7 @@ func (c *checker) budgets(e *plan.Event, n *shadow) {
 		{plan.FactCreated, plan.Nothing, e.Surged > surge, "the event says more surged than maxSurge"},
 		{plan.FactOutdated, plan.Ready, target-ready > unavailable, "taken down on purpose beyond maxUnavailable"},
 		{plan.FactRestarting, plan.Ready, target-ready > unavailable, "restarted on purpose beyond maxUnavailable"},
+		{plan.FactRerunning, plan.Ready, target-ready > unavailable, "run again on purpose beyond maxUnavailable"},
 		{plan.FactReplaceAsked, plan.Ready, target-ready > unavailable, "replaced by a person beyond maxUnavailable"},
 		{plan.FactPreserveAsked, plan.Ready, target-ready > unavailable, "preserved beyond maxUnavailable"},
 		{plan.FactOutdated, plan.Ready, e.Disrupted > unavailable, "the event says more disrupted than maxUnavailable"},

@@ -15,30 +15,38 @@ type datacenter struct {
 	machines []*machine
 	// busy nodes have a job in work: the work loop serializes them.
 	busy map[string]bool
-	// configs are the sealed configs: their tokens by digest.
-	configs map[string]string
+	// configs are the sealed configs by digest.
+	configs map[string]sealed
 	drawn   int
 }
+
+// sealed is a config: the token that proves it, and what its pool's var was.
+type sealed struct{ token, flavour string }
 
 // machine is a VM.
 type machine struct {
 	fleet, node string
 	uuid        string
 	incarnation int
-	token       string
-	address     string // the first one
-	addresses   []string
-	macs        []string
-	booted      bool
-	gone        bool
-	blank       bool
-	cpus        int
+	sealed
+	address   string // the first one
+	addresses []string
+	macs      []string
+	booted    bool
+	gone      bool
+	blank     bool
+	cpus      int
 	// hot machines take more CPUs while they run.
 	hot bool
+	// obeys means that its guest takes orders; offered is the config that waits
+	// for it, ran are those that it has run by order.
+	obeys   bool
+	offered string
+	ran     map[string]bool
 }
 
 func newDatacenter(r *run) *datacenter {
-	return &datacenter{run: r, busy: map[string]bool{}, configs: map[string]string{}}
+	return &datacenter{run: r, busy: map[string]bool{}, configs: map[string]sealed{}}
 }
 
 // give puts a job where a worker finds it, some time.
@@ -156,7 +164,7 @@ func (s *datacenter) effect(j *job, res *plan.Result) {
 		s.drawn++ // a token is drawn anew each time
 		res.ConfigDigest = fmt.Sprintf("digest-%d", s.drawn)
 		res.TokenSHA256 = fmt.Sprintf("token-%d", s.drawn)
-		s.configs[res.ConfigDigest] = res.TokenSHA256
+		s.configs[res.ConfigDigest] = sealed{res.TokenSHA256, s.flavour(j.Fleet, j.Revision, j.Pool)}
 		if s.chance(s.faults.expired) {
 			delete(s.configs, res.ConfigDigest)
 		}
@@ -168,6 +176,8 @@ func (s *datacenter) effect(j *job, res *plan.Result) {
 		s.blank(j)
 	case plan.ActionResize:
 		s.resize(j, res)
+	case plan.ActionOffer:
+		s.offer(j, res)
 	case plan.ActionDelete:
 		s.destroy(j)
 	}
@@ -208,12 +218,12 @@ func (s *datacenter) create(j *job, res *plan.Result) {
 		}
 	}
 	s.check.placed(j)
-	token, ok := s.configs[j.ConfigDigest]
+	config, ok := s.configs[j.ConfigDigest]
 	if !ok {
 		res.Failure = &plan.Failure{Kind: fault.Permanent, Reason: fault.ConfigMissing, Message: "simulated"}
 		return
 	}
-	m := &machine{fleet: j.Fleet, node: j.Node, uuid: j.MachineUUID, incarnation: j.Incarnation, token: token}
+	m := &machine{fleet: j.Fleet, node: j.Node, uuid: j.MachineUUID, incarnation: j.Incarnation, sealed: config, ran: map[string]bool{}}
 	for _, n := range j.Networks {
 		if n.Addr != "" {
 			m.addresses = append(m.addresses, n.Addr)
@@ -228,7 +238,7 @@ func (s *datacenter) create(j *job, res *plan.Result) {
 	s.machines = append(s.machines, m)
 	s.check.made(m)
 	s.tell("machine   %s-%s incarnation %d is on, %s", m.fleet, m.node, m.incarnation, m.address)
-	m.cpus, m.hot = j.VSphere.CPUs, s.rng.IntN(2) == 0
+	m.cpus, m.hot, m.obeys = j.VSphere.CPUs, s.rng.IntN(2) == 0, s.rng.IntN(4) > 0
 	res.MachineID, res.MachineUUID = "vm-"+m.uuid, m.uuid
 	res.Hot.CPU = m.hot != (s.rng.IntN(5) == 0) // somebody changes it afterwards
 	if s.chance(s.faults.noBoot) {
@@ -247,7 +257,7 @@ func (s *datacenter) boot(m *machine) {
 	s.tell("machine   %s-%s phones home", m.fleet, m.node)
 	s.post(plan.Input{ID: "ph-" + m.token, Fleet: m.fleet, Command: &plan.Command{
 		ID:        "ph-" + m.token,
-		PhoneHome: &plan.PhoneHome{Node: m.node, Incarnation: m.incarnation, TokenSHA256: m.token, Address: m.address},
+		PhoneHome: &plan.PhoneHome{Node: m.node, Incarnation: m.incarnation, TokenSHA256: m.token, Address: m.address, Obeys: m.obeys},
 	}})
 }
 
@@ -263,7 +273,7 @@ func (m *machine) seen() string {
 func (s *datacenter) blank(j *job) {
 	for _, m := range s.machines {
 		if m.uuid == j.MachineUUID {
-			m.blank = true
+			m.blank, m.offered = true, ""
 		}
 	}
 }
@@ -294,6 +304,7 @@ func (s *datacenter) survey() {
 		}
 	}
 	s.look()
+	s.order()
 	if s.world != nil {
 		s.free(plan.Audit(s.world, s.now))
 	}
@@ -311,7 +322,7 @@ func (s *datacenter) look() {
 		}
 	}
 	for n := range s.ledger.nodes {
-		settled := slices.Contains([]plan.State{plan.Ready, plan.Booting, plan.Restarting}, n.State)
+		settled := slices.Contains([]plan.State{plan.Ready, plan.Booting, plan.Restarting, plan.Rerunning}, n.State)
 		if n.MachineID != "" && settled && !s.there(n.MachineUUID) {
 			s.observe(n.Fleet, plan.Observation{Node: n.Key(), Incarnation: n.Incarnation, Lost: true})
 		}

@@ -20,6 +20,8 @@ func TestPlantedBugs(t *testing.T) {
 		"a worker that does not change what it says it changed": {Options{Idle: true}, "its machine has"},
 		"a planner that restarts more than it may":              {Options{Tamper: spendthrift}, "restarted on purpose"},
 		"a planner that says of every change that it was made":  {Options{Tamper: pretend}, "its machine has"},
+		"a planner that lets more run again than it may":        {Options{Tamper: spendthrift}, "run again on purpose"},
+		"a planner that takes a former config's report":         {Options{Tamper: forgetToken}, "its machine has"},
 		"a planner that spends more than maxUnavailable":        {Options{Tamper: spendthrift}, "taken down on purpose"},
 		"a planner that forgets to withdraw jobs":               {Options{Tamper: forgetWithdrawals}, "is given out while job"},
 		"a planner that frees addresses in use":                 {Options{Tamper: freeEarly}, "is freed while"},
@@ -63,6 +65,15 @@ func pretend(out *plan.Outcome) {
 			v := *j.VSphere
 			v.CPUs = 1
 			j.VSphere = &v
+		}
+	}
+}
+
+// forgetToken lets the report of the former config count for the next.
+func forgetToken(out *plan.Outcome) {
+	for _, r := range out.Records {
+		if n, ok := r.(*plan.Node); ok && n.State == plan.Rerunning && n.Job == nil {
+			n.TokenSHA256 = n.FormerToken
 		}
 	}
 }

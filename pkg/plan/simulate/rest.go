@@ -39,6 +39,7 @@ func (c *checker) sized(m *machine) {
 	if n == nil || n.State != plan.Ready || n.Chore != "" || strings.HasPrefix(n.PoolHash, "undone-") {
 		return
 	}
+	c.flavoured(m, n)
 	p, ok := c.ledger.revision(n.Fleet, n.Revision).Document.Pool(n.Pool)
 	if ok && p.VSphere.CPUs != m.cpus {
 		c.fail("%s-%s is said to be of revision %d, with %d CPUs; its machine has %d", m.fleet, m.node, n.Revision, p.VSphere.CPUs, m.cpus)

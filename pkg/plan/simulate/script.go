@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -119,6 +120,9 @@ func (s *script) pool(name string) fleet.Pool {
 	}
 	p.Networks = s.networks()
 	s.domains(&p)
+	if s.rng.IntN(3) > 0 {
+		p.OnConfigChange = fleet.ConfigChangeRerun
+	}
 	if s.rng.IntN(3) == 0 {
 		p.Ready.By = fleet.ReadyByGuestAddress
 		if name == "b" {
@@ -155,7 +159,7 @@ func (s *script) networks() []fleet.PoolNetwork {
 func (s *script) something() {
 	name := s.names[s.rng.IntN(len(s.names))]
 	acts := []func(string){
-		s.change, s.change, s.change, s.resize, s.scale, s.scale, s.pools, s.rebudget, s.remove, s.retry, s.apply, s.planned,
+		s.change, s.change, s.change, s.season, s.season, s.season, s.resize, s.scale, s.scale, s.pools, s.rebudget, s.remove, s.retry, s.apply, s.planned,
 		s.rewire, s.widen, s.back, s.image, s.move, s.mend, s.mend, s.mend, s.pause, s.pauseYard,
 	}
 	acts[s.rng.IntN(len(acts))](name)
@@ -184,6 +188,13 @@ func (s *script) change(name string) {
 			v.CPUs = 1 + s.rng.IntN(4)
 		}
 		p.VSphere = &v
+	})
+}
+
+// season changes a pool's config and nothing else.
+func (s *script) season(name string) {
+	s.edit(name, func(f *fleet.Fleet) {
+		s.anyPool(f).Vars = map[string]string{"flavour": strconv.Itoa(s.rng.IntN(9))}
 	})
 }
 

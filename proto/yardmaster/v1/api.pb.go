@@ -1060,7 +1060,7 @@ func (x *Room) GetUnsized() int32 {
 type NodePlan struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Node  string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
-	// create, resize (in place), replace, delete
+	// create, resize (in place), rerun, replace, delete
 	Action string `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
 	// The fields that cause it: "spec.pools[edge].replicas 2 -> 3".
 	Causes    []string `protobuf:"bytes,3,rep,name=causes,proto3" json:"causes,omitempty"`

@@ -393,9 +393,13 @@ type NodeRecord struct {
 	// Failed, and a person said: count without it.
 	Skipped bool `protobuf:"varint,36,opt,name=skipped,proto3" json:"skipped,omitempty"`
 	// A person called the open job back.
-	Cancelled     bool `protobuf:"varint,37,opt,name=cancelled,proto3" json:"cancelled,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Cancelled bool `protobuf:"varint,37,opt,name=cancelled,proto3" json:"cancelled,omitempty"`
+	// The token of the config that the guest reported last, while another one is
+	// on its way to it; and that the guest takes orders.
+	FormerTokenSha256 string `protobuf:"bytes,90,opt,name=former_token_sha256,json=formerTokenSha256,proto3" json:"former_token_sha256,omitempty"`
+	Obeys             bool   `protobuf:"varint,91,opt,name=obeys,proto3" json:"obeys,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *NodeRecord) Reset() {
@@ -718,6 +722,20 @@ func (x *NodeRecord) GetSkipped() bool {
 func (x *NodeRecord) GetCancelled() bool {
 	if x != nil {
 		return x.Cancelled
+	}
+	return false
+}
+
+func (x *NodeRecord) GetFormerTokenSha256() string {
+	if x != nil {
+		return x.FormerTokenSha256
+	}
+	return ""
+}
+
+func (x *NodeRecord) GetObeys() bool {
+	if x != nil {
+		return x.Obeys
 	}
 	return false
 }
@@ -3360,14 +3378,16 @@ func (x *RetryNodes) GetMaxDestroyPercent() int32 {
 
 // PhoneHome is a node's own word that it booted.
 type PhoneHome struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
-	Incarnation   int32                  `protobuf:"varint,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
-	TokenSha256   string                 `protobuf:"bytes,3,opt,name=token_sha256,json=tokenSha256,proto3" json:"token_sha256,omitempty"`
-	Address       string                 `protobuf:"bytes,4,opt,name=address,proto3" json:"address,omitempty"`
-	MachineId     string                 `protobuf:"bytes,5,opt,name=machine_id,json=machineId,proto3" json:"machine_id,omitempty"`
-	BootId        string                 `protobuf:"bytes,6,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`
-	OsVersion     string                 `protobuf:"bytes,7,opt,name=os_version,json=osVersion,proto3" json:"os_version,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Node        string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Incarnation int32                  `protobuf:"varint,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	TokenSha256 string                 `protobuf:"bytes,3,opt,name=token_sha256,json=tokenSha256,proto3" json:"token_sha256,omitempty"`
+	Address     string                 `protobuf:"bytes,4,opt,name=address,proto3" json:"address,omitempty"`
+	MachineId   string                 `protobuf:"bytes,5,opt,name=machine_id,json=machineId,proto3" json:"machine_id,omitempty"`
+	BootId      string                 `protobuf:"bytes,6,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`
+	OsVersion   string                 `protobuf:"bytes,7,opt,name=os_version,json=osVersion,proto3" json:"os_version,omitempty"`
+	// The guest takes orders.
+	Obeys         bool `protobuf:"varint,20,opt,name=obeys,proto3" json:"obeys,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3449,6 +3469,13 @@ func (x *PhoneHome) GetOsVersion() string {
 		return x.OsVersion
 	}
 	return ""
+}
+
+func (x *PhoneHome) GetObeys() bool {
+	if x != nil {
+		return x.Obeys
+	}
+	return false
 }
 
 // Result is what a worker reports of a job.
@@ -4562,8 +4589,7 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\x06number\x18\x03 \x01(\x05R\x06number\x12*\n" +
 	"\x02at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x0e\n" +
 	"\x02by\x18\x05 \x01(\tR\x02by\x12\x1a\n" +
-	"\bdocument\x18\x06 \x01(\fR\bdocument\"\xe0\n" +
-	"\n" +
+	"\bdocument\x18\x06 \x01(\fR\bdocument\"\xa6\v\n" +
 	"\n" +
 	"NodeRecord\x12\x14\n" +
 	"\x05fleet\x18\x01 \x01(\tR\x05fleet\x12\x1b\n" +
@@ -4612,7 +4638,9 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\trestarted\x18* \x01(\v2\x1a.google.protobuf.TimestampR\trestarted\x120\n" +
 	"\x05begun\x18+ \x01(\v2\x1a.google.protobuf.TimestampR\x05begun\x12\x18\n" +
 	"\askipped\x18$ \x01(\bR\askipped\x12\x1c\n" +
-	"\tcancelled\x18% \x01(\bR\tcancelled\"\xb1\x01\n" +
+	"\tcancelled\x18% \x01(\bR\tcancelled\x12.\n" +
+	"\x13former_token_sha256\x18Z \x01(\tR\x11formerTokenSha256\x12\x14\n" +
+	"\x05obeys\x18[ \x01(\bR\x05obeys\"\xb1\x01\n" +
 	"\aOpenJob\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x03R\x06number\x12\x16\n" +
 	"\x06worker\x18\x02 \x01(\tR\x06worker\x12\x12\n" +
@@ -4845,7 +4873,7 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"altogether\x18\x03 \x01(\x05R\n" +
 	"altogether\x123\n" +
 	"\x13max_destroy_percent\x18\x04 \x01(\x05H\x00R\x11maxDestroyPercent\x88\x01\x01B\x16\n" +
-	"\x14_max_destroy_percent\"\xd5\x01\n" +
+	"\x14_max_destroy_percent\"\xeb\x01\n" +
 	"\tPhoneHome\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x05R\vincarnation\x12!\n" +
@@ -4855,7 +4883,8 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"machine_id\x18\x05 \x01(\tR\tmachineId\x12\x17\n" +
 	"\aboot_id\x18\x06 \x01(\tR\x06bootId\x12\x1d\n" +
 	"\n" +
-	"os_version\x18\a \x01(\tR\tosVersion\"\xdb\x04\n" +
+	"os_version\x18\a \x01(\tR\tosVersion\x12\x14\n" +
+	"\x05obeys\x18\x14 \x01(\bR\x05obeys\"\xdb\x04\n" +
 	"\x06Result\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x10\n" +
 	"\x03job\x18\x02 \x01(\x03R\x03job\x12\x18\n" +

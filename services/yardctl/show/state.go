@@ -27,6 +27,7 @@ var states = map[string]state{
 	"joining":      {"◕", Blue, 4},
 	"ready":        {"●", Green, 5},
 	"restarting":   {"◓", Blue, 4},
+	"rerunning":    {"◓", Blue, 4},
 	"draining":     {"◑", Yellow, 0},
 	"deleting":     {"◒", Yellow, 0},
 	"deleted":      {"·", Grey, 0},
