@@ -1,7 +1,11 @@
 package render_test
 
 import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -59,13 +63,15 @@ is-system-running) echo "$(cat "$HERE/state")"; exit 1 ;;
 "show --value --property=FinishTimestampMonotonic --") echo 0 ;;
 "show --value --property=ActiveEnterTimestampMonotonic -- network-online.target") echo 4200000 ;;
 "show --value --property=ActiveEnterTimestampMonotonic -- yardmaster-phone-home.service") ;;
+reboot) touch "$HERE/rebooted" ;;
 "show --value --property=Result -- "*) echo exit-code ;;
 "list-units --state=failed --plain --no-legend --no-pager") cat "$HERE/failed" ;;
 *) echo "systemctl $*" >>"$HERE/unknown" ;;
 esac`
 	journalctl = `[[ "$*" == *"--unit=-.mount"* ]] || printf 'first of %s\n\nsecond\ttab\n' "$2"`
-	curl       = `printf '%s\n' "$@" >"$HERE/curl.args"; cat >>"$HERE/curl.body"; echo ---- >>"$HERE/curl.body"; exit "$(cat "$HERE/answer")"`
-	vmtoolsd   = `printf '%s\n' "$@" >>"$HERE/vmtoolsd.args"`
+	curl       = `printf '%s\n' "$@" >"$HERE/curl.args"; cat >>"$HERE/curl.body"; echo ---- >>"$HERE/curl.body"; cat "$HERE/order" 2>/dev/null; exit "$(cat "$HERE/answer")"`
+	vmtoolsd   = `[[ "$2" != "info-get guestinfo.ignition.config.data" ]] || { cat "$HERE/guestinfo"; exit; }; printf '%s\n' "$@" >>"$HERE/vmtoolsd.args"`
+	reset      = `printf '%s\n' "$@" >"$HERE/reset.args"; echo staged; echo no such option >&2; exit "$(cat "$HERE/reset" 2>/dev/null || echo 0)"`
 	sleeping   = `echo "$1" >>"$HERE/slept"; echo 0 >"$HERE/answer"; [[ $(wc -l <"$HERE/slept") -lt 2 ]] || kill "$PPID"`
 )
 
@@ -74,7 +80,7 @@ func machine(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	for name, body := range map[string]string{
-		"systemctl": systemctl, "journalctl": journalctl, "curl": curl, "vmtoolsd": vmtoolsd, "sleep": sleeping,
+		"systemctl": systemctl, "journalctl": journalctl, "curl": curl, "vmtoolsd": vmtoolsd, "sleep": sleeping, "flatcar-reset": reset,
 	} {
 		put(t, filepath.Join(dir, name), "#!/bin/bash\n"+body+"\n", 0o700)
 	}
@@ -185,6 +191,92 @@ func TestReportScriptGoesAround(t *testing.T) {
 	}
 	if s := take(t, filepath.Join(dir, "slept")); s != "5\n5\n" {
 		t.Errorf("while it boots it slept %q; want 5 s", s)
+	}
+}
+
+// offered puts a config into the guestinfo of a machine and returns its digest.
+func offered(t *testing.T, dir, config string) string {
+	t.Helper()
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	if _, err := z.Write([]byte(config)); err != nil || z.Close() != nil {
+		t.Fatal(err)
+	}
+	put(t, filepath.Join(dir, "guestinfo"), base64.StdEncoding.EncodeToString(packed.Bytes()), 0o600)
+	sum := sha256.Sum256([]byte(config))
+	return hex.EncodeToString(sum[:])
+}
+
+// An order is obeyed if guestinfo holds the config that it names, and once;
+// else the next report says why not.
+func TestReportScriptTakesOrders(t *testing.T) {
+	t.Parallel()
+	const config = `{"ignition":{"version":"3.3.0"}}`
+	for name, c := range map[string]struct {
+		prepare func(t *testing.T, dir string)
+		order   func(digest string) string
+		args    string
+		refused string
+	}{
+		"obeyed": {
+			order: func(digest string) string {
+				return guest.Order{Rerun: digest, Keep: []string{"/var/lib/da ta", "/opt/(a|b)"}}.String()
+			},
+			args: "--keep-machine-id\n--keep-paths\n/etc/ssh/ssh_host_.*\n/var/log\nHERE/obeyed\n/var/lib/da ta\n/opt/(a|b)\n",
+		},
+		"obeyed before": {
+			prepare: func(t *testing.T, dir string) {
+				t.Helper()
+				put(t, filepath.Join(dir, "obeyed"), offered(t, dir, config)+"\n", 0o600)
+			},
+			order:   func(digest string) string { return guest.Order{Rerun: digest}.String() },
+			refused: "it was obeyed before",
+		},
+		"another config": {
+			order:   func(string) string { return guest.Order{Rerun: strings.Repeat("0", 64)}.String() },
+			refused: "guestinfo does not hold the config",
+		},
+		"no config": {
+			prepare: func(t *testing.T, dir string) { t.Helper(); put(t, filepath.Join(dir, "guestinfo"), "", 0o600) },
+			order:   func(digest string) string { return guest.Order{Rerun: digest}.String() },
+			refused: "guestinfo does not hold the config",
+		},
+		"no reset": {
+			prepare: func(t *testing.T, dir string) { t.Helper(); put(t, filepath.Join(dir, "reset"), "2", 0o600) },
+			order:   func(digest string) string { return guest.Order{Rerun: digest}.String() },
+			args:    "--keep-machine-id\n--keep-paths\n/etc/ssh/ssh_host_.*\n/var/log\nHERE/obeyed\n",
+			refused: "flatcar-reset: no such option",
+		},
+		"no order":  {order: func(string) string { return "thanks\nrerun x\n" }},
+		"bad order": {order: func(string) string { return guest.OrderMagic + "\nrerun $(reboot)\n" }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := machine(t)
+			put(t, filepath.Join(dir, "state"), "running", 0o600)
+			put(t, filepath.Join(dir, "answer"), "0", 0o600)
+			put(t, filepath.Join(dir, "failed"), "", 0o600)
+			digest := offered(t, dir, config)
+			if c.prepare != nil {
+				c.prepare(t, dir)
+			}
+			put(t, filepath.Join(dir, "order"), c.order(digest), 0o600)
+			sent := reports(t, dir)
+			if got := strings.ReplaceAll(take(t, filepath.Join(dir, "reset.args")), dir, "HERE"); got != c.args {
+				t.Errorf("flatcar-reset was called with %q; want %q", got, c.args)
+			}
+			_, err := os.Stat(filepath.Join(dir, "rebooted"))
+			if rebooted, want := err == nil, name == "obeyed"; rebooted != want {
+				t.Errorf("rebooted %v; want %v", rebooted, want)
+			}
+			var want []guest.Failed
+			if c.refused != "" {
+				want = []guest.Failed{{Unit: guest.UnitOrder, Result: "refused", Log: []string{c.refused}}}
+			}
+			if d := cmp.Diff(want, sent[1].Failed); d != "" {
+				t.Errorf("the second report differs (-want +got):\n%s", d)
+			}
+		})
 	}
 }
 

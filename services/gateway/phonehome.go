@@ -36,6 +36,8 @@ type report struct {
 	Hostname  string `json:"hostname"`
 	OSVersion string `json:"os_version"`
 	Address   string `json:"address"`
+	// Orders means that the guest takes what a report is answered with.
+	Orders bool `json:"orders"`
 }
 
 var errReport = errors.New("the report is not understood")
@@ -130,6 +132,7 @@ func (g *Gateway) takeReport(w http.ResponseWriter, r *http.Request) (outcome, e
 		PhoneHome: &plan.PhoneHome{
 			Node: n.Key(), Incarnation: n.Incarnation, TokenSHA256: hash,
 			MachineID: said.MachineID, BootID: said.BootID, OSVersion: said.OSVersion, Address: said.Address,
+			Obeys: said.Orders,
 		},
 	}})
 	if err != nil {
@@ -175,13 +178,20 @@ func (c reporting) recognized() (n *plan.Node, hash string, _ outcome, _ error) 
 	switch {
 	case n == nil || n.State == plan.Deleted:
 		return nil, "", homeUnknown, fmt.Errorf("node %q: %w", plain(c.name), errNotFound)
+	case same(hash, n.FormerToken):
+		// Another config is on its way; the guest still has the former one.
 	case n.TokenSHA256 == "":
 		// The machine may be faster than the record of its config.
 		return nil, "", homeUnavailable, errNotYet
-	case subtle.ConstantTimeCompare([]byte(hash), []byte(n.TokenSHA256)) != 1:
+	case !same(hash, n.TokenSHA256):
 		return nil, "", homeRefused, errNodeToken
 	}
 	return n, hash, homeStored, nil
+}
+
+// same compares hashes of tokens; an empty one is nobody's.
+func same(hash, of string) bool {
+	return of != "" && subtle.ConstantTimeCompare([]byte(hash), []byte(of)) == 1
 }
 
 var (

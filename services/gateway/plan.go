@@ -2,7 +2,9 @@ package gateway
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect"
@@ -45,6 +47,7 @@ func (g *Gateway) Plan(_ context.Context, req *connect.Request[v1.PlanRequest]) 
 			view := viewPlan(p)
 			steps, notes := g.imageSteps(w, f, &p)
 			view.Images, view.Notes = steps, append(view.Notes, notes...)
+			view.Notes = append(view.Notes, g.deaf(w, &p, now)...)
 			view.Room = viewRoom(p, stores)
 			out.Fleets = append(out.Fleets, view)
 		}
@@ -52,6 +55,31 @@ func (g *Gateway) Plan(_ context.Context, req *connect.Request[v1.PlanRequest]) 
 	})
 	out.Read = read
 	return answer(out, err)
+}
+
+// deaf says of guests that are to run their next config by order that they
+// have not been heard lately: who asks for nothing gets no order.
+func (g *Gateway) deaf(w *plan.World, p *plan.Plan, now time.Time) []string {
+	var names []string
+	for i := range p.Changes {
+		c := &p.Changes[i]
+		if c.Action != plan.ChangeRerun {
+			continue
+		}
+		n := w.Node(p.Fleet, c.Key)
+		if s, heard := g.guests.of(n); !heard || g.guests.silent(n, s, now) {
+			names = append(names, n.Name())
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	const most = 5
+	words := strings.Join(names[:min(most, len(names))], ", ")
+	if len(names) > most {
+		words += fmt.Sprintf(" and %d more", len(names)-most)
+	}
+	return []string{fmt.Sprintf("not heard lately: %s; a guest that does not ask gets no order, and fails", words)}
 }
 
 func preview(w *plan.World, f *fleet.Fleet, req *v1.PlanRequest, now time.Time) plan.Plan {

@@ -25,10 +25,16 @@ const reportPath = "POST /v1/nodes/{node}/report"
 var errOften = errors.New("this node reports too often")
 
 // report takes a guest's word of how it is. It is no input of the planner:
-// it is shown, and it decides nothing.
+// it is shown, and it decides nothing. The answer is the guest's order, if the
+// planner has one for it.
 func (g *Gateway) report(w http.ResponseWriter, r *http.Request) {
-	outcome, err := g.takeWord(w, r)
+	order, outcome, err := g.takeWord(w, r)
 	g.metrics.guestReports.WithLabelValues(string(outcome)).Inc()
+	if err == nil && order != "" {
+		w.Header().Set("Content-Type", "text/plain")
+		_, _ = io.WriteString(w, order)
+		return
+	}
 	if err == nil {
 		w.WriteHeader(http.StatusNoContent)
 		return
@@ -44,32 +50,43 @@ func (g *Gateway) report(w http.ResponseWriter, r *http.Request) {
 	http.Error(w, err.Error(), outcome.status())
 }
 
-func (g *Gateway) takeWord(w http.ResponseWriter, r *http.Request) (outcome, error) {
+func (g *Gateway) takeWord(w http.ResponseWriter, r *http.Request) (order string, _ outcome, _ error) {
 	caller, outcome, err := g.admit(w, r)
 	if err != nil {
-		return outcome, err
+		return "", outcome, err
 	}
 	defer caller.leave()
-	n, _, outcome, err := caller.recognized()
+	n, hash, outcome, err := caller.recognized()
 	if err != nil {
-		return outcome, err
+		return "", outcome, err
 	}
 	k, now := nodeKey{n.Fleet, n.Key()}, time.Now()
 	if !g.guests.may(k, now) {
-		return homeTooOften, errOften
+		return "", homeTooOften, errOften
 	}
 	text, err := io.ReadAll(io.LimitReader(r.Body, guest.MaxBytes+1))
 	if err != nil {
-		return homeMalformed, fmt.Errorf("%w: %w", guest.ErrForm, err)
+		return "", homeMalformed, fmt.Errorf("%w: %w", guest.ErrForm, err)
 	}
 	said, err := guest.Parse(text)
 	if err != nil {
-		return homeMalformed, err
+		return "", homeMalformed, err
 	}
 	if err := g.heard(r.Context(), n, word{said, n.Incarnation, viaGateway, now}); err != nil {
-		return homeUnavailable, err
+		return "", homeUnavailable, err
 	}
-	return homeStored, nil
+	return g.order(n, hash), homeStored, nil
+}
+
+// order is what a guest is to do, empty if nothing.
+func (g *Gateway) order(n *plan.Node, token string) string {
+	var order plan.Order
+	var due bool
+	g.model.mirror.View(func(w *plan.World) { order, due = w.Order(n, token) })
+	if !due {
+		return ""
+	}
+	return guest.Order{Rerun: order.Config, Keep: order.Keep}.String()
 }
 
 // heard keeps a guest's word: it is stored when it says something new, else

@@ -164,13 +164,16 @@ func pretend(_ context.Context, j *plan.Job) *plan.Result {
 	switch j.Action {
 	case plan.ActionRender:
 		r.ConfigDigest, r.ConfigSize, r.TokenSHA256 = hashOf(j.Node), 1200, hashOf(tokenOf(j.Fleet, j.Node))
+		if j.Fleet == "again" && j.Revision > 1 {
+			r.TokenSHA256 = hashOf("next-" + tokenOf(j.Fleet, j.Node))
+		}
 	case plan.ActionCreate:
 		if j.Fleet == "frail" && j.Incarnation == 1 {
 			r.Failure = &plan.Failure{Kind: fault.Permanent, Reason: fault.TemplateMissing, Message: "no such template", Log: []string{"last words"}}
 			break
 		}
 		r.MachineID, r.MachineUUID = "vm-"+j.Node, j.MachineUUID
-	case plan.ActionForget, plan.ActionBlank, plan.ActionDelete, plan.ActionResize:
+	case plan.ActionForget, plan.ActionBlank, plan.ActionDelete, plan.ActionResize, plan.ActionOffer:
 	}
 	return r
 }

@@ -122,6 +122,7 @@ func (w *World) ignite(g *guest, vm machine, console func(string, ...any)) error
 	if err != nil {
 		return err
 	}
+	written.Obeyed = g.Disk.Obeyed
 	g.Disk = written
 	console("ignition[741]: INFO : files: op(1): wrote %d files, %d units", len(cfg.Storage.Files), len(cfg.Systemd.Units))
 	return nil
@@ -204,7 +205,8 @@ func (w *World) phone(ctx context.Context, unit *phoneHome, g guest, vm machine)
 	if err != nil {
 		return err
 	}
-	return w.curl(ctx, c)
+	_, err = w.curl(ctx, c)
+	return err
 }
 
 // machineID is /etc/machine-id: it stays with the disk.

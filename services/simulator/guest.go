@@ -43,7 +43,9 @@ type guest struct {
 	Booted time.Time      `json:"booted,omitzero"`
 	Stages []report.Stage `json:"stages,omitempty"`
 	Failed []string       `json:"failed,omitempty"`
-	Disk   onDisk         `json:"disk,omitzero"`
+	// Refused says why it did not obey its newest order.
+	Refused string `json:"refused,omitempty"`
+	Disk    onDisk `json:"disk,omitzero"`
 }
 
 // card is what a network card has while the guest is up.
@@ -68,6 +70,8 @@ type onDisk struct {
 	// of all that are enabled.
 	Reporter *reporter `json:"reporter,omitempty"`
 	Units    []string  `json:"units,omitempty"`
+	// Obeyed is the config that it ran by order, which is kept.
+	Obeyed string `json:"obeyed,omitempty"`
 }
 
 // deed is what a guest does next.

@@ -17,15 +17,15 @@ import (
 const node, nodeMAC, nodeAddress = "web-edge-0", "02:00:00:00:00:01", "10.20.30.41"
 
 // rendered is what the renderer makes of the shipped roles and a unit.
-func rendered(t *testing.T, gateway string) map[string]string {
+func rendered(t *testing.T, gateway string, more ...fleet.Layer) map[string]string {
 	t.Helper()
 	f := &fleet.Fleet{
 		APIVersion: fleet.APIVersion, Kind: fleet.KindFleet, Metadata: fleet.Metadata{Name: "web"},
 		Spec: fleet.FleetSpec{
 			OS: fleet.OS{Version: "4593.2.5"},
-			Config: []fleet.Layer{{Role: "base"}, {Role: "static-net"}, {
+			Config: append(more, fleet.Layer{Role: "base"}, fleet.Layer{Role: "static-net"}, fleet.Layer{
 				Butane: "variant: flatcar\nversion: 1.1.0\nsystemd: {units: [{name: web.service, enabled: true, contents: \"[Service]\\nExecStart=/bin/true\\n[Install]\\nWantedBy=multi-user.target\\n\"}]}\n",
-			}},
+			}),
 			Pools: []fleet.Pool{{
 				Name: "edge", Replicas: 1, Networks: []fleet.PoolNetwork{{Ref: "dmz"}},
 				VSphere: &fleet.VSphere{Site: "dc1"},

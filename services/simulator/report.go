@@ -31,6 +31,8 @@ type reporter struct {
 	URL   string            `json:"url"`
 	Every time.Duration     `json:"every"`
 	Files map[string]string `json:"files,omitempty"`
+	// Obeys means that the script takes orders.
+	Obeys bool `json:"obeys,omitempty"`
 }
 
 // bootPause is what the script waits between two reports while the machine
@@ -57,7 +59,7 @@ func findReporter(units, files map[string]string, version string) (*reporter, er
 		}
 		return &reporter{
 			Unit: name, URL: env["REPORT_URL"], Every: time.Duration(seconds) * time.Second,
-			Files: mentioned(files[argv[script]], files),
+			Files: mentioned(files[argv[script]], files), Obeys: strings.Contains(files[argv[script]], report.OrderMagic),
 		}, nil
 	}
 	return nil, nil //nolint:nilnil // a config without the unit is none's fault
@@ -71,7 +73,7 @@ func (w *World) tell(ctx context.Context, s step, g guest) {
 		return
 	}
 	said := g.says(machineID(vm))
-	err := w.deliver(ctx, g.Disk.Reporter, vm.Name, said.String())
+	answer, err := w.deliver(ctx, g.Disk.Reporter, vm.Name, said.String())
 	if ctx.Err() != nil {
 		return
 	}
@@ -80,6 +82,9 @@ func (w *World) tell(ctx context.Context, s step, g guest) {
 		w.leaveWord(s, said.String())
 	} else if slices.ContainsFunc(vm.Extra, func(o option) bool { return o.Key == keyReport }) {
 		w.leaveWord(s, "")
+	}
+	if order, ok := report.ParseOrder(answer); ok && err == nil && g.Disk.Reporter.Obeys && w.obey(s, &g, vm, order) {
+		return
 	}
 	pause := g.Disk.Reporter.Every
 	if said.State == report.StateStarting {
@@ -102,6 +107,9 @@ func (g *guest) says(machine string) report.Report {
 		r.State = report.StateStarting
 	case len(g.Failed) > 0:
 		r.State = report.StateDegraded
+	}
+	if g.Refused != "" {
+		r.Failed = append(r.Failed, report.Failed{Unit: report.UnitOrder, Result: "refused", Log: []string{g.Refused}})
 	}
 	for _, unit := range g.Failed {
 		r.Failed = append(r.Failed, report.Failed{Unit: unit, Result: "exit-code", Log: []string{
@@ -136,42 +144,46 @@ func (g *guest) started(stage string, took time.Duration, rule Rule) {
 }
 
 // deliver sends a report as curl does.
-func (w *World) deliver(ctx context.Context, r *reporter, vm, text string) error {
+func (w *World) deliver(ctx context.Context, r *reporter, vm, text string) (answer string, _ error) {
 	rule := w.faults.strike(OnReport, vm)
 	if !w.sleep(rule.Delay.Duration) {
-		return context.Canceled
+		return "", context.Canceled
 	}
 	if rule.Never {
-		return errors.New("curl: (7) could not connect (simulated)")
+		return "", errors.New("curl: (7) could not connect (simulated)")
 	}
 	c := call{method: http.MethodPost, url: r.URL, body: text, header: http.Header{"Content-Type": {"text/plain"}}, timeout: curlTimeout, files: r.Files}
 	for _, name := range sortedKeys(r.Files) {
 		if err := c.headers("@" + name); err != nil {
-			return err
+			return "", err
 		}
 	}
 	return w.curl(ctx, c)
 }
 
-// curl makes a call; its errors are those of curl --fail.
-func (w *World) curl(ctx context.Context, c call) error {
+// curl makes a call and returns its answer; its errors are those of curl
+// --fail.
+func (w *World) curl(ctx context.Context, c call) (answer string, _ error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, c.method, c.url, bytes.NewReader([]byte(c.body)))
 	if err != nil {
-		return fmt.Errorf("curl: (3) %w", err)
+		return "", fmt.Errorf("curl: (3) %w", err)
 	}
 	req.Header = c.header
 	res, err := w.http.Do(req)
 	if err != nil {
-		return fmt.Errorf("curl: (7) %w", err)
+		return "", fmt.Errorf("curl: (7) %w", err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, replyLimit))
+	body, err := io.ReadAll(io.LimitReader(res.Body, replyLimit))
 	if res.StatusCode >= http.StatusMultipleChoices {
-		return fmt.Errorf("curl: (22) the requested URL returned error: %d", res.StatusCode)
+		return "", fmt.Errorf("curl: (22) the requested URL returned error: %d", res.StatusCode)
 	}
-	return nil
+	if err != nil {
+		return "", fmt.Errorf("curl: (56) %w", err)
+	}
+	return string(body), nil
 }
 
 // leaveWord sets guestinfo from within the guest; an empty word removes it.

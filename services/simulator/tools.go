@@ -36,6 +36,9 @@ func (w *World) keep(s step, now guest) bool {
 		if now.Phase == PhaseUp && was.Phase != PhaseUp {
 			ctx.Update(vm, toolsUp(vm, now))
 		}
+		if now.Phase == PhaseBooting && was.Phase == PhaseUp {
+			ctx.Update(vm, toolsDown(vm))
+		}
 		w.save(vm)
 	})
 	return kept

@@ -293,7 +293,9 @@ func reported(m Machine) bool { return m.Reported }
 // gateway is where guests phone home; it answers status until told.
 type gateway struct {
 	*httptest.Server
-	mu     sync.Mutex
+	mu sync.Mutex
+	// order is what reports are answered with.
+	order  string
 	status int
 	calls  map[string][]call
 }
@@ -308,6 +310,9 @@ func newGateway(t *testing.T) *gateway {
 		defer g.mu.Unlock()
 		g.calls[r.URL.Path] = append(g.calls[r.URL.Path], call{method: r.Method, url: r.URL.String(), body: body.String(), header: r.Header})
 		rw.WriteHeader(g.status)
+		if strings.HasSuffix(r.URL.Path, "/report") {
+			_, _ = rw.Write([]byte(g.order))
+		}
 	}))
 	t.Cleanup(g.Close)
 	return g
