@@ -107,7 +107,7 @@ func (g *Gateway) serviceChecks(out *checks) {
 	case len(late) > 0:
 		out.warn("clocks", hint, "off the NATS server's: %s", strings.Join(late, ", "))
 	default:
-		out.ok("clocks", "%d services are within %s of the NATS server's", beating, worst.Round(time.Millisecond))
+		out.ok("clocks", "every service is within %s of the NATS server's; %d are heard", worst.Round(time.Millisecond), beating)
 	}
 }
 

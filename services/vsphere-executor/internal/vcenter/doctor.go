@@ -88,10 +88,10 @@ func (b *Backend) Examine(ctx context.Context, jobs []*plan.Job) []*v1.Check {
 		e.fail("site", fault.WithHint(fault.Newf(fault.Busy, fault.BackendDown, "%w: %q", errNoSite, b.options.Site), "apply the Site document"))
 		return e.checks
 	}
-	e.credentials(b, site)
+	readable := e.credentials(b, site)
 	// A vCenter that is away is found out here: the connection below is
 	// shared, and waiting for those who try to make it takes longer.
-	if !e.certificate(ctx, site) {
+	if !e.certificate(ctx, site) || !readable {
 		return e.checks
 	}
 	c, done, err := b.connection(ctx)

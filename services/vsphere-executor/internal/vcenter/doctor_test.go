@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -329,4 +330,22 @@ func certificateFor(t *testing.T, left time.Duration) *x509.Certificate {
 		t.Fatal(err)
 	}
 	return c
+}
+
+func TestExamineWithoutCredentials(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	b := w.backend(t)
+	b.options.Secret = func(s fleet.Secret) (string, error) {
+		if s.Env == "user" {
+			return "", errors.New("there is no such file")
+		}
+		return "", nil
+	}
+	checks := b.Examine(t.Context(), nil)
+	wantCheck(t, checks, LevelFail, "credentials", "the username cannot be read: there is no such file")
+	wantCheck(t, checks, LevelFail, "credentials", "the password in variable pass is empty")
+	if finding(checks, LevelFail, "login", "") != nil {
+		t.Errorf("a login was tried without credentials:\n%s", listed(checks))
+	}
 }

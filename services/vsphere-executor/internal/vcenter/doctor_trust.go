@@ -26,7 +26,8 @@ const (
 
 // credentials looks whether the login can be read where the Site says; what
 // it is stays where it is.
-func (e *examination) credentials(b *Backend, site *fleet.SiteVSphere) {
+func (e *examination) credentials(b *Backend, site *fleet.SiteVSphere) (readable bool) {
+	readable = true
 	for _, part := range []struct {
 		what string
 		from fleet.Secret
@@ -38,14 +39,17 @@ func (e *examination) credentials(b *Backend, site *fleet.SiteVSphere) {
 		value, err := b.options.Secret(part.from)
 		switch {
 		case err != nil:
+			readable = false
 			e.wrong("credentials", "put it where the Site says, at the executor, or correct spec.vsphere."+part.what+" of the Site",
 				"the %s cannot be read: %v", part.what, err)
 		case value == "":
+			readable = false
 			e.wrong("credentials", "write the "+part.what+" there, at the executor", "the %s in %s is empty", part.what, where)
 		default:
 			e.ok("credentials", "the %s is read from %s", part.what, where)
 		}
 	}
+	return readable
 }
 
 // certificate looks at the certificate that vCenter shows, with none of our
