@@ -109,9 +109,9 @@ func (a *app) root() *cobra.Command {
 		&cobra.Group{ID: groupYard, Title: "The yard itself:"},
 	)
 	root.AddCommand(
-		a.validateCommand(), a.renderCommand(), a.rolesCommand(), a.explainCommand(), a.schemaCommand(),
+		a.validateCommand(), a.renderCommand(), a.rolesCommand(), a.explainCommand(), a.schemaCommand(), a.siteCommand(),
 		a.planCommand(), a.applyCommand(),
-		a.getCommand(), a.describeCommand(), a.logsCommand(), a.watchCommand(), a.failedCommand(),
+		a.getCommand(), a.describeCommand(), a.logsCommand(), a.sshCommand(), a.watchCommand(), a.failedCommand(),
 		a.historyCommand(), a.diffCommand(), a.rollbackCommand(),
 		a.scaleCommand(), a.retryCommand(), a.skipCommand(), a.replaceCommand(), a.preserveCommand(),
 		a.pauseCommand(), a.resumeCommand(), a.cancelCommand(), a.deleteCommand(), a.imageCommand(),

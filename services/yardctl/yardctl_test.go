@@ -15,6 +15,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"yardmaster.dev/proto/yardmaster/v1/yardmasterv1connect"
+	"yardmaster.dev/services/vsphere-executor/discover/discovertest"
 	"yardmaster.dev/services/yardctl"
 )
 
@@ -36,6 +37,7 @@ func TestMain(m *testing.M) {
 // a yard with one of everything would.
 func TestScreens(t *testing.T) {
 	t.Parallel()
+	hall := discovertest.NewVCenter(t)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", UpdateScripts: *update, RequireExplicitExec: true, RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
@@ -47,6 +49,8 @@ func TestScreens(t *testing.T) {
 			env.Setenv("YARDCTL_TOKEN", goodToken)
 			env.Setenv("HOME", env.WorkDir+"/home")
 			env.Setenv("TZ", "UTC")
+			env.Setenv("VCENTER", hall.Host)
+			env.Setenv("VCENTER_PRINT", hall.Fingerprint)
 			return nil
 		},
 	})
