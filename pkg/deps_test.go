@@ -58,7 +58,7 @@ func TestCoreIsPure(t *testing.T) {
 
 // layers is the reading order of doc.go: a package imports only upwards.
 var layers = [][]string{
-	{"fault", "guest"}, {"fleet"}, {"plan"}, {"specfile", "schema", "render", "wire"}, {"bus"}, {"ledger"}, {"executor"},
+	{"reread", "fault", "guest"}, {"fleet"}, {"plan"}, {"specfile", "schema", "render", "wire"}, {"bus"}, {"ledger"}, {"executor"},
 }
 
 func TestImportsPointUpwards(t *testing.T) {

@@ -1,6 +1,7 @@
 // Package pkg is the reading order of what the services share, lowest first:
 //
 //	fault     why something failed and whether trying again can help
+//	reread    files that change while a program runs
 //	guest     what a machine says of itself
 //	fleet     the documents: Fleet, Network, Site; defaults, rules, hashes
 //	plan      the pure core: what must happen next

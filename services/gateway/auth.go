@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"strings"
 
 	"connectrpc.com/connect"
@@ -35,18 +34,15 @@ type tokens []token
 
 // door lets callers in or not.
 type door struct {
-	tokens tokens
+	// tokens returns those of the present; nil if there are none.
+	tokens func(context.Context) tokens
 	// open lets everybody in: only on loopback, see Config.guard.
 	open bool
 }
 
-// loadTokens reads a token file: a token a line, a name before it if it
-// should have one; # starts a comment.
-func loadTokens(name string) (tokens, error) {
-	content, err := os.ReadFile(name)
-	if err != nil {
-		return nil, fmt.Errorf("read the tokens: %w", err)
-	}
+// tokensOf understands the content of a token file: a token a line, a name
+// before it if it should have one; # starts a comment.
+func tokensOf(name string, content []byte) (tokens, error) {
 	var out tokens
 	lines := bufio.NewScanner(bytes.NewReader(content))
 	for i := 1; lines.Scan(); i++ {
@@ -141,8 +137,10 @@ func (d door) who(r *http.Request) (string, error) {
 	if !sent {
 		return "", errNoToken
 	}
-	if name, ok := d.tokens.holder(secret); ok {
-		return name, nil
+	if d.tokens != nil {
+		if name, ok := d.tokens(r.Context()).holder(secret); ok {
+			return name, nil
+		}
 	}
 	return "", errWrongToken
 }

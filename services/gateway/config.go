@@ -5,10 +5,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
-	"os"
 
 	"yardmaster.dev/pkg/bus"
+	"yardmaster.dev/pkg/reread"
 )
 
 // DefaultListen is where a gateway listens when it is not told.
@@ -54,13 +55,16 @@ func (c Config) guard() error {
 		c.Listen, errExposed, DefaultListen)
 }
 
-// door reads who may come in.
-func (c Config) door() (door, error) {
+// door reads who may come in, and again when the file of tokens changes.
+func (c Config) door(log *slog.Logger) (door, error) {
 	if c.TokenFile == "" {
 		return door{open: c.TLS.ClientCAFile == ""}, nil
 	}
-	ts, err := loadTokens(c.TokenFile)
-	return door{tokens: ts}, err
+	ts, err := reread.Of(log, func(contents [][]byte) (tokens, error) { return tokensOf(c.TokenFile, contents[0]) }, c.TokenFile)
+	if err != nil {
+		return door{}, fmt.Errorf("read the tokens: %w", err)
+	}
+	return door{tokens: ts.Get}, nil
 }
 
 // loopback reports whether addr can only be reached from this machine. A
@@ -74,17 +78,36 @@ func loopback(addr string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// load returns the listener's TLS configuration, nil for plain HTTP.
-func (t TLS) load() (*tls.Config, error) {
+// load returns the listener's TLS configuration, nil for plain HTTP. Each
+// connection gets the certificate and the clients' CA of the present.
+func (t TLS) load(log *slog.Logger) (*tls.Config, error) {
 	if t == (TLS{}) {
 		return nil, nil //nolint:nilnil // nil is how net/http spells plain HTTP
 	}
 	if t.CertFile == "" || t.KeyFile == "" {
 		return nil, errors.New("tls: certFile and keyFile go together")
 	}
-	cert, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
+	files := []string{t.CertFile, t.KeyFile}
+	if t.ClientCAFile != "" {
+		files = append(files, t.ClientCAFile)
+	}
+	present, err := reread.Of(log, t.config, files...)
 	if err != nil {
-		return nil, fmt.Errorf("tls: read the certificate: %w", err)
+		return nil, fmt.Errorf("tls: %w", err)
+	}
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			return present.Get(hello.Context()), nil
+		},
+	}, nil
+}
+
+// config understands the files' contents.
+func (t TLS) config(contents [][]byte) (*tls.Config, error) {
+	cert, err := tls.X509KeyPair(contents[0], contents[1])
+	if err != nil {
+		return nil, fmt.Errorf("read the certificate of %s and %s: %w", t.CertFile, t.KeyFile, err)
 	}
 	out := &tls.Config{
 		MinVersion:   tls.VersionTLS12,
@@ -94,13 +117,9 @@ func (t TLS) load() (*tls.Config, error) {
 	if t.ClientCAFile == "" {
 		return out, nil
 	}
-	bundle, err := os.ReadFile(t.ClientCAFile)
-	if err != nil {
-		return nil, fmt.Errorf("tls: read the clients' CA: %w", err)
-	}
 	out.ClientCAs = x509.NewCertPool()
-	if !out.ClientCAs.AppendCertsFromPEM(bundle) {
-		return nil, fmt.Errorf("tls: %s holds no PEM certificate", t.ClientCAFile)
+	if !out.ClientCAs.AppendCertsFromPEM(contents[2]) {
+		return nil, fmt.Errorf("%s holds no PEM certificate", t.ClientCAFile)
 	}
 	// Nodes have no certificate and must be able to phone home.
 	out.ClientAuth = tls.VerifyClientCertIfGiven

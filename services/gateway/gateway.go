@@ -69,7 +69,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	if cfg.Listen == "" {
 		cfg.Listen = DefaultListen
 	}
-	l, err := listen(ctx, cfg)
+	l, err := listen(ctx, cfg, env.Log)
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 
 // runOn is Run on a listener that is open already.
 func runOn(ctx context.Context, l net.Listener, cfg Config, env service.Env) error {
-	entrance, err := cfg.door()
+	entrance, err := cfg.door(env.Log)
 	if err != nil {
 		_ = l.Close() // nothing was served on it
 		return err

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"net/http"
@@ -24,7 +25,7 @@ func TestRoutes(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	m := newMetrics(registry)
 	g := &Gateway{hub: newHub(m), metrics: m, reports: make(chan struct{}, 1), log: quiet()}
-	handler := g.routes(door{tokens: tokens{{name: "a"}}}, service.ObserveHandler(service.NewHealth(), registry))
+	handler := g.routes(door{tokens: func(context.Context) tokens { return tokens{{name: "a"}} }}, service.ObserveHandler(service.NewHealth(), registry))
 
 	paths := []string{"/", "/healthz", "/readyz", "/metrics", "/v1/nodes/web-edge-0/phone-home", "/v1/nodes/web-edge-0/report", "/v1/nodes/a/b/phone-home", "/yardmaster.v1.YardService/Nope"}
 	methods := v1.File_yardmaster_v1_api_proto.Services().ByName("YardService").Methods()

@@ -112,11 +112,11 @@ func newServer(h http.Handler, log *slog.Logger) *http.Server {
 }
 
 // listen opens the listener, with TLS if it is configured.
-func listen(ctx context.Context, cfg Config) (net.Listener, error) {
+func listen(ctx context.Context, cfg Config, log *slog.Logger) (net.Listener, error) {
 	if err := cfg.guard(); err != nil {
 		return nil, err
 	}
-	secured, err := cfg.TLS.load()
+	secured, err := cfg.TLS.load(log)
 	if err != nil {
 		return nil, err
 	}

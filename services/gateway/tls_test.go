@@ -85,11 +85,11 @@ func TestClientCertificates(t *testing.T) {
 	cfg := Config{Listen: "127.0.0.1:0", TLS: TLS{
 		CertFile: a.file("gateway.crt"), KeyFile: a.file("gateway.key"), ClientCAFile: a.file("ca.crt"),
 	}}
-	entrance, err := cfg.door()
+	entrance, err := cfg.door(quiet())
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := listen(t.Context(), cfg)
+	l, err := listen(t.Context(), cfg, quiet())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,8 +148,106 @@ func TestTLSMistakes(t *testing.T) {
 		"no such file": {CertFile: a.file("none"), KeyFile: a.file("none")},
 		"a key for CA": {CertFile: a.file("ca.crt"), KeyFile: a.file("ca.key"), ClientCAFile: a.file("ca.key")},
 	} {
-		if _, err := c.load(); err == nil || !strings.HasPrefix(err.Error(), "tls: ") {
+		if _, err := c.load(quiet()); err == nil || !strings.HasPrefix(err.Error(), "tls: ") {
 			t.Errorf("%s: load() = %v; want an error about tls", name, err)
 		}
 	}
+}
+
+// Tokens, the certificate and the clients' CA count by what is in their
+// files, and a file that makes no sense changes nothing.
+func TestSecretsAreReadAgain(t *testing.T) {
+	t.Parallel()
+	a, b := newAuthority(t), newAuthority(t)
+	server := &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	for _, ca := range []*authority{a, b} {
+		ca.make(t, "gateway", server)
+		ca.make(t, "ann", &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	}
+	cfg := Config{Listen: "127.0.0.1:0", TokenFile: a.file("tokens"), TLS: TLS{
+		CertFile: a.file("gateway.crt"), KeyFile: a.file("gateway.key"), ClientCAFile: a.file("ca.crt"),
+	}}
+	write(t, cfg.TokenFile, "ci old-token-0123456789")
+	entrance, err := cfg.door(quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := listen(t.Context(), cfg, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := entrance.admit(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), refuser(newMetrics(prometheus.NewRegistry())))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- serve(ctx, l, newServer(h, quiet()), func() {}) }()
+	t.Cleanup(func() { cancel(); <-done })
+
+	answers := func(ca *authority, token string, cert bool) int {
+		secured := &tls.Config{RootCAs: x509.NewCertPool()}
+		secured.RootCAs.AddCert(ca.cert)
+		if cert {
+			pair, err := tls.LoadX509KeyPair(ca.file("ann.crt"), ca.file("ann.key"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			secured.Certificates = []tls.Certificate{pair}
+		}
+		return ask(t, l.Addr().String(), secured, token)
+	}
+	expect := func(what string, ca *authority, token string, cert bool, want int) {
+		t.Helper()
+		deadline := time.Now().Add(time.Minute)
+		for answers(ca, token, cert) != want {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: %d; want %d", what, answers(ca, token, cert), want)
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+	expect("first token", a, "old-token-0123456789", false, http.StatusOK)
+	write(t, cfg.TokenFile, "ci new-token-0123456789\nci old-token-0123456789")
+	expect("another token beside it", a, "new-token-0123456789", false, http.StatusOK)
+	expect("old token beside another", a, "old-token-0123456789", false, http.StatusOK)
+	write(t, cfg.TokenFile, "ci new-token-0123456789")
+	expect("dropped token", a, "old-token-0123456789", false, http.StatusUnauthorized)
+	write(t, cfg.TokenFile, "# half written")
+	expect("token of the last good file", a, "new-token-0123456789", false, http.StatusOK)
+
+	for _, name := range []string{"gateway.crt", "gateway.key", "ca.crt"} {
+		content, err := os.ReadFile(b.file(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, a.file(name), string(content))
+	}
+	expect("client of the other CA", b, "", true, http.StatusOK)
+	if got := answers(a, "new-token-0123456789", false); got != 0 {
+		t.Errorf("a client that trusts the old certificate only: %d; want no connection", got)
+	}
+}
+
+func write(t *testing.T, file, content string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ask returns the status of a request, 0 if there is no connection.
+func ask(t *testing.T, addr string, secured *tls.Config, token string) int {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: secured, ForceAttemptHTTP2: true, DisableKeepAlives: true}}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+addr+"/", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode
 }
