@@ -7,13 +7,18 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -27,8 +32,9 @@ import (
 type Config struct {
 	// URL of one server or several with commas, default nats://127.0.0.1:4222.
 	URL string `json:"url"`
-	// SeedFile holds the user's nkey seed. Its name without .nk is the user,
-	// unless User says otherwise.
+	// SeedFile holds the user's nkey seed, and after it an older one while
+	// it is rotated. Its name without .nk is the user, unless User says
+	// otherwise.
 	SeedFile string `json:"seedFile"`
 	User     string `json:"user"`
 	Password string `json:"password"`
@@ -48,6 +54,7 @@ const (
 	pingInterval  = time.Second
 	pingsMissed   = 2
 	reconnectWait = 100 * time.Millisecond
+	refusedWait   = time.Second
 	connectWait   = 2 * time.Second
 	// CallTimeout bounds one request to JetStream.
 	CallTimeout = 2 * time.Second
@@ -61,8 +68,17 @@ type Conn struct {
 	js   jetstream.JetStream
 	log  *slog.Logger
 	user string
+	url  string
+	// transport is how a server is reached.
+	transport []nats.Option
+	// dialer has the key, nil without one.
+	dialer *dialer
 
 	failed chan error
+	// refused means that the server does not take our key.
+	refused    atomic.Bool
+	background sync.WaitGroup
+	stop       context.CancelFunc
 
 	mu         sync.Mutex
 	generation uint64
@@ -73,35 +89,49 @@ type Conn struct {
 // Connect connects as name. It waits for a server that is not there yet,
 // until ctx ends; wrong credentials are an error at once.
 func Connect(ctx context.Context, cfg Config, name string, log *slog.Logger) (*Conn, error) {
-	c := &Conn{log: log, user: cfg.user(), failed: make(chan error, 1), changed: make(chan struct{})}
-	opts, err := cfg.options(name, c)
-	if err != nil {
+	c := &Conn{
+		log: log, user: cfg.user(), url: cmp.Or(cfg.URL, nats.DefaultURL), transport: cfg.transport(),
+		failed: make(chan error, 1), changed: make(chan struct{}), stop: func() {},
+	}
+	if cfg.SeedFile != "" {
+		key, err := newIdentity(ctx, cfg.SeedFile, log)
+		if err != nil {
+			return nil, err
+		}
+		c.dialer = &dialer{identity: key, Dialer: net.Dialer{Timeout: connectWait}, inProcess: cfg.InProcess}
+	}
+	if err := c.dial(ctx, cfg.options(name, c)); err != nil {
 		return nil, err
 	}
-	url := cfg.URL
-	if url == "" {
-		url = nats.DefaultURL
+	if c.dialer != nil {
+		background, stop := context.WithCancel(context.WithoutCancel(ctx))
+		c.stop = stop
+		c.background.Go(func() { c.followKey(background) })
 	}
-	if err := c.dial(ctx, url, opts); err != nil {
-		return nil, err
-	}
+	var err error
 	c.js, err = jetstream.New(c.nc, jetstream.WithDefaultTimeout(CallTimeout))
 	if err != nil {
-		c.nc.Close()
+		c.Close()
 		return nil, fmt.Errorf("use JetStream: %w", err)
 	}
 	return c, nil
 }
 
-func (c *Conn) dial(ctx context.Context, url string, opts []nats.Option) error {
-	wait := reconnectWait
+func (c *Conn) dial(ctx context.Context, opts []nats.Option) error {
+	url, wait, tried := c.url, reconnectWait, map[string]bool{}
 	for {
-		nc, err := nats.Connect(url, opts...)
+		nc, err := nats.Connect(url, append(slices.Clone(opts), c.key()...)...)
 		if err == nil {
 			c.nc = nc
+			if c.dialer != nil {
+				c.dialer.nc.Store(nc)
+			}
 			return nil
 		}
 		if errors.Is(err, nats.ErrAuthorization) {
+			if c.dialer != nil && c.dialer.another(ctx, tried) {
+				continue
+			}
 			return fmt.Errorf("connect to NATS at %s as %q: %w; the server must know the user's public key (yardmaster bus config prints its configuration)", url, c.user, err)
 		}
 		c.log.WarnContext(ctx, "bus is not reachable", "url", url, "err", err)
@@ -121,15 +151,41 @@ func (cfg Config) user() string {
 	return strings.TrimSuffix(filepath.Base(cfg.SeedFile), ".nk")
 }
 
-func (cfg Config) options(name string, c *Conn) ([]nats.Option, error) {
-	opts := []nats.Option{
+// key is the option that presents our key.
+func (c *Conn) key() []nats.Option {
+	if c.dialer == nil {
+		return nil
+	}
+	return c.dialer.options()
+}
+
+// transport is how a server is reached. Certificates are read again for each
+// connection.
+func (cfg Config) transport() []nats.Option {
+	opts := []nats.Option{nats.Timeout(connectWait)}
+	if cfg.InProcess != nil {
+		opts = append(opts, nats.InProcessServer(cfg.InProcess))
+	}
+	if cfg.CAFile != "" {
+		opts = append(opts, nats.RootCAs(cfg.CAFile))
+	}
+	if cfg.CertFile != "" {
+		opts = append(opts, nats.ClientCert(cfg.CertFile, cfg.KeyFile))
+	}
+	return opts
+}
+
+func (cfg Config) options(name string, c *Conn) []nats.Option {
+	opts := append(
+		slices.Clone(c.transport),
 		nats.Name(name),
-		nats.Timeout(connectWait),
 		nats.PingInterval(pingInterval),
 		nats.MaxPingsOutstanding(pingsMissed),
 		nats.MaxReconnects(-1),
-		nats.ReconnectWait(reconnectWait),
-		nats.ReconnectJitter(reconnectWait, reconnectWait),
+		nats.CustomReconnectDelay(c.delay),
+		// A key that is refused may be known again in a moment, or another
+		// one stand in its file.
+		nats.IgnoreAuthErrorAbort(),
 		// Half a batch that was buffered must not be sent later.
 		nats.ReconnectBufSize(-1),
 		nats.ErrorHandler(c.onError),
@@ -144,30 +200,24 @@ func (cfg Config) options(name string, c *Conn) ([]nats.Option, error) {
 				c.fail(fmt.Errorf("bus connection was closed: %w", err))
 			}
 		}),
-	}
+	)
 	if user := cfg.user(); user != "" {
 		opts = append(opts, nats.CustomInboxPrefix(subject.InboxPrefix(user)))
 	}
-	if cfg.InProcess != nil {
-		opts = append(opts, nats.InProcessServer(cfg.InProcess))
-	}
-	if cfg.CAFile != "" {
-		opts = append(opts, nats.RootCAs(cfg.CAFile))
-	}
-	if cfg.CertFile != "" {
-		opts = append(opts, nats.ClientCert(cfg.CertFile, cfg.KeyFile))
-	}
-	if cfg.SeedFile != "" {
-		key, err := nats.NkeyOptionFromSeed(cfg.SeedFile)
-		if err != nil {
-			return nil, fmt.Errorf("read the bus user's seed file: %w", err)
-		}
-		return append(opts, key), nil
-	}
-	if cfg.Password != "" {
+	if cfg.Password != "" && cfg.SeedFile == "" {
 		opts = append(opts, nats.UserInfo(cfg.User, cfg.Password))
 	}
-	return opts, nil
+	return opts
+}
+
+// delay is the pause before a reconnect: short, unless the server is there
+// and refuses us.
+func (c *Conn) delay(int) time.Duration {
+	wait := reconnectWait
+	if c.refused.Load() {
+		wait = refusedWait
+	}
+	return wait + rand.N(wait)
 }
 
 func (c *Conn) onError(_ *nats.Conn, _ *nats.Subscription, err error) {
@@ -176,6 +226,12 @@ func (c *Conn) onError(_ *nats.Conn, _ *nats.Subscription, err error) {
 		// is the one place where the reason is known.
 		c.log.Error("bus refuses this user", "user", c.user, "err", err)
 		c.fail(fmt.Errorf("the bus refuses user %q: %w; its permissions are older than this program or belong to another service: give the server what yardmaster bus config prints", c.user, err))
+		return
+	}
+	if errors.Is(err, nats.ErrAuthorization) {
+		if !c.refused.Swap(true) {
+			c.log.Error("bus does not take this user's key (any more); trying on with what its seed file holds", "user", c.user, "err", err)
+		}
 		return
 	}
 	c.log.Warn("bus error", "err", err)
@@ -189,6 +245,7 @@ func (c *Conn) fail(err error) {
 }
 
 func (c *Conn) onReconnect(nc *nats.Conn) {
+	c.refused.Store(false)
 	c.log.Info("bus connection is back", "server", nc.ConnectedUrlRedacted())
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -256,6 +313,8 @@ func (c *Conn) Reconnect(why string) {
 
 // Close ends the connection after what was sent has left.
 func (c *Conn) Close() {
+	c.stop()
+	c.background.Wait()
 	if c.nc.IsConnected() {
 		_ = c.nc.FlushTimeout(time.Second) // whoever needs certainty has had an ack
 	}

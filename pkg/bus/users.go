@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/nats-io/nkeys"
 
@@ -20,7 +19,7 @@ type Identity struct {
 }
 
 // MakeUsers makes the keys of every user of the topology that has none yet,
-// in <dir>/users/<user>.nk, and each site's curve key to which configs are
+// in <dir>/users/<user>.nk, and returns an identity per key, and each site's curve key to which configs are
 // sealed, in <dir>/users/seal-<site>.xk. The files hold seeds and are for
 // their owner only.
 func MakeUsers(dir string, t subject.Topology) ([]Identity, error) {
@@ -29,18 +28,20 @@ func MakeUsers(dir string, t subject.Topology) ([]Identity, error) {
 	}
 	var out []Identity
 	for _, u := range t.Users() {
-		key, err := seed(SeedFile(dir, u.Name), nkeys.CreateUser)
+		keys, err := keysIn(SeedFile(dir, u.Name), nkeys.CreateUser)
 		if err != nil {
 			return nil, fmt.Errorf("make bus user %s: %w", u.Name, err)
 		}
-		public, err := key.PublicKey()
-		if err != nil {
-			return nil, fmt.Errorf("make bus user %s: %w", u.Name, err)
+		for _, key := range keys {
+			public, err := key.PublicKey()
+			if err != nil {
+				return nil, fmt.Errorf("make bus user %s: %w", u.Name, err)
+			}
+			out = append(out, Identity{User: u, PublicKey: public})
 		}
-		out = append(out, Identity{User: u, PublicKey: public})
 	}
 	for _, site := range t.Sites {
-		if _, err := seed(SealFile(dir, site), nkeys.CreateCurveKeys); err != nil {
+		if _, err := keysIn(SealFile(dir, site), nkeys.CreateCurveKeys); err != nil {
 			return nil, fmt.Errorf("make seal key of site %s: %w", site, err)
 		}
 	}
@@ -53,39 +54,15 @@ func SeedFile(dir, user string) string { return filepath.Join(dir, "users", user
 // SealFile is where a site's curve seed lies.
 func SealFile(dir, site string) string { return filepath.Join(dir, "users", "seal-"+site+".xk") }
 
-// seed reads the key in file, or makes it.
-func seed(file string, create func() (nkeys.KeyPair, error)) (nkeys.KeyPair, error) {
-	content, err := os.ReadFile(file)
-	if err == nil {
-		key, err := keyFromSeed(content)
-		if err != nil {
-			return nil, fmt.Errorf("%s holds no seed: %w", file, err)
-		}
-		return key, nil
-	}
+// keysIn reads the keys in file, or makes one.
+func keysIn(file string, create func() (nkeys.KeyPair, error)) ([]nkeys.KeyPair, error) {
+	keys, err := readKeys(file)
 	if !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+		return keys, err
 	}
 	key, err := create()
 	if err != nil {
 		return nil, err
 	}
-	content, err = key.Seed()
-	if err != nil {
-		return nil, err
-	}
-	// Written aside and renamed: a crash must not leave half a seed, which
-	// would never be mended.
-	if err := os.WriteFile(file+".new", append(content, '\n'), 0o600); err != nil {
-		return nil, err
-	}
-	return key, os.Rename(file+".new", file)
-}
-
-func keyFromSeed(content []byte) (nkeys.KeyPair, error) {
-	s := []byte(strings.TrimSpace(string(content)))
-	if strings.HasPrefix(string(s), "SX") {
-		return nkeys.FromCurveSeed(s)
-	}
-	return nkeys.FromSeed(s)
+	return []nkeys.KeyPair{key}, writeKeys(file, key)
 }

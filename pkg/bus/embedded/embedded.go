@@ -33,7 +33,10 @@ type Options struct {
 }
 
 // Server is a running server.
-type Server struct{ ns *server.Server }
+type Server struct {
+	ns      *server.Server
+	options Options
+}
 
 const startWait = 20 * time.Second
 
@@ -57,7 +60,7 @@ func Start(o Options) (*Server, error) {
 		ns.WaitForShutdown()
 		return nil, errors.New("start the embedded NATS server: JetStream did not start; see its log")
 	}
-	return &Server{ns: ns}, nil
+	return &Server{ns: ns, options: o}, nil
 }
 
 // options holds the promises: see docs and the test that guards them.
@@ -75,13 +78,37 @@ func options(o Options) *server.Options {
 	if o.Port == 0 {
 		opts.Port = server.RANDOM_PORT
 	}
-	for _, u := range o.Users {
-		opts.Nkeys = append(opts.Nkeys, &server.NkeyUser{Nkey: u.PublicKey, Permissions: &server.Permissions{
+	opts.Nkeys = users(o.Users)
+	return opts
+}
+
+func users(known []bus.Identity) []*server.NkeyUser {
+	var out []*server.NkeyUser
+	for _, u := range known {
+		out = append(out, &server.NkeyUser{Nkey: u.PublicKey, Permissions: &server.Permissions{
 			Publish:   &server.SubjectPermission{Allow: u.Publish, Deny: u.DenyPublish},
 			Subscribe: &server.SubjectPermission{Allow: u.Subscribe},
 		}})
 	}
-	return opts
+	return out
+}
+
+// Reload has the server know these users and no others. Who is connected as
+// another one is cut off.
+func (s *Server) Reload(known []bus.Identity) error {
+	opts := s.options
+	opts.Users = known
+	next := options(opts)
+	if opts.Port == 0 {
+		addr, ok := s.ns.Addr().(*net.TCPAddr)
+		if ok {
+			next.Port = addr.Port
+		}
+	}
+	if err := s.ns.ReloadOptions(next); err != nil {
+		return fmt.Errorf("reload the embedded NATS server: %w", err)
+	}
+	return nil
 }
 
 // InProcessConn connects without a socket: a Server is a provider for
