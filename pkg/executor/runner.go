@@ -18,6 +18,7 @@ import (
 	"yardmaster.dev/pkg/render"
 	"yardmaster.dev/pkg/wire"
 	"yardmaster.dev/proto/subject"
+	yardmasterv1 "yardmaster.dev/proto/yardmaster/v1"
 )
 
 // Runner drives the jobs of one site through a Backend while it holds the
@@ -29,8 +30,9 @@ type Runner struct {
 	Worker plan.Worker
 	// By is this replica's name, in the seat and in results.
 	By string
-	// Seal is the site's private curve key.
-	Seal    nkeys.KeyPair
+	// Seal returns the site's private curve keys of the present: renderers
+	// seal to the first, the others open what was sealed before.
+	Seal    func(context.Context) []nkeys.KeyPair
 	Backend Backend
 	// Answers are the questions that the active executor answers, by their
 	// subject's last token.
@@ -65,16 +67,24 @@ func (r *Runner) Confirm() (epoch int64, ask func(context.Context) error) {
 }
 
 // Prepare checks the keys; call it once, before Run and State.
-func (r *Runner) Prepare() error {
-	public, err := r.Seal.PublicKey()
-	if err != nil {
-		return fmt.Errorf("seal key of site %s: %w", r.Site, err)
+func (r *Runner) Prepare(ctx context.Context) error {
+	if _, err := r.sealKey(ctx); err != nil {
+		return err
 	}
-	r.seat = &Seat{Conn: r.Conn, Site: r.Site, Holder: r.By, SealKey: public, TTL: r.SeatTTL, Log: r.Log}
+	r.seat = &Seat{Conn: r.Conn, Site: r.Site, Holder: r.By, SealKey: r.sealKey, TTL: r.SeatTTL, Log: r.Log}
 	r.breaker = newBreaker(r.Site, r.BreakerPause, r.Metrics.up.WithLabelValues(string(r.Worker), r.Site).Set)
 	r.Metrics.slots.WithLabelValues(r.Metrics.service, "busy").Add(0)
 	r.Metrics.leader.WithLabelValues(r.Metrics.service, r.Site).Set(0)
 	return nil
+}
+
+// sealKey is the public key that renderers seal to.
+func (r *Runner) sealKey(ctx context.Context) (string, error) {
+	public, err := r.Seal(ctx)[0].PublicKey()
+	if err != nil {
+		return "", fmt.Errorf("seal key of site %s: %w", r.Site, err)
+	}
+	return public, nil
 }
 
 // Run stands by and works, in turns, until ctx ends.
@@ -243,10 +253,10 @@ func (t *turn) config(ctx context.Context, digest string) (*Config, error) {
 		// Our own trouble, not the node's: hand the job back.
 		return nil, fault.New(fault.Cancelled, fault.Stopped, fmt.Errorf("fetch the sealed config: %w", err))
 	}
-	opened, err := render.Open(m.Data, t.Seal, digest)
+	opened, err := open(m.Data, t.Seal(ctx), digest)
 	if err != nil {
 		return nil, fault.WithHint(fault.New(fault.Transient, fault.ConfigMissing, err),
-			"renderers seal to the key that the site's executor announces; all replicas of a site must have the same seal file")
+			"renderers seal to the key that the site's executor announces; all replicas of a site must have the same seal file; it is rendered anew")
 	}
 	c := &Config{Digest: digest, GuestInfo: map[string]string{
 		render.GuestInfoData:     opened.GetGuestinfoData(),
@@ -257,4 +267,14 @@ func (t *turn) config(ctx context.Context, digest string) (*Config, error) {
 	}
 	maps.Copy(c.GuestInfo, opened.GetGuestinfoVariables())
 	return c, nil
+}
+
+// open opens a config with the key that it was sealed to.
+func open(sealed []byte, keys []nkeys.KeyPair, digest string) (config *yardmasterv1.NodeConfig, err error) {
+	for _, key := range keys {
+		if config, err = render.Open(sealed, key, digest); err == nil {
+			return config, nil
+		}
+	}
+	return nil, err
 }

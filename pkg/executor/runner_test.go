@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -41,17 +42,37 @@ type yard struct {
 	admin    *bus.Conn
 	planner  *bus.Conn
 	renderer *bus.Conn
-	seal     nkeys.KeyPair
+	// seal is what the file of seal keys holds.
+	sealing sync.Mutex
+	seal    []nkeys.KeyPair
+}
+
+func (y *yard) sealKeys(context.Context) []nkeys.KeyPair {
+	y.sealing.Lock()
+	defer y.sealing.Unlock()
+	return slices.Clone(y.seal)
+}
+
+func (y *yard) setSeal(keys ...nkeys.KeyPair) {
+	y.sealing.Lock()
+	defer y.sealing.Unlock()
+	y.seal = keys
+}
+
+func curve(t *testing.T) nkeys.KeyPair {
+	t.Helper()
+	key, err := nkeys.CreateCurveKeys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
 }
 
 func newYard(t *testing.T, shards int) *yard {
 	t.Helper()
 	y := &yard{testBus: newBus(t, shards), t: t}
 	y.admin, y.planner, y.renderer = y.connect(t, subject.UserAdmin), y.connect(t, subject.UserPlanner), y.connect(t, subject.UserRenderer)
-	var err error
-	if y.seal, err = nkeys.CreateCurveKeys(); err != nil {
-		t.Fatal(err)
-	}
+	y.setSeal(curve(t))
 	return y
 }
 
@@ -65,11 +86,11 @@ func (y *yard) startWith(name string, backend executor.Backend, answers map[stri
 	y.t.Helper()
 	r = &executor.Runner{
 		Answers: answers,
-		Conn:    y.executor(y.t), Site: site, Worker: plan.WorkerVSphere, By: name, Seal: y.seal, Backend: backend,
+		Conn:    y.executor(y.t), Site: site, Worker: plan.WorkerVSphere, By: name, Seal: y.sealKeys, Backend: backend,
 		SeatTTL: time.Second, BreakerPause: 300 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
 		Metrics: executor.NewMetrics(prometheus.NewRegistry(), "test"),
 	}
-	if err := r.Prepare(); err != nil {
+	if err := r.Prepare(y.t.Context()); err != nil {
 		y.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(y.t.Context())
@@ -89,7 +110,7 @@ func (y *yard) config(content string) string {
 	y.t.Helper()
 	sum := sha256.Sum256([]byte(content))
 	c := &render.Config{Ignition: []byte(content), Digest: hex.EncodeToString(sum[:]), Encoded: "encoded-" + content}
-	public, err := y.seal.PublicKey()
+	public, err := y.sealKeys(y.t.Context())[0].PublicKey()
 	if err != nil {
 		y.t.Fatal(err)
 	}
@@ -169,6 +190,49 @@ func TestRunnerCarriesOutJobs(t *testing.T) {
 	y.submit(0, gone)
 	if r := y.result(0, gone); r.Failure != nil || len(f.all()) != 1 {
 		t.Errorf("delete: %+v; %d machines are left, want 1", r.Failure, len(f.all()))
+	}
+}
+
+// A changed seal key is announced without a new epoch; configs of the old one
+// still open while its file holds it, and are asked for anew afterwards.
+func TestSealKeyIsRotated(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, 1)
+	y.start("one", newFake())
+	old, fresh := y.sealKeys(t.Context())[0], curve(t)
+	create := func(n int, digest string) *plan.Result {
+		t.Helper()
+		j := job(n, plan.ActionCreate)
+		j.ConfigDigest = digest
+		y.submit(0, j)
+		return y.result(0, j)
+	}
+	if r := create(1, y.config("1")); r.Failure != nil {
+		t.Fatalf("before: %+v", r.Failure)
+	}
+	before := record(t, y.admin)
+	second, third := y.config("2"), y.config("3")
+	y.setSeal(fresh, old)
+	want, _ := fresh.PublicKey()
+	deadline := time.Now().Add(time.Minute)
+	for record(t, y.admin).SealKey != want {
+		if time.Now().After(deadline) {
+			t.Fatal("the changed key was not announced")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if now := record(t, y.admin); now.Epoch != before.Epoch || now.Holder != before.Holder {
+		t.Errorf("seat %+v, before %+v; want the same holding", now, before)
+	}
+	if r := create(2, second); r.Failure != nil {
+		t.Errorf("sealed to the old key: %+v; want it opened", r.Failure)
+	}
+	if r := create(4, y.config("4")); r.Failure != nil {
+		t.Errorf("sealed to the changed key: %+v; want it opened", r.Failure)
+	}
+	y.setSeal(fresh)
+	if r := create(3, third); r.Failure == nil || r.Failure.Reason != fault.ConfigMissing {
+		t.Errorf("sealed to a key that was dropped: %+v; want it rendered anew", r.Failure)
 	}
 }
 

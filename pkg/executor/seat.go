@@ -33,8 +33,9 @@ type Seat struct {
 	Site string
 	// Holder is this replica's name.
 	Holder string
-	// SealKey is the site's public curve key; renderers seal to it.
-	SealKey string
+	// SealKey returns the site's public curve key of the present; renderers
+	// seal to it. Each renewal announces it.
+	SealKey func(context.Context) (string, error)
 	// TTL is SeatTTL by default.
 	TTL time.Duration
 	Log *slog.Logger
@@ -143,7 +144,11 @@ func (s *Seat) try(ctx context.Context, seen *watched) (int64, error) {
 	if !free {
 		return 0, nil
 	}
-	next := wire.Seat{Holder: s.Holder, Epoch: current.Epoch + 1, SealKey: s.SealKey}
+	key, err := s.SealKey(ctx)
+	if err != nil {
+		return 0, err
+	}
+	next := wire.Seat{Holder: s.Holder, Epoch: current.Epoch + 1, SealKey: key}
 	if err := s.write(ctx, next, seq); err != nil {
 		if bus.Code(err) == bus.CodeWrongLastSequence {
 			return 0, nil // somebody was faster
@@ -200,6 +205,10 @@ func (s *Seat) renew(ctx context.Context) {
 		s.mu.Lock()
 		held, seq, until := s.held, s.seq, s.until
 		s.mu.Unlock()
+		if key, err := s.SealKey(ctx); err == nil && key != held.SealKey {
+			s.Log.InfoContext(ctx, "seal key announced", "site", s.Site, "key", key)
+			held.SealKey = key
+		}
 		err := s.write(ctx, held, seq)
 		switch {
 		case ctx.Err() != nil || err == nil:

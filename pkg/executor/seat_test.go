@@ -62,7 +62,7 @@ func (b *testBus) executor(t *testing.T) *bus.Conn {
 
 func (b *testBus) seat(t *testing.T, holder string, ttl time.Duration) *executor.Seat {
 	t.Helper()
-	return &executor.Seat{Conn: b.executor(t), Site: site, Holder: holder, SealKey: "XKEY", TTL: ttl, Log: slog.New(slog.DiscardHandler)}
+	return &executor.Seat{Conn: b.executor(t), Site: site, Holder: holder, SealKey: func(context.Context) (string, error) { return "XKEY", nil }, TTL: ttl, Log: slog.New(slog.DiscardHandler)}
 }
 
 func record(t *testing.T, c *bus.Conn) wire.Seat {

@@ -5,9 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"log/slog"
 	"path/filepath"
-	"strings"
 
 	"github.com/nats-io/nkeys"
 	"golang.org/x/sync/errgroup"
@@ -15,6 +14,7 @@ import (
 	"yardmaster.dev/pkg/bus"
 	"yardmaster.dev/pkg/executor"
 	"yardmaster.dev/pkg/plan"
+	"yardmaster.dev/pkg/reread"
 	"yardmaster.dev/pkg/service"
 	"yardmaster.dev/pkg/wire"
 	"yardmaster.dev/proto/subject"
@@ -28,8 +28,9 @@ type Config struct {
 	// Site is the vCenter's Site document, default dc1.
 	Site string `json:"site"`
 	// SealSeedFile holds the site's private curve key, the same for all
-	// replicas. Without one a key is made up at each start: configs that
-	// were sealed before it are then rendered anew.
+	// replicas, and after it an older one that still opens what was sealed
+	// to it. Without one a key is made up at each start: configs that were
+	// sealed before it are then rendered anew.
 	SealSeedFile string `json:"sealSeedFile"`
 	// SecretsDir, if set, is the only folder whose files a Site may name for
 	// its login: set it where others than the executor's own operators may
@@ -67,7 +68,7 @@ var (
 // until ctx ends. What it holds then is handed back.
 func Run(ctx context.Context, cfg Config, env service.Env) error {
 	site := cmp.Or(cfg.Site, defaultSite)
-	seal, err := sealKey(cfg.SealSeedFile)
+	seal, err := sealKeys(cfg.SealSeedFile, env.Log)
 	if err != nil {
 		return err
 	}
@@ -98,7 +99,7 @@ func Run(ctx context.Context, cfg Config, env service.Env) error {
 	runner.Beside = images.run
 	asked := &asked{name: site, runner: runner, backend: backend, log: env.Log, madeUp: cfg.SealSeedFile == ""}
 	runner.Answers = asked.answers()
-	if err := runner.Prepare(); err != nil {
+	if err := runner.Prepare(ctx); err != nil {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
@@ -133,18 +134,29 @@ func connected(conn *bus.Conn) error {
 	return nil
 }
 
-// sealKey reads the site's curve key, or makes one up.
-func sealKey(file string) (nkeys.KeyPair, error) {
+var errNoCurve = errors.New("it holds a user's seed and no curve seed")
+
+// sealKeys reads the site's curve keys, and again when their file changes,
+// or makes one up.
+func sealKeys(file string, log *slog.Logger) (func(context.Context) []nkeys.KeyPair, error) {
 	if file == "" {
-		return nkeys.CreateCurveKeys()
+		key, err := nkeys.CreateCurveKeys()
+		return func(context.Context) []nkeys.KeyPair { return []nkeys.KeyPair{key} }, err
 	}
-	content, err := os.ReadFile(file)
+	keys, err := reread.Of(log, func(contents [][]byte) ([]nkeys.KeyPair, error) { return curves(contents[0]) }, file)
 	if err != nil {
-		return nil, fmt.Errorf("read the site's seal key: %w; yardmaster bus init makes it", err)
+		return nil, fmt.Errorf("read the site's seal key %s: %w; yardmaster bus init makes it", file, err)
 	}
-	key, err := nkeys.FromCurveSeed([]byte(strings.TrimSpace(string(content))))
+	return keys.Get, nil
+}
+
+func curves(content []byte) ([]nkeys.KeyPair, error) {
+	keys, err := bus.ParseKeys(content)
 	if err != nil {
-		return nil, fmt.Errorf("%s holds no curve seed: %w", file, err)
+		return nil, err
 	}
-	return key, nil
+	if public, err := keys[0].PublicKey(); err != nil || !nkeys.IsValidPublicCurveKey(public) {
+		return nil, errNoCurve
+	}
+	return keys, nil
 }

@@ -1,10 +1,14 @@
 package vsphereexecutor
 
 import (
+	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/nats-io/nkeys"
 
 	"yardmaster.dev/pkg/fleet"
 )
@@ -57,29 +61,47 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
-func TestSealKey(t *testing.T) {
+func TestSealKeys(t *testing.T) {
 	t.Parallel()
-	made, err := sealKey("")
+	quiet := slog.New(slog.DiscardHandler)
+	made, err := sealKeys("", quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
-	seed, err := made.Seed()
+	one := made(t.Context())[0]
+	seed, err := one.Seed()
 	if err != nil {
 		t.Fatal(err)
 	}
+	user, err := nkeys.CreateUser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong, _ := user.Seed()
 	file := filepath.Join(t.TempDir(), "seal.xk")
-	if err := os.WriteFile(file, append(seed, '\n'), 0o600); err != nil {
-		t.Fatal(err)
+	for name, c := range map[string]struct {
+		content []byte
+		fails   error
+	}{
+		"a curve seed":  {append(seed, '\n'), nil},
+		"a user's seed": {wrong, errNoCurve},
+	} {
+		if err := os.WriteFile(file, c.content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		read, err := sealKeys(file, quiet)
+		if !errors.Is(err, c.fails) {
+			t.Errorf("%s: %v; want %v", name, err, c.fails)
+		}
+		if err != nil {
+			continue
+		}
+		a, _ := one.PublicKey()
+		if b, err := read(t.Context())[0].PublicKey(); err != nil || a != b {
+			t.Errorf("%s: public key %q, %v; want %q", name, b, err, a)
+		}
 	}
-	read, err := sealKey(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, _ := made.PublicKey()
-	if b, err := read.PublicKey(); err != nil || a != b {
-		t.Errorf("public key %q, %v; want %q", b, err, a)
-	}
-	if _, err := sealKey(file + ".none"); err == nil {
+	if _, err := sealKeys(file+".none", quiet); err == nil {
 		t.Error("a seal key was read from a file that does not exist")
 	}
 }

@@ -43,7 +43,7 @@ difference shown.
 	f.IntVar(&o.topology.Replicas, "replicas", o.topology.Replicas, "copies of each stream: 1, or 3 on a cluster")
 	f.Int64Var(&o.topology.ShardBytes, "shard-bytes", 0, "limit of one shard's stream in bytes (default 2 GiB)")
 	cmd.AddCommand(o.configCommand(), o.initCommand("init", "Make the streams and consumers"),
-		o.initCommand("upgrade", "Bring the streams and consumers to this release"))
+		o.initCommand("upgrade", "Bring the streams and consumers to this release"), o.rotateCommand())
 	return cmd
 }
 

@@ -68,12 +68,7 @@ func (e *examination) wrong(what, hint, format string, args ...any) {
 // fail notes an error of vCenter in the words of the fault table.
 func (e *examination) fail(what string, err error) {
 	f := fault.Of(classify(err))
-	words := f.Error()
-	if f.Reason == fault.LoginRefused && f.RetryAfter > 0 {
-		// Nobody who asks again makes another login of it.
-		words += fmt.Sprintf("; the same login is not tried again for %s", f.RetryAfter.Round(time.Second))
-	}
-	e.wrong(what, f.Hint, "%s", words)
+	e.wrong(what, f.Hint, "%s", f.Error())
 }
 
 // Examine looks for what stands in the way of the jobs that pools of this

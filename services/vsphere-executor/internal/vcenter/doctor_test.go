@@ -226,7 +226,7 @@ func TestExamineLocksNoAccount(t *testing.T) {
 	before := w.tasks.calls.Load()
 	for range 5 {
 		again := b.Examine(t.Context(), nil)
-		wantCheck(t, again, LevelFail, "login", "not tried again for")
+		wantCheck(t, again, LevelFail, "login", "not tried again before")
 		if strings.Contains(listed(again), password) {
 			t.Errorf("the password stands in\n%s", listed(again))
 		}

@@ -90,8 +90,8 @@ type refusal struct {
 func (r *refusal) allows(key [sha256.Size]byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if wait := time.Until(r.until); wait > 0 && r.login == key {
-		return &fault.Error{Kind: fault.Busy, Reason: fault.LoginRefused, RetryAfter: min(wait, refusedAsk), Hint: loginHint, Err: r.err}
+	if time.Now().Before(r.until) && r.login == key {
+		return r.told()
 	}
 	return nil
 }
@@ -106,6 +106,12 @@ func (r *refusal) note(key [sha256.Size]byte, err error) error {
 	}
 	r.pause = min(max(2*r.pause, refusedFirst), refusedMost)
 	r.err, r.until, r.login = err, time.Now().Add(r.pause), key
+	return r.told()
+}
+
+// told is the refusal for a job; the caller holds the lock.
+func (r *refusal) told() error {
+	err := fmt.Errorf("%w; the same login is not tried again before %s", r.err, r.until.UTC().Format("15:04:05 UTC"))
 	return &fault.Error{Kind: fault.Busy, Reason: fault.LoginRefused, RetryAfter: refusedAsk, Hint: loginHint, Err: err}
 }
 
