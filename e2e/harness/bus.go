@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -26,6 +27,9 @@ type Bus struct {
 	Servers []*Proc
 	// URLs are the servers' client URLs.
 	URLs []string
+
+	// conf is the configuration of a single server.
+	conf func([]bus.Identity) string
 }
 
 // BusOptions says what kind of bus.
@@ -59,8 +63,10 @@ func StartBus(tb testing.TB, o BusOptions) *Bus {
 			store = filepath.Join(Dir(tb), "store")
 		}
 		port := Ports(tb, 1)[0]
-		conf := fmt.Sprintf("server_name: n0\nlisten: %q\n%s", Addr(port), bus.ServerConfig(store, users))
-		b.serve(tb, "nats", conf, Net{Addr: "127.0.0.1"}, port)
+		b.conf = func(users []bus.Identity) string {
+			return fmt.Sprintf("server_name: n0\nlisten: %q\n%s", Addr(port), bus.ServerConfig(store, users))
+		}
+		b.serve(tb, "nats", b.conf(users), Net{Addr: "127.0.0.1"}, port)
 	} else {
 		b.cluster(tb, o.Nets, users)
 	}
@@ -103,6 +109,19 @@ func (b *Bus) serve(tb testing.TB, name, conf string, at Net, port int) {
 	}
 	b.Servers = append(b.Servers, Start(tb, spec))
 	b.URLs = append(b.URLs, fmt.Sprintf("nats://%s:%d", at.Addr, port))
+}
+
+// Reload has a single server know the users' keys of the present.
+func (b *Bus) Reload(tb testing.TB) {
+	tb.Helper()
+	users, err := bus.MakeUsers(b.Dir, b.Topology)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(Dir(tb), "nats.conf"), []byte(b.conf(users)), 0o600)
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	b.Servers[0].raw(syscall.SIGHUP)
 }
 
 // URL lists every server, with commas.

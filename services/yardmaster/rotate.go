@@ -16,8 +16,14 @@ import (
 // errWhichKeys is a rotation of nothing.
 var errWhichKeys = errors.New("name the keys, or say --all")
 
+// rotation is which keys to change and how.
+type rotation struct {
+	*busOptions
+	all, finish bool
+}
+
 func (o *busOptions) rotateCommand() *cobra.Command {
-	var all, finish bool
+	r := &rotation{busOptions: o}
 	cmd := &cobra.Command{
 		Use:   "rotate [NAME...]",
 		Short: "Change keys without stopping anything",
@@ -35,35 +41,33 @@ that of a key's file without its ending: planner, vsphere-dc1, seal-dc1.
      drops the old key; then step 2 once more`,
 		Example: "  yardmaster bus rotate --dir bus gateway renderer\n  yardmaster bus rotate --dir bus --all --finish",
 		RunE: func(cmd *cobra.Command, names []string) error {
-			files, err := o.keyFiles(names, all)
+			files, err := r.files(names)
 			if err != nil {
 				return err
 			}
 			for _, file := range files {
-				if err := rotateFile(file, finish); err != nil {
-					return err
+				did, err := r.change(file)
+				if err == nil {
+					_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", file, did)
 				}
-				did := "holds a new key; the old one is still good"
-				if finish {
-					did = "holds its own key only"
-				}
-				if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", file, did); err != nil {
+				if err != nil {
 					return err
 				}
 			}
 			return sayNext(cmd, files)
 		},
 	}
-	cmd.Flags().BoolVar(&all, "all", false, "every key in the folder")
-	cmd.Flags().BoolVar(&finish, "finish", false, "drop the old keys")
+	cmd.Flags().BoolVar(&r.all, "all", false, "every key in the folder")
+	cmd.Flags().BoolVar(&r.finish, "finish", false, "drop the old keys")
 	return cmd
 }
 
-func rotateFile(file string, finish bool) error {
-	if finish {
-		return bus.Finish(file)
+// change changes a file and says what it did.
+func (r *rotation) change(file string) (string, error) {
+	if r.finish {
+		return "holds its own key only", bus.Finish(file)
 	}
-	return bus.Rotate(file)
+	return "holds a new key; the old one is still good", bus.Rotate(file)
 }
 
 // sayNext says what to do with the changed files.
@@ -76,13 +80,13 @@ func sayNext(cmd *cobra.Command, files []string) error {
 	return err
 }
 
-// keyFiles are the files of the named keys.
-func (o *busOptions) keyFiles(names []string, all bool) ([]string, error) {
-	users, err := filepath.Glob(filepath.Join(o.dir, "users", "*.nk"))
+// files are those of the named keys.
+func (r *rotation) files(names []string) ([]string, error) {
+	users, err := filepath.Glob(filepath.Join(r.dir, "users", "*.nk"))
 	if err != nil {
 		return nil, err
 	}
-	seals, err := filepath.Glob(filepath.Join(o.dir, "users", "seal-*.xk"))
+	seals, err := filepath.Glob(filepath.Join(r.dir, "users", "seal-*.xk"))
 	if err != nil {
 		return nil, err
 	}
@@ -94,19 +98,19 @@ func (o *busOptions) keyFiles(names []string, all bool) ([]string, error) {
 		sorted = append(sorted, name)
 	}
 	if len(known) == 0 {
-		return nil, fmt.Errorf("no keys in %s: %w; --dir names the folder that yardmaster bus config filled", filepath.Join(o.dir, "users"), os.ErrNotExist)
+		return nil, fmt.Errorf("no keys in %s: %w; --dir names the folder that yardmaster bus config filled", filepath.Join(r.dir, "users"), os.ErrNotExist)
 	}
-	if len(names) == 0 && !all {
+	if len(names) == 0 && !r.all {
 		return nil, fmt.Errorf("%w: %s", errWhichKeys, strings.Join(sorted, " "))
 	}
-	if all {
+	if r.all {
 		names = sorted
 	}
 	var out []string
 	for _, name := range names {
 		file, ok := known[name]
 		if !ok {
-			return nil, fmt.Errorf("no key %q in %s; there are %s", name, filepath.Join(o.dir, "users"), strings.Join(sorted, " "))
+			return nil, fmt.Errorf("no key %q in %s; there are %s", name, filepath.Join(r.dir, "users"), strings.Join(sorted, " "))
 		}
 		out = append(out, file)
 	}
