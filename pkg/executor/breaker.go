@@ -43,10 +43,9 @@ func newBreaker(name string, pause time.Duration, changed func(up float64)) *bre
 			return c.ConsecutiveFailures >= breakerAfter || fault.Of(b.reason()).Reason == fault.LoginRefused
 		},
 		IsSuccessful: func(err error) bool { return fault.Of(err).Kind != fault.Busy },
-		// An image on its way says nothing about the backend.
 		IsExcluded: func(err error) bool {
 			f := fault.Of(err)
-			return f.Kind == fault.Cancelled || f.Reason == fault.ImageImporting
+			return f.Kind == fault.Cancelled || onItsWay(f)
 		},
 		OnStateChange: func(_ string, _, to gobreaker.State) {
 			if to == gobreaker.StateOpen {
@@ -75,12 +74,18 @@ func (b *breaker) through(work func() error) error {
 	err = errors.New("the work did not end")
 	defer func() { finished(err) }()
 	err = work()
-	if f := fault.Of(err); f.Kind == fault.Busy && f.Reason != fault.ImageImporting {
+	if f := fault.Of(err); f.Kind == fault.Busy && !onItsWay(f) {
 		b.mu.Lock()
 		b.last = err
 		b.mu.Unlock()
 	}
 	return err
+}
+
+// onItsWay reports whether a job waits for an image or a disk on its way, which
+// says nothing about the backend.
+func onItsWay(f fault.Error) bool {
+	return f.Reason == fault.ImageImporting || f.Reason == fault.UploadWaiting
 }
 
 // reason is the last busy failure.

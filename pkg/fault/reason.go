@@ -24,6 +24,7 @@ const (
 	ImageMissing      Reason = "image_missing"
 	ImageUnreachable  Reason = "image_unreachable"
 	ImageUntrusted    Reason = "image_untrusted"
+	UploadWaiting     Reason = "upload_waiting"
 	PermissionDenied  Reason = "permission_denied"
 	LoginRefused      Reason = "login_refused"
 	BackendDown       Reason = "backend_down"
@@ -63,6 +64,7 @@ var Reasons = []struct {
 	{ImageMissing, "the image to import is not where it should be"},
 	{ImageUnreachable, "the image to import cannot be fetched at the moment"},
 	{ImageUntrusted, "the image's signature or digest is not what it must be"},
+	{UploadWaiting, "the disks of other machines are on their way to the host; its turn comes"},
 	{PermissionDenied, "the vCenter account lacks a privilege"},
 	{LoginRefused, "vCenter refuses the login; logins stop so that no account is locked"},
 	{BackendDown, "vCenter does not answer"},

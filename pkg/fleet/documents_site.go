@@ -63,7 +63,8 @@ type SiteSpec struct {
 // SiteVSphere says where the vCenter is, who we are there, and how much of
 // it we may use at once.
 type SiteVSphere struct {
-	// URL is that of the SDK endpoint: https://vcenter.example/sdk.
+	// URL is that of the SDK endpoint: https://vcenter.example/sdk, or that of
+	// a lone ESXi.
 	URL string `json:"url"`
 	// Username is read by the executor from its own environment or files.
 	Username Secret `json:"username"`
@@ -107,7 +108,8 @@ type SiteImages struct {
 
 // Limits of what runs at once in a vCenter.
 type Limits struct {
-	// Clones is how many clones are made at a time. Default: 8.
+	// Clones is how many clones are made at a time, on a lone ESXi how many
+	// uploads, two if this is left out. Default: 8.
 	Clones int `json:"clones,omitempty"`
 	// PerTemplate is how many clones of one template are made at a time.
 	// Default: 8.

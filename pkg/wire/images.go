@@ -58,6 +58,18 @@ func imageCommand(m *ymv1.Command, c *plan.Command) bool {
 type SiteImages struct {
 	Images []ImageState
 	At     time.Time
+	// Host means that the site is a lone host: its images are kept by the
+	// executor, and every machine is made by an upload.
+	Host    bool
+	Uploads []Upload
+}
+
+// Upload is a machine's disk on its way to a lone host, in bytes.
+type Upload struct {
+	Machine     string
+	Image       string
+	Done, Total int64
+	Since       time.Time
 }
 
 // ImageState is one template, or one that is being made.
@@ -90,7 +102,10 @@ const (
 
 // EncodeSiteImages encodes an executor's word.
 func EncodeSiteImages(s SiteImages) (Message, error) {
-	m := &ymv1.SiteImages{At: stamp(s.At)}
+	m := &ymv1.SiteImages{At: stamp(s.At), Host: s.Host}
+	for _, u := range s.Uploads {
+		m.Uploads = append(m.Uploads, &ymv1.Upload{Machine: u.Machine, Image: u.Image, Done: u.Done, Total: u.Total, Since: stamp(u.Since)})
+	}
 	for _, i := range s.Images {
 		m.Images = append(m.Images, &ymv1.ImageState{
 			Name: i.Name, State: i.State, Step: i.Step, Done: i.Done, Total: i.Total, Since: stamp(i.Since),
@@ -106,7 +121,12 @@ func DecodeSiteImages(typ, version string, body []byte) (SiteImages, error) {
 	if err != nil {
 		return SiteImages{}, err
 	}
-	s := SiteImages{At: when(m.GetAt())}
+	s := SiteImages{At: when(m.GetAt()), Host: m.GetHost()}
+	for _, u := range m.GetUploads() {
+		s.Uploads = append(s.Uploads, Upload{
+			Machine: u.GetMachine(), Image: u.GetImage(), Done: u.GetDone(), Total: u.GetTotal(), Since: when(u.GetSince()),
+		})
+	}
 	for _, i := range m.GetImages() {
 		s.Images = append(s.Images, ImageState{
 			Name: i.GetName(), State: i.GetState(), Step: i.GetStep(), Done: i.GetDone(), Total: i.GetTotal(), Since: when(i.GetSince()),

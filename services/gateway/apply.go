@@ -25,7 +25,7 @@ func (g *Gateway) Validate(_ context.Context, req *connect.Request[v1.ValidateRe
 // Apply submits documents, those first that others refer to. It stops at the
 // first that is refused: what follows may depend on it.
 func (g *Gateway) Apply(ctx context.Context, req *connect.Request[v1.ApplyRequest]) (*connect.Response[v1.ApplyResponse], error) {
-	docs, problems := readSources(req.Msg.GetSources())
+	docs, problems := readSources(req.Msg.GetSources(), g.stock.fits)
 	if len(problems) > 0 {
 		return connect.NewResponse(&v1.ApplyResponse{Problems: problems}), nil
 	}

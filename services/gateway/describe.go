@@ -22,7 +22,7 @@ func (g *Gateway) DescribeNode(ctx context.Context, req *connect.Request[v1.Desc
 		}
 		shard, _ = shardOf(w, node.Fleet)
 		now := time.Now()
-		out.Node = g.guests.mark(newSpecs(w).node(node).view(), node, now)
+		out.Node = g.view(newSpecs(w).node(node), now)
 		out.Guest = g.guests.view(node, now)
 		describeMachine(w, node, out)
 		return nil

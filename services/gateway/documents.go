@@ -19,8 +19,9 @@ type documents []fleet.Document
 var rank = map[fleet.Kind]int{fleet.KindSite: 0, fleet.KindNetwork: 1, fleet.KindFleet: 2}
 
 // readSources parses and checks sources; every problem of every file is
-// reported at once, in file order.
-func readSources(sources []*v1.Source) (documents, []*v1.Problem) {
+// reported at once, in file order. More may be checked of each document than it
+// says by itself.
+func readSources(sources []*v1.Source, more ...func(fleet.Document) []fleet.Problem) (documents, []*v1.Problem) {
 	if len(sources) == 0 {
 		return nil, []*v1.Problem{{Message: "nothing was sent", Hint: "send at least one source"}}
 	}
@@ -31,7 +32,9 @@ func readSources(sources []*v1.Source) (documents, []*v1.Problem) {
 		parsed, wrong := specfile.Parse(source.GetFilename(), source.GetContent())
 		var layers, twice []specfile.Problem
 		for _, p := range parsed {
-			layers = append(layers, p.Locate(check(p.Document))...)
+			for _, check := range append([]func(fleet.Document) []fleet.Problem{check}, more...) {
+				layers = append(layers, p.Locate(check(p.Document))...)
+			}
 			twice = append(twice, elsewhere(first, source.GetFilename(), p)...)
 			docs = append(docs, p.Document)
 		}

@@ -62,7 +62,11 @@ func (g *Gateway) ListImages(_ context.Context, req *connect.Request[v1.ListImag
 				continue
 			}
 			found = true
-			out.Images = append(out.Images, viewImages(name, g.stock.of(name, time.Now()), w.Images(name))...)
+			views := viewImages(name, g.stock.of(name, time.Now()), w.Images(name))
+			if g.stock.isHost(name) {
+				keptThere(views)
+			}
+			out.Images = append(out.Images, views...)
 		}
 		if !found && req.Msg.GetSite() != "" {
 			return notFound("site", req.Msg.GetSite(), "sites")
@@ -71,6 +75,15 @@ func (g *Gateway) ListImages(_ context.Context, req *connect.Request[v1.ListImag
 	})
 	out.Read = read
 	return answer(out, err)
+}
+
+// keptThere says of a lone host's images where they are.
+func keptThere(views []*v1.ImageView) {
+	for _, v := range views {
+		if v.GetState() == wire.ImageReady {
+			v.Message = "kept by the executor"
+		}
+	}
 }
 
 // viewImages shows what a site's executor says beside what was asked for.
@@ -162,7 +175,7 @@ func (g *Gateway) imageStep(w *plan.World, doc *fleet.Fleet, p *fleet.Pool) (*v1
 	}
 	images := s.Document.Spec.VSphere.Images
 	if !importable || images == nil {
-		return nil, "Site " + site + " has no template " + i.Name + ": its nodes fail until there is one; yardctl image import brings it"
+		return nil, g.stock.lacks(site, i.Name) + ": its nodes fail until there is one; yardctl image import brings it"
 	}
 	step := &v1.ImageStep{
 		Site: site, Name: i.Name, Action: "import", From: i.Location(images.WithDefaults().From), Done: state.Done, Total: state.Total,

@@ -23,9 +23,15 @@ const siteWithImages = site + `    images:
 // says lets the site's executor say what it has.
 func (y *yard) says(images ...wire.ImageState) {
 	y.t.Helper()
+	y.tells(wire.SiteImages{Images: images, At: time.Now()})
+}
+
+// tells lets the site's executor say all that it has.
+func (y *yard) tells(all wire.SiteImages) {
+	y.t.Helper()
 	conn := y.connect(subject.ConsumerVSphere("dc1"))
 	defer conn.Close()
-	m, err := wire.EncodeSiteImages(wire.SiteImages{Images: images, At: time.Now()})
+	m, err := wire.EncodeSiteImages(all)
 	if err != nil {
 		y.t.Fatal(err)
 	}

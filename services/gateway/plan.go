@@ -24,7 +24,7 @@ const (
 
 // Plan says what Apply would do, by the planner's own function.
 func (g *Gateway) Plan(_ context.Context, req *connect.Request[v1.PlanRequest]) (*connect.Response[v1.PlanResponse], error) {
-	docs, problems := readSources(req.Msg.GetSources())
+	docs, problems := readSources(req.Msg.GetSources(), g.stock.fits)
 	if len(problems) > 0 {
 		return connect.NewResponse(&v1.PlanResponse{Problems: problems}), nil
 	}

@@ -78,7 +78,7 @@ func (g *Gateway) ListNodes(_ context.Context, req *connect.Request[v1.ListNodes
 	out := &v1.ListNodesResponse{Read: read, Nodes: make([]*v1.NodeView, 0, len(found))}
 	now := time.Now()
 	for _, n := range found {
-		out.Nodes = append(out.Nodes, g.guests.mark(n.view(), n.Node, now))
+		out.Nodes = append(out.Nodes, g.view(n, now))
 	}
 	return answer(out, err)
 }

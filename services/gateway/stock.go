@@ -26,6 +26,10 @@ type stock struct {
 type lastWord struct {
 	images map[string]wire.ImageState
 	at     time.Time
+	// host means that the site is a lone host; uploads are the disks on their
+	// way to it, by machine.
+	host    bool
+	uploads map[string]wire.Upload
 }
 
 // silentFor is how long an executor that has images on their way may say nothing.
@@ -53,13 +57,17 @@ func (s *stock) take(m jetstream.Msg) error {
 	for _, i := range all.Images {
 		images[i.Name] = i
 	}
+	uploads := make(map[string]wire.Upload, len(all.Uploads))
+	for _, u := range all.Uploads {
+		uploads[u.Machine] = u
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.sites == nil {
 		s.sites = map[string]lastWord{}
 	}
 	// obs.<site>._images.all.images
-	s.sites[strings.Split(m.Subject(), ".")[1]] = lastWord{images, meta.Timestamp}
+	s.sites[strings.Split(m.Subject(), ".")[1]] = lastWord{images, meta.Timestamp, all.Host, uploads}
 	return nil
 }
 

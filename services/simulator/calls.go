@@ -292,6 +292,8 @@ func (c *poolCall) ImportVApp(ctx *simulator.Context, req *types.ImportVApp) soa
 	name := ""
 	if spec, ok := req.Spec.(*types.VirtualMachineImportSpec); ok {
 		name = spec.ConfigSpec.Name
+		// Flatcar's descriptor says so, and the simulator does not read it.
+		spec.ConfigSpec.CpuHotAddEnabled, spec.ConfigSpec.MemoryHotAddEnabled = new(true), new(true)
 	}
 	c.w.gate.RLock()
 	defer c.w.gate.RUnlock()

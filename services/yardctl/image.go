@@ -51,7 +51,10 @@ there before.
 Where from: the Site's spec.vsphere.images.from, or --from in its place. --file
 names the image itself: a path at the executor, with its .sig beside it; with
 --serve it is a file of this machine, which the executor then fetches from here
-while the command waits.`
+while the command waits.
+
+A lone ESXi has no templates: there the image stays with the executor, which
+uploads it for each machine.`
 
 func (a *app) imageImport() *cobra.Command {
 	var f importFlags
@@ -237,13 +240,17 @@ func (a *app) imageState(state string) string {
 func imageDetail(i *yardmasterv1.ImageView) string {
 	switch i.GetState() {
 	case "ready":
-		if i.GetFingerprint() != "" {
-			return "signed by " + i.GetFingerprint()
+		where := "" // it is, if it is no template
+		if i.GetMessage() != "" {
+			where = i.GetMessage() + ", "
 		}
-		if i.GetSha256() != "" {
-			return "unsigned, SHA-256 " + show.Cut(i.GetSha256(), 16)
+		switch {
+		case i.GetFingerprint() != "":
+			return where + "signed by " + i.GetFingerprint()
+		case i.GetSha256() != "":
+			return where + "unsigned, SHA-256 " + show.Cut(i.GetSha256(), 16)
 		}
-		return ""
+		return i.GetMessage()
 	case "failed":
 		return i.GetReason() + prefixed(": ", i.GetMessage())
 	case "wanted":
@@ -266,7 +273,8 @@ func (a *app) imageForget() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "forget NAME", Short: "Take back that a site shall have an image",
 		Long: `forget takes an image off the list of what a site shall have. Its template, if
-there is one, stays in vCenter; one that is removed there is not made again.`,
+there is one, stays in vCenter; one that is removed there is not made again. Of
+a lone ESXi the image stays in the executor's folder of images.`,
 		Example: "  yardctl image forget flatcar-4081.3.10 --site dc1",
 		Args:    arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -55,7 +56,7 @@ func runSimulator(ctx context.Context, o Options, out io.Writer) error {
 		return fmt.Errorf("find this program: %w", err)
 	}
 	cmd := exec.CommandContext(ctx, self, "simulate", withParent,
-		"--dir", o.files().simulator(), "--listen", o.VCenter, "--control", o.Control)
+		"--dir", o.files().simulator(), "--listen", o.VCenter, "--control", o.Control, "--esxi", strconv.FormatBool(o.ESXi))
 	cmd.Stdout, cmd.Stderr = out, out
 	// A Ctrl-C goes to the whole terminal group; the child must outlive the
 	// services that use it, so it gets a group of its own.

@@ -55,7 +55,10 @@ func upCommand() *cobra.Command {
 		Short: "Run a whole yard on this machine, with a simulated vCenter",
 		Long: `Run a whole yard on this machine: an embedded NATS server, every service, and
 govmomi's vCenter simulator as a child process. Everything listens on loopback
-and is kept in the data folder; the next "up" goes on from there.`,
+and is kept in the data folder; the next "up" goes on from there.
+
+With --esxi the site is a lone ESXi, which has no templates: say with
+--images-key and --images-from where its images come from.`,
 		Example: "  yardmaster up\n  yardmaster up --dir /tmp/yard --gateway 127.0.0.1:8080",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -70,6 +73,7 @@ and is kept in the data folder; the next "up" goes on from there.`,
 	f.StringVar(&o.Control, "control", o.Control, "address of the simulator's health and faults")
 	f.IntVar(&o.Shards, "shards", o.Shards, "ledger shards of a new yard")
 	f.StringVar(&o.Example, "example", o.Example, "documents to apply to a new yard; empty for none")
+	f.BoolVar(&o.ESXi, "esxi", false, "simulate a lone ESXi instead of a vCenter; it needs images, see below")
 	f.StringVar(&o.Images.KeyFile, "images-key", "", "file with the OpenPGP key whose images the simulated site takes")
 	f.StringVar(&o.Images.Fingerprint, "images-fingerprint", "", "fingerprint of that key (default Flatcar's)")
 	f.StringVar(&o.Images.From, "images-from", "", "URL or folder that they come from (default Flatcar's release server)")

@@ -26,6 +26,8 @@ type Options struct {
 	Shards int
 	// Example is applied to a new yard; empty applies nothing.
 	Example string
+	// ESXi makes the simulated site a lone host instead of a vCenter.
+	ESXi bool
 	// Images is where the simulated site takes images from; without a key
 	// file it takes none.
 	Images fleet.SiteImages
@@ -42,6 +44,14 @@ func DefaultOptions() Options {
 		Shards:  1,
 		Example: "examples/first.yaml",
 	}
+}
+
+// datacenter is the simulated one's name; a lone host has but one.
+func (o Options) datacenter() string {
+	if o.ESXi {
+		return ""
+	}
+	return "dc1"
 }
 
 func (o Options) files() files { return files(o.Dir) }

@@ -48,7 +48,7 @@ func (y yard) simulatedSite() ([]byte, error) {
 			VSphere: &fleet.SiteVSphere{
 				URL:      "https://" + y.options.VCenter + "/sdk",
 				Username: fleet.Secret{File: user}, Password: fleet.Secret{File: password},
-				Thumbprint: strings.TrimSpace(string(thumbprint)), Datacenter: "dc1", Images: images,
+				Thumbprint: strings.TrimSpace(string(thumbprint)), Datacenter: y.options.datacenter(), Images: images,
 			},
 		},
 	})

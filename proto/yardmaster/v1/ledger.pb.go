@@ -4112,9 +4112,14 @@ func (x *GuestFailed) GetLog() []string {
 
 // SiteImages is what an executor says of the templates of its site.
 type SiteImages struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Images        []*ImageState          `protobuf:"bytes,1,rep,name=images,proto3" json:"images,omitempty"`
-	At            *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Images []*ImageState          `protobuf:"bytes,1,rep,name=images,proto3" json:"images,omitempty"`
+	At     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	// The site is a lone host: its images are kept by the executor, and every
+	// machine is made by an upload.
+	Host bool `protobuf:"varint,3,opt,name=host,proto3" json:"host,omitempty"`
+	// The machines whose disks are on their way to it.
+	Uploads       []*Upload `protobuf:"bytes,4,rep,name=uploads,proto3" json:"uploads,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4163,6 +4168,98 @@ func (x *SiteImages) GetAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *SiteImages) GetHost() bool {
+	if x != nil {
+		return x.Host
+	}
+	return false
+}
+
+func (x *SiteImages) GetUploads() []*Upload {
+	if x != nil {
+		return x.Uploads
+	}
+	return nil
+}
+
+// Upload is a machine's disk on its way to a lone host.
+type Upload struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Machine string                 `protobuf:"bytes,1,opt,name=machine,proto3" json:"machine,omitempty"`
+	Image   string                 `protobuf:"bytes,2,opt,name=image,proto3" json:"image,omitempty"`
+	// In bytes.
+	Done          int64                  `protobuf:"varint,3,opt,name=done,proto3" json:"done,omitempty"`
+	Total         int64                  `protobuf:"varint,4,opt,name=total,proto3" json:"total,omitempty"`
+	Since         *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Upload) Reset() {
+	*x = Upload{}
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Upload) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Upload) ProtoMessage() {}
+
+func (x *Upload) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Upload.ProtoReflect.Descriptor instead.
+func (*Upload) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *Upload) GetMachine() string {
+	if x != nil {
+		return x.Machine
+	}
+	return ""
+}
+
+func (x *Upload) GetImage() string {
+	if x != nil {
+		return x.Image
+	}
+	return ""
+}
+
+func (x *Upload) GetDone() int64 {
+	if x != nil {
+		return x.Done
+	}
+	return 0
+}
+
+func (x *Upload) GetTotal() int64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *Upload) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
 // ImageState is one template, or one that is being made.
 type ImageState struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -4189,7 +4286,7 @@ type ImageState struct {
 
 func (x *ImageState) Reset() {
 	*x = ImageState{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[42]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4201,7 +4298,7 @@ func (x *ImageState) String() string {
 func (*ImageState) ProtoMessage() {}
 
 func (x *ImageState) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[42]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4214,7 +4311,7 @@ func (x *ImageState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageState.ProtoReflect.Descriptor instead.
 func (*ImageState) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{42}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ImageState) GetName() string {
@@ -4319,7 +4416,7 @@ type ServiceState struct {
 
 func (x *ServiceState) Reset() {
 	*x = ServiceState{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[43]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4331,7 +4428,7 @@ func (x *ServiceState) String() string {
 func (*ServiceState) ProtoMessage() {}
 
 func (x *ServiceState) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[43]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4344,7 +4441,7 @@ func (x *ServiceState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceState.ProtoReflect.Descriptor instead.
 func (*ServiceState) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{43}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ServiceState) GetService() string {
@@ -4414,7 +4511,7 @@ type ServiceScope struct {
 
 func (x *ServiceScope) Reset() {
 	*x = ServiceScope{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[44]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4426,7 +4523,7 @@ func (x *ServiceScope) String() string {
 func (*ServiceScope) ProtoMessage() {}
 
 func (x *ServiceScope) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[44]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4439,7 +4536,7 @@ func (x *ServiceScope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceScope.ProtoReflect.Descriptor instead.
 func (*ServiceScope) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{44}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ServiceScope) GetName() string {
@@ -4491,7 +4588,7 @@ type Datastore struct {
 
 func (x *Datastore) Reset() {
 	*x = Datastore{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[45]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4503,7 +4600,7 @@ func (x *Datastore) String() string {
 func (*Datastore) ProtoMessage() {}
 
 func (x *Datastore) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[45]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4516,7 +4613,7 @@ func (x *Datastore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Datastore.ProtoReflect.Descriptor instead.
 func (*Datastore) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{45}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Datastore) GetName() string {
@@ -4946,11 +5043,19 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\vGuestFailed\x12\x12\n" +
 	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x16\n" +
 	"\x06result\x18\x02 \x01(\tR\x06result\x12\x10\n" +
-	"\x03log\x18\x03 \x03(\tR\x03log\"k\n" +
+	"\x03log\x18\x03 \x03(\tR\x03log\"\xb0\x01\n" +
 	"\n" +
 	"SiteImages\x121\n" +
 	"\x06images\x18\x01 \x03(\v2\x19.yardmaster.v1.ImageStateR\x06images\x12*\n" +
-	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xd8\x02\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
+	"\x04host\x18\x03 \x01(\bR\x04host\x12/\n" +
+	"\auploads\x18\x04 \x03(\v2\x15.yardmaster.v1.UploadR\auploads\"\x94\x01\n" +
+	"\x06Upload\x12\x18\n" +
+	"\amachine\x18\x01 \x01(\tR\amachine\x12\x14\n" +
+	"\x05image\x18\x02 \x01(\tR\x05image\x12\x12\n" +
+	"\x04done\x18\x03 \x01(\x03R\x04done\x12\x14\n" +
+	"\x05total\x18\x04 \x01(\x03R\x05total\x120\n" +
+	"\x05since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"\xd8\x02\n" +
 	"\n" +
 	"ImageState\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
@@ -5008,7 +5113,7 @@ func file_yardmaster_v1_ledger_proto_rawDescGZIP() []byte {
 }
 
 var file_yardmaster_v1_ledger_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_yardmaster_v1_ledger_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
+var file_yardmaster_v1_ledger_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
 var file_yardmaster_v1_ledger_proto_goTypes = []any{
 	(FaultKind)(0),                // 0: yardmaster.v1.FaultKind
 	(*FleetRecord)(nil),           // 1: yardmaster.v1.FleetRecord
@@ -5053,48 +5158,49 @@ var file_yardmaster_v1_ledger_proto_goTypes = []any{
 	(*GuestStage)(nil),            // 40: yardmaster.v1.GuestStage
 	(*GuestFailed)(nil),           // 41: yardmaster.v1.GuestFailed
 	(*SiteImages)(nil),            // 42: yardmaster.v1.SiteImages
-	(*ImageState)(nil),            // 43: yardmaster.v1.ImageState
-	(*ServiceState)(nil),          // 44: yardmaster.v1.ServiceState
-	(*ServiceScope)(nil),          // 45: yardmaster.v1.ServiceScope
-	(*Datastore)(nil),             // 46: yardmaster.v1.Datastore
-	nil,                           // 47: yardmaster.v1.FleetRecord.TargetsEntry
-	nil,                           // 48: yardmaster.v1.FleetRecord.SpecReplicasEntry
-	nil,                           // 49: yardmaster.v1.FleetRecord.DisruptedEntry
-	nil,                           // 50: yardmaster.v1.FleetRecord.SurgedEntry
-	(*timestamppb.Timestamp)(nil), // 51: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 52: google.protobuf.Duration
+	(*Upload)(nil),                // 43: yardmaster.v1.Upload
+	(*ImageState)(nil),            // 44: yardmaster.v1.ImageState
+	(*ServiceState)(nil),          // 45: yardmaster.v1.ServiceState
+	(*ServiceScope)(nil),          // 46: yardmaster.v1.ServiceScope
+	(*Datastore)(nil),             // 47: yardmaster.v1.Datastore
+	nil,                           // 48: yardmaster.v1.FleetRecord.TargetsEntry
+	nil,                           // 49: yardmaster.v1.FleetRecord.SpecReplicasEntry
+	nil,                           // 50: yardmaster.v1.FleetRecord.DisruptedEntry
+	nil,                           // 51: yardmaster.v1.FleetRecord.SurgedEntry
+	(*timestamppb.Timestamp)(nil), // 52: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 53: google.protobuf.Duration
 }
 var file_yardmaster_v1_ledger_proto_depIdxs = []int32{
-	51, // 0: yardmaster.v1.FleetRecord.created:type_name -> google.protobuf.Timestamp
-	47, // 1: yardmaster.v1.FleetRecord.targets:type_name -> yardmaster.v1.FleetRecord.TargetsEntry
-	48, // 2: yardmaster.v1.FleetRecord.spec_replicas:type_name -> yardmaster.v1.FleetRecord.SpecReplicasEntry
-	49, // 3: yardmaster.v1.FleetRecord.disrupted:type_name -> yardmaster.v1.FleetRecord.DisruptedEntry
-	50, // 4: yardmaster.v1.FleetRecord.surged:type_name -> yardmaster.v1.FleetRecord.SurgedEntry
-	51, // 5: yardmaster.v1.FleetRecord.paused_at:type_name -> google.protobuf.Timestamp
-	51, // 6: yardmaster.v1.RevisionRecord.at:type_name -> google.protobuf.Timestamp
-	51, // 7: yardmaster.v1.NodeRecord.since:type_name -> google.protobuf.Timestamp
-	51, // 8: yardmaster.v1.NodeRecord.created:type_name -> google.protobuf.Timestamp
-	51, // 9: yardmaster.v1.NodeRecord.ready_at:type_name -> google.protobuf.Timestamp
+	52, // 0: yardmaster.v1.FleetRecord.created:type_name -> google.protobuf.Timestamp
+	48, // 1: yardmaster.v1.FleetRecord.targets:type_name -> yardmaster.v1.FleetRecord.TargetsEntry
+	49, // 2: yardmaster.v1.FleetRecord.spec_replicas:type_name -> yardmaster.v1.FleetRecord.SpecReplicasEntry
+	50, // 3: yardmaster.v1.FleetRecord.disrupted:type_name -> yardmaster.v1.FleetRecord.DisruptedEntry
+	51, // 4: yardmaster.v1.FleetRecord.surged:type_name -> yardmaster.v1.FleetRecord.SurgedEntry
+	52, // 5: yardmaster.v1.FleetRecord.paused_at:type_name -> google.protobuf.Timestamp
+	52, // 6: yardmaster.v1.RevisionRecord.at:type_name -> google.protobuf.Timestamp
+	52, // 7: yardmaster.v1.NodeRecord.since:type_name -> google.protobuf.Timestamp
+	52, // 8: yardmaster.v1.NodeRecord.created:type_name -> google.protobuf.Timestamp
+	52, // 9: yardmaster.v1.NodeRecord.ready_at:type_name -> google.protobuf.Timestamp
 	4,  // 10: yardmaster.v1.NodeRecord.job:type_name -> yardmaster.v1.OpenJob
-	51, // 11: yardmaster.v1.NodeRecord.due:type_name -> google.protobuf.Timestamp
-	51, // 12: yardmaster.v1.NodeRecord.deadline:type_name -> google.protobuf.Timestamp
+	52, // 11: yardmaster.v1.NodeRecord.due:type_name -> google.protobuf.Timestamp
+	52, // 12: yardmaster.v1.NodeRecord.deadline:type_name -> google.protobuf.Timestamp
 	5,  // 13: yardmaster.v1.NodeRecord.addresses:type_name -> yardmaster.v1.NodeAddress
-	51, // 14: yardmaster.v1.NodeRecord.restarted:type_name -> google.protobuf.Timestamp
-	51, // 15: yardmaster.v1.NodeRecord.begun:type_name -> google.protobuf.Timestamp
-	51, // 16: yardmaster.v1.DeadLetterRecord.since:type_name -> google.protobuf.Timestamp
-	51, // 17: yardmaster.v1.ReceiptRecord.at:type_name -> google.protobuf.Timestamp
-	51, // 18: yardmaster.v1.ClaimRecord.since:type_name -> google.protobuf.Timestamp
-	51, // 19: yardmaster.v1.SiteRecord.at:type_name -> google.protobuf.Timestamp
-	51, // 20: yardmaster.v1.NetworkRecord.at:type_name -> google.protobuf.Timestamp
+	52, // 14: yardmaster.v1.NodeRecord.restarted:type_name -> google.protobuf.Timestamp
+	52, // 15: yardmaster.v1.NodeRecord.begun:type_name -> google.protobuf.Timestamp
+	52, // 16: yardmaster.v1.DeadLetterRecord.since:type_name -> google.protobuf.Timestamp
+	52, // 17: yardmaster.v1.ReceiptRecord.at:type_name -> google.protobuf.Timestamp
+	52, // 18: yardmaster.v1.ClaimRecord.since:type_name -> google.protobuf.Timestamp
+	52, // 19: yardmaster.v1.SiteRecord.at:type_name -> google.protobuf.Timestamp
+	52, // 20: yardmaster.v1.NetworkRecord.at:type_name -> google.protobuf.Timestamp
 	13, // 21: yardmaster.v1.ImagesRecord.wanted:type_name -> yardmaster.v1.WantedImage
-	51, // 22: yardmaster.v1.WantedImage.asked:type_name -> google.protobuf.Timestamp
-	51, // 23: yardmaster.v1.Seat.until:type_name -> google.protobuf.Timestamp
-	51, // 24: yardmaster.v1.Event.at:type_name -> google.protobuf.Timestamp
-	52, // 25: yardmaster.v1.Event.took:type_name -> google.protobuf.Duration
-	51, // 26: yardmaster.v1.Job.deadline:type_name -> google.protobuf.Timestamp
+	52, // 22: yardmaster.v1.WantedImage.asked:type_name -> google.protobuf.Timestamp
+	52, // 23: yardmaster.v1.Seat.until:type_name -> google.protobuf.Timestamp
+	52, // 24: yardmaster.v1.Event.at:type_name -> google.protobuf.Timestamp
+	53, // 25: yardmaster.v1.Event.took:type_name -> google.protobuf.Duration
+	52, // 26: yardmaster.v1.Job.deadline:type_name -> google.protobuf.Timestamp
 	18, // 27: yardmaster.v1.Job.networks:type_name -> yardmaster.v1.JobNetwork
 	19, // 28: yardmaster.v1.JobNetwork.routes:type_name -> yardmaster.v1.Route
-	51, // 29: yardmaster.v1.Command.at:type_name -> google.protobuf.Timestamp
+	52, // 29: yardmaster.v1.Command.at:type_name -> google.protobuf.Timestamp
 	25, // 30: yardmaster.v1.Command.apply_fleet:type_name -> yardmaster.v1.ApplyFleet
 	26, // 31: yardmaster.v1.Command.apply_network:type_name -> yardmaster.v1.ApplyDocument
 	26, // 32: yardmaster.v1.Command.apply_site:type_name -> yardmaster.v1.ApplyDocument
@@ -5110,31 +5216,33 @@ var file_yardmaster_v1_ledger_proto_depIdxs = []int32{
 	24, // 42: yardmaster.v1.Command.pause:type_name -> yardmaster.v1.PauseFleet
 	21, // 43: yardmaster.v1.Command.remove_orphans:type_name -> yardmaster.v1.RemoveOrphans
 	22, // 44: yardmaster.v1.RemoveOrphans.machines:type_name -> yardmaster.v1.OrphanMachine
-	51, // 45: yardmaster.v1.OrphanMachine.made:type_name -> google.protobuf.Timestamp
+	52, // 45: yardmaster.v1.OrphanMachine.made:type_name -> google.protobuf.Timestamp
 	13, // 46: yardmaster.v1.ImportImage.image:type_name -> yardmaster.v1.WantedImage
-	51, // 47: yardmaster.v1.Result.started:type_name -> google.protobuf.Timestamp
-	51, // 48: yardmaster.v1.Result.finished:type_name -> google.protobuf.Timestamp
+	52, // 47: yardmaster.v1.Result.started:type_name -> google.protobuf.Timestamp
+	52, // 48: yardmaster.v1.Result.finished:type_name -> google.protobuf.Timestamp
 	36, // 49: yardmaster.v1.Result.failure:type_name -> yardmaster.v1.Failure
 	0,  // 50: yardmaster.v1.Failure.kind:type_name -> yardmaster.v1.FaultKind
-	52, // 51: yardmaster.v1.Failure.retry_after:type_name -> google.protobuf.Duration
-	51, // 52: yardmaster.v1.Observation.at:type_name -> google.protobuf.Timestamp
-	52, // 53: yardmaster.v1.GuestReport.up:type_name -> google.protobuf.Duration
+	53, // 51: yardmaster.v1.Failure.retry_after:type_name -> google.protobuf.Duration
+	52, // 52: yardmaster.v1.Observation.at:type_name -> google.protobuf.Timestamp
+	53, // 53: yardmaster.v1.GuestReport.up:type_name -> google.protobuf.Duration
 	40, // 54: yardmaster.v1.GuestReport.stages:type_name -> yardmaster.v1.GuestStage
 	41, // 55: yardmaster.v1.GuestReport.failed:type_name -> yardmaster.v1.GuestFailed
-	52, // 56: yardmaster.v1.GuestStage.after:type_name -> google.protobuf.Duration
-	43, // 57: yardmaster.v1.SiteImages.images:type_name -> yardmaster.v1.ImageState
-	51, // 58: yardmaster.v1.SiteImages.at:type_name -> google.protobuf.Timestamp
-	51, // 59: yardmaster.v1.ImageState.since:type_name -> google.protobuf.Timestamp
-	51, // 60: yardmaster.v1.ImageState.asked:type_name -> google.protobuf.Timestamp
-	51, // 61: yardmaster.v1.ServiceState.at:type_name -> google.protobuf.Timestamp
-	52, // 62: yardmaster.v1.ServiceState.clock_offset:type_name -> google.protobuf.Duration
-	45, // 63: yardmaster.v1.ServiceState.scopes:type_name -> yardmaster.v1.ServiceScope
-	46, // 64: yardmaster.v1.ServiceScope.datastores:type_name -> yardmaster.v1.Datastore
-	65, // [65:65] is the sub-list for method output_type
-	65, // [65:65] is the sub-list for method input_type
-	65, // [65:65] is the sub-list for extension type_name
-	65, // [65:65] is the sub-list for extension extendee
-	0,  // [0:65] is the sub-list for field type_name
+	53, // 56: yardmaster.v1.GuestStage.after:type_name -> google.protobuf.Duration
+	44, // 57: yardmaster.v1.SiteImages.images:type_name -> yardmaster.v1.ImageState
+	52, // 58: yardmaster.v1.SiteImages.at:type_name -> google.protobuf.Timestamp
+	43, // 59: yardmaster.v1.SiteImages.uploads:type_name -> yardmaster.v1.Upload
+	52, // 60: yardmaster.v1.Upload.since:type_name -> google.protobuf.Timestamp
+	52, // 61: yardmaster.v1.ImageState.since:type_name -> google.protobuf.Timestamp
+	52, // 62: yardmaster.v1.ImageState.asked:type_name -> google.protobuf.Timestamp
+	52, // 63: yardmaster.v1.ServiceState.at:type_name -> google.protobuf.Timestamp
+	53, // 64: yardmaster.v1.ServiceState.clock_offset:type_name -> google.protobuf.Duration
+	46, // 65: yardmaster.v1.ServiceState.scopes:type_name -> yardmaster.v1.ServiceScope
+	47, // 66: yardmaster.v1.ServiceScope.datastores:type_name -> yardmaster.v1.Datastore
+	67, // [67:67] is the sub-list for method output_type
+	67, // [67:67] is the sub-list for method input_type
+	67, // [67:67] is the sub-list for extension type_name
+	67, // [67:67] is the sub-list for extension extendee
+	0,  // [0:67] is the sub-list for field type_name
 }
 
 func init() { file_yardmaster_v1_ledger_proto_init() }
@@ -5168,7 +5276,7 @@ func file_yardmaster_v1_ledger_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_yardmaster_v1_ledger_proto_rawDesc), len(file_yardmaster_v1_ledger_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   50,
+			NumMessages:   51,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

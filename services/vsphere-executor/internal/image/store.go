@@ -70,7 +70,7 @@ func (i *Image) Close() error { return errors.Join(i.File.Close(), i.lock.Close(
 // second call goes on with what the first one left. What is not what it should
 // be is removed, so that the next call begins anew.
 func (s *Store) Fetch(ctx context.Context, name string, from Source, tell Progress) (*Image, error) {
-	trust, err := s.trust(ctx, from)
+	trust, err := s.trust(ctx, name, from)
 	if err != nil {
 		return nil, err
 	}
@@ -102,9 +102,13 @@ func (s *Store) fetch(ctx context.Context, name string, from Source, trust *trus
 	image := &Image{File: f}
 	if err := image.check(ctx, from, trust); err != nil {
 		if fault.Of(err).Reason == fault.ImageUntrusted {
-			err = errors.Join(err, os.Remove(s.file(name)))
+			err = errors.Join(err, os.Remove(s.file(name)), removed(s.signed(name)))
 		}
 		return nil, errors.Join(err, f.Close())
+	}
+	if trust != nil {
+		// With it the image can be checked again where nothing can be fetched.
+		_ = os.WriteFile(s.signed(name), trust.signature, 0o600) // it is fetched again, else
 	}
 	tell(image.Size, image.Size)
 	return image, nil
@@ -139,17 +143,43 @@ func (i *Image) check(ctx context.Context, from Source, trust *trust) error {
 // Remove drops an image, or what was fetched of it so far.
 func (s *Store) Remove(name string) error {
 	var errs []error
-	for _, file := range []string{s.file(name), s.part(name), s.note(name), s.file(name) + ".lock"} {
-		if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
-			errs = append(errs, err)
-		}
+	for _, file := range []string{s.file(name), s.part(name), s.note(name), s.signed(name), s.file(name) + ".lock"} {
+		errs = append(errs, removed(file))
 	}
 	return errors.Join(errs...)
 }
 
-func (s *Store) file(name string) string { return filepath.Join(s.Dir, filepath.Base(name)+".ova") }
+// removed removes a file that need not exist.
+func removed(file string) error {
+	if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// Names are the images that are whole, checked or not.
+func (s *Store) Names() []string {
+	files, err := os.ReadDir(s.Dir)
+	if err != nil {
+		return nil // it is made with the first image
+	}
+	var names []string
+	for _, f := range files {
+		if name, ok := strings.CutSuffix(f.Name(), extension); ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+const extension = ".ova"
+
+func (s *Store) file(name string) string { return filepath.Join(s.Dir, filepath.Base(name)+extension) }
 func (s *Store) part(name string) string { return s.file(name) + ".part" }
 func (s *Store) note(name string) string { return s.file(name) + ".part.json" }
+
+// signed is where the signature of a checked image is kept.
+func (s *Store) signed(name string) string { return s.file(name) + ".sig" }
 
 // lock keeps other processes away from an image; the kernel gives it back
 // when this one ends.

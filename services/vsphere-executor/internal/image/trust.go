@@ -30,7 +30,7 @@ type trust struct {
 
 // trust reads the key and the signature, which are small: what cannot be
 // checked need not be fetched. It is nil for an image that need not be signed.
-func (s *Store) trust(ctx context.Context, from Source) (*trust, error) {
+func (s *Store) trust(ctx context.Context, name string, from Source) (*trust, error) {
 	if from.Unsigned {
 		if from.SHA256 == "" {
 			return nil, fault.WithHint(fault.Newf(fault.Permanent, fault.ImageUntrusted, "the image is to be taken unsigned, and no digest says what it is"), "name its SHA-256")
@@ -49,9 +49,21 @@ func (s *Store) trust(ctx context.Context, from Source) (*trust, error) {
 	}
 	signature, err := s.signature(ctx, from.Location+".sig")
 	if err != nil {
-		return nil, err
+		var ok bool
+		if signature, ok = s.kept(name); !ok {
+			return nil, err
+		}
 	}
 	return &trust{key: key, signature: signature}, nil
+}
+
+// kept is the signature of an image that is there and was checked before.
+func (s *Store) kept(name string) ([]byte, bool) {
+	if _, err := os.Stat(s.file(name)); err != nil {
+		return nil, false
+	}
+	b, err := os.ReadFile(s.signed(name))
+	return b, err == nil
 }
 
 // signature fetches a detached signature, in binary or armored.

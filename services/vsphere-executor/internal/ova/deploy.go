@@ -31,7 +31,8 @@ type Target struct {
 	// Edit, if set, changes the VM before it is made: extra config that
 	// proves whose it is, cards, sizes. It must leave the name alone.
 	Edit func(*types.VirtualMachineConfigSpec) error
-	// Permit, if set, is asked right before the VM is made.
+	// Permit, if set, is asked right before the VM is made, and again and again
+	// while it is filled.
 	Permit func(context.Context) error
 	// Progress, if set, is told how many bytes of the disks are there.
 	Progress func(done, total int64)
@@ -140,7 +141,7 @@ func (p *Package) fill(ctx context.Context, vim *vim25.Client, lease *nfc.Lease,
 	if err != nil {
 		return types.ManagedObjectReference{}, err
 	}
-	up := &upload{vim: vim, lease: lease, told: time.Now(), progress: t.Progress}
+	up := &upload{vim: vim, lease: lease, told: time.Now(), progress: t.Progress, permit: t.Permit}
 	for _, item := range items {
 		i := p.index(item.Path)
 		if i < 0 {
@@ -193,6 +194,7 @@ type upload struct {
 	vim         *vim25.Client
 	lease       *nfc.Lease
 	progress    func(done, total int64)
+	permit      func(context.Context) error
 	done, total int64
 	told        time.Time
 }
@@ -206,7 +208,8 @@ func (u *upload) file(ctx context.Context, p *Package, info *types.HttpNfcLeaseI
 		if err != nil {
 			return fmt.Errorf("upload %s: %w", item.Path, err)
 		}
-		if d.SslThumbprint != "" {
+		// A host's own certificate may be pinned by a better digest already.
+		if d.SslThumbprint != "" && u.vim.Thumbprint(to.Host) == "" {
 			u.vim.SetThumbprint(to.Host, d.SslThumbprint)
 		}
 		content, size, err := p.Open(item.Path)
@@ -261,6 +264,11 @@ func (m *metered) Read(b []byte) (int, error) {
 	}
 	if time.Since(u.told) > leaseKeep {
 		u.told = time.Now()
+		if u.permit != nil {
+			if refused := u.permit(m.ctx); refused != nil {
+				return n, refused
+			}
+		}
 		if failed := u.lease.Progress(m.ctx, int32(100*u.done/max(1, u.total))); failed != nil { //nolint:gosec // a percentage
 			return n, fmt.Errorf("keep the transfer lease: %w", failed)
 		}

@@ -37,6 +37,8 @@ type Backend struct {
 	options          Options
 	sightings        *sightings
 	imports          *imports
+	stock            *stock
+	uploads          *uploads
 	limits           *limits
 	sweepEvery       time.Duration
 	credentialsEvery time.Duration
@@ -74,8 +76,8 @@ type lease struct {
 // New returns a Backend that waits for its Site.
 func New(o Options) *Backend {
 	return &Backend{
-		options: o, sightings: newSightings(), imports: newImports(o.Images), limits: newLimits(fleet.Limits{}, o.Metrics.meters(o.Site)),
-		sweepEvery: sweepLeast, credentialsEvery: credentialsEvery, known: make(chan struct{}),
+		options: o, sightings: newSightings(), imports: newImports(o.Images), stock: newStock(), uploads: newUploads(),
+		limits: newLimits(fleet.Limits{}, o.Metrics.meters(o.Site)), sweepEvery: sweepLeast, credentialsEvery: credentialsEvery, known: make(chan struct{}),
 	}
 }
 
@@ -90,6 +92,7 @@ func (b *Backend) Use(ctx context.Context, site *fleet.SiteVSphere) {
 	}
 	b.site, b.refused, b.failed = site, &refusal{}, time.Time{}
 	b.retire(ctx)
+	b.unstock(ctx) // another key may be trusted from here on
 	if site != nil {
 		b.limits.set(site.Limits)
 		b.knowOnce.Do(func() { close(b.known) })
@@ -122,6 +125,14 @@ func (b *Backend) retire(ctx context.Context) {
 	}
 	l.retired = true
 	b.closeIdle(ctx, l)
+}
+
+// unstock lets go of the images of a lone host: who needs one has it checked
+// anew.
+func (b *Backend) unstock(ctx context.Context) {
+	if err := b.stock.clear(); err != nil {
+		b.options.Log.WarnContext(ctx, "images were not closed", service.KeySite, b.options.Site, service.KeyErr, err.Error())
+	}
 }
 
 // closeIdle closes a retired connection that nobody uses; the caller holds
@@ -176,7 +187,7 @@ func (b *Backend) connection(ctx context.Context) (*connection, func(), error) {
 func (b *Backend) access(site *fleet.SiteVSphere) access {
 	return access{
 		site: b.options.Site, agent: b.options.Agent, creds: b.credentials(site), refused: b.refused,
-		metrics: b.options.Metrics, limits: b.limits,
+		metrics: b.options.Metrics, limits: b.limits, stock: b.stock, uploads: b.uploads,
 	}
 }
 

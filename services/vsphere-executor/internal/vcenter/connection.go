@@ -26,8 +26,15 @@ type connection struct {
 	tasks  *tasks
 	limits *limits
 	recall recall
+	// host means that it is a lone host and no vCenter; its VMs are made of
+	// the images in stock.
+	host    bool
+	stock   *stock
+	uploads *uploads
 	// shutdownFor is how long a guest may take to shut down.
 	shutdownFor time.Duration
+	// turnWait is how long a job waits for its turn to upload.
+	turnWait time.Duration
 }
 
 func connect(ctx context.Context, site *fleet.SiteVSphere, o access) (*connection, error) {
@@ -35,13 +42,15 @@ func connect(ctx context.Context, site *fleet.SiteVSphere, o access) (*connectio
 	if err != nil {
 		return nil, err
 	}
+	o.limits.set(limitsOf(site, vim))
 	return &connection{
 		vim: vim, login: login, rest: &restSession{login: login},
 		names:  newNames(vim, site.Datacenter),
 		tasks:  newTasks(vim, o.metrics),
 		limits: o.limits,
+		host:   isHost(vim), stock: o.stock, uploads: o.uploads,
 
-		shutdownFor: shutdownFor,
+		shutdownFor: shutdownFor, turnWait: turnWait,
 	}, nil
 }
 

@@ -17,6 +17,9 @@ import (
 // refuses the clone, which it does before it does anything, and that saves a
 // look in the usual case.
 func (c *connection) create(ctx context.Context, t *executor.Task) (executor.Machine, error) {
+	if c.host {
+		return c.createOnHost(ctx, t)
+	}
 	m, err := c.search(ctx, t)
 	if err != nil {
 		return executor.Machine{}, err
@@ -134,11 +137,17 @@ func (c *connection) settle(ctx context.Context, t *executor.Task, m *machine) e
 	if err != nil {
 		return fmt.Errorf("read the devices of %s: %w", m.name, err)
 	}
+	if c.host {
+		p = settleOnHost(p, t, m, devices)
+	}
 	spec, err := configSpec(t, devices, p)
 	if err != nil {
 		return err
 	}
 	spec.InstanceUuid = "" // it has it
+	if c.host {
+		spec.VAppConfigRemoved = nil // it never had any
+	}
 	_, err = c.do(ctx, t, "reconfigure", func(ctx context.Context) (*object.Task, error) {
 		return object.NewVirtualMachine(c.vim, m.ref).Reconfigure(ctx, *spec)
 	})

@@ -26,7 +26,7 @@ func addDisks(v *fleet.VSphere, devices object.VirtualDeviceList, from *template
 	}
 	devices = slices.Clone(devices) // with each new disk, its place is taken
 	var out []types.BaseVirtualDeviceConfigSpec
-	for i := max(0, countDisks(devices)-countDisks(from.devices)); i < len(v.Disks); i++ {
+	for i := max(0, countDisks(devices)-from.disks); i < len(v.Disks); i++ {
 		d, err := newDisk(v.Disks[i])
 		if err != nil {
 			return nil, fault.Newf(fault.Permanent, fault.SpecUnsupported, "vsphere.disks[%d]: %w", i, err)

@@ -76,7 +76,7 @@ var faults = []struct {
 	{is[*types.ManagedObjectNotFound], fault.Transient, fault.MachineLost, ""},
 	{is[*types.NotFound], fault.Permanent, fault.NotFound, "correct the name in the fleet, then yardctl retry"},
 	{is[types.BaseNotEnoughLicenses], fault.Permanent, fault.PermissionDenied, "add licences in vCenter"},
-	{is[*types.RestrictedVersion], fault.Permanent, fault.PermissionDenied, "the vCenter edition does not allow it"},
+	{is[*types.RestrictedVersion], fault.Permanent, fault.PermissionDenied, "its licence does not allow it: the interface of an ESXi with the free licence only reads; give it a licence, or put it under a vCenter; then yardctl retry"},
 	{is[types.BaseCustomizationFault], fault.Permanent, fault.SpecUnsupported, ""},
 	{is[*types.CpuHotPlugNotSupported], fault.Permanent, fault.HotRefused, ""},
 	{is[*types.MemoryHotPlugNotSupported], fault.Permanent, fault.HotRefused, ""},

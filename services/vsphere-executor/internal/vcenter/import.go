@@ -70,6 +70,9 @@ func (d *draft) state(name string) wire.ImageState {
 func (b *Backend) importImage(ctx context.Context, c *connection, i fleet.Image, yard string, permit func(context.Context) error) (wire.ImageState, error) {
 	w := &importer{Backend: b, c: c, image: i, owner: yard + "/" + i.Name, permit: permit}
 	b.imports.step(i.Name, stepLooking)
+	if c.host {
+		return w.keep(ctx)
+	}
 	d, err := w.look(ctx)
 	if err != nil || d != nil && d.template {
 		return stateOf(d, i.Name), err
@@ -155,29 +158,57 @@ func (w *importer) make(ctx context.Context) (*draft, error) {
 	if site == nil {
 		return nil, errNoSite
 	}
-	from, err := w.source(w.image, site)
-	if err != nil {
-		return nil, err
-	}
-	w.imports.step(w.image.Name, stepFetching)
-	file, err := w.imports.store.Fetch(ctx, w.image.Name, from, w.imports.progress(w.image.Name))
+	p, file, err := w.fetch(ctx, site)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = file.Close() }()
+	return w.deploy(ctx, p, file, site)
+}
+
+// keep has the image in the store of a lone host, checked and open.
+func (w *importer) keep(ctx context.Context) (wire.ImageState, error) {
+	if s, ok := w.stock.state(w.image.Name); ok {
+		return s, nil
+	}
+	w.mu.Lock()
+	site := w.site
+	w.mu.Unlock()
+	if site == nil {
+		return wire.ImageState{}, errNoSite
+	}
+	p, file, err := w.fetch(ctx, site)
+	if err != nil {
+		return wire.ImageState{}, err
+	}
+	s := (&draft{digest: file.SHA256, signer: file.Signer}).state(w.image.Name)
+	return s, w.stock.put(p, file, s)
+}
+
+// fetch brings the image to the store and checks it.
+func (w *importer) fetch(ctx context.Context, site *fleet.SiteVSphere) (*ova.Package, *image.Image, error) {
+	from, err := w.source(w.image, site)
+	if err != nil {
+		return nil, nil, err
+	}
+	w.imports.step(w.image.Name, stepFetching)
+	file, err := w.imports.store.Fetch(ctx, w.image.Name, from, w.imports.progress(w.image.Name))
+	if err != nil {
+		return nil, nil, err
+	}
 	w.imports.step(w.image.Name, stepChecking)
 	p, err := ova.Open(file, file.Size)
 	if err == nil {
 		err = p.Verify(ctx)
 	}
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		return nil, errors.Join(fault.WithHint(fault.Newf(fault.Permanent, fault.ImageUntrusted, "the image at %s: %w", from.Location, err),
-			"its publisher must build it anew; it is signed, and not whole in itself"), w.imports.store.Remove(w.image.Name))
+	if err == nil {
+		return p, file, nil
 	}
-	return w.deploy(ctx, p, file, site)
+	if err = errors.Join(err, file.Close()); ctx.Err() != nil {
+		return nil, nil, ctx.Err()
+	}
+	return nil, nil, errors.Join(fault.WithHint(fault.Newf(fault.Permanent, fault.ImageUntrusted, "the image at %s: %w", from.Location, err),
+		"its publisher must build it anew; it is signed, and not whole in itself"), w.imports.store.Remove(w.image.Name))
 }
 
 // deploy makes the VM, with the proof of whose it is.

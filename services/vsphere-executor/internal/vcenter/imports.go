@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -46,8 +47,10 @@ type imports struct {
 	// templates are those that the newest sweep saw, by name.
 	templates map[string]wire.ImageState
 	swept     bool
-	wanted    []plan.WantedImage
-	jobs      map[string]*bringing
+	// host means that the site is a lone host, whose images stay in the store.
+	host   bool
+	wanted []plan.WantedImage
+	jobs   map[string]*bringing
 }
 
 // bringing is one image that somebody asked for.
@@ -141,14 +144,19 @@ func words(s wire.ImageState) string {
 	return s.Step
 }
 
+const (
+	patienceLeast = time.Second
+	patienceMost  = 30 * time.Second
+	patienceUsual = 3 * time.Second
+)
+
 // patience is how long to wait before it is worth asking again.
 func patience(s wire.ImageState, now time.Time) time.Duration {
-	const least, most, usual = time.Second, 30 * time.Second, 3 * time.Second
 	if s.Done <= 0 || s.Total <= s.Done {
-		return usual
+		return patienceUsual
 	}
 	left := time.Duration(float64(now.Sub(s.Since)) * float64(s.Total-s.Done) / float64(s.Done))
-	return min(max(left, least), most)
+	return min(max(left, patienceLeast), patienceMost)
 }
 
 // Import brings images until ctx ends, which is with the seat. permit is asked
@@ -156,6 +164,7 @@ func patience(s wire.ImageState, now time.Time) time.Duration {
 // changed, and again after a while.
 func (b *Backend) Import(ctx context.Context, yard string, permit func(context.Context) error, tell func(wire.SiteImages)) error {
 	group, ctx := errgroup.WithContext(ctx)
+	defer b.unstock(context.WithoutCancel(ctx)) // for whoever has the seat next
 	ticks := time.NewTicker(lookEvery)
 	defer ticks.Stop()
 	slots := make(chan struct{}, importSlots)
@@ -170,6 +179,7 @@ func (b *Backend) Import(ctx context.Context, yard string, permit func(context.C
 			})
 		}
 		if all, known := b.imports.states(); known {
+			all.Uploads = b.uploads.list()
 			last.tell(all, tell)
 		}
 		select {
@@ -186,17 +196,16 @@ func (b *Backend) Import(ctx context.Context, yard string, permit func(context.C
 const tellImagesAgain = 30 * time.Second
 
 // announced is what was told last.
-type announced struct {
-	images []wire.ImageState
-	at     time.Time
-}
+type announced struct{ wire.SiteImages }
 
-func (t *announced) tell(now []wire.ImageState, tell func(wire.SiteImages)) {
-	if slices.Equal(now, t.images) && time.Since(t.at) < tellImagesAgain {
+func (t *announced) tell(now wire.SiteImages, tell func(wire.SiteImages)) {
+	same := now.Host == t.Host && slices.Equal(now.Images, t.Images) && slices.Equal(now.Uploads, t.Uploads)
+	if same && time.Since(t.At) < tellImagesAgain {
 		return
 	}
-	t.images, t.at = now, time.Now()
-	tell(wire.SiteImages{Images: now, At: t.at})
+	now.At = time.Now()
+	t.SiteImages = now
+	tell(now)
 }
 
 // due returns what should be brought now, at most so many, and marks it as
@@ -246,7 +255,7 @@ func (j *bringing) over(now time.Time) bool {
 
 // states are all templates and all images on their way, by name; they are not
 // known before the first sweep.
-func (m *imports) states() (all []wire.ImageState, known bool) {
+func (m *imports) states() (out wire.SiteImages, known bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	byName := maps.Clone(m.templates)
@@ -256,11 +265,11 @@ func (m *imports) states() (all []wire.ImageState, known bool) {
 		}
 		byName[name] = j.state
 	}
-	all = make([]wire.ImageState, 0, len(byName))
+	all := make([]wire.ImageState, 0, len(byName))
 	for _, name := range slices.Sorted(maps.Keys(byName)) {
 		all = append(all, byName[name])
 	}
-	return all[:min(len(all), maxStates)], m.swept
+	return wire.SiteImages{Images: all[:min(len(all), maxStates)], Host: m.host}, m.swept
 }
 
 // maxStates bounds what is told: it is one message.
@@ -270,7 +279,49 @@ const maxStates = 500
 func (m *imports) saw(templates map[string]wire.ImageState) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.templates, m.swept = templates, true
+	m.templates, m.swept, m.host = templates, true, false
+}
+
+// sawHost takes in what is kept for a lone host, and has what lies in the store
+// unchecked, since an earlier process left it, checked.
+func (m *imports) sawHost(kept map[string]wire.ImageState, from *fleet.SiteImages) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.templates, m.swept, m.host = kept, true, true
+	for _, name := range m.store.Names() {
+		i, known := m.left(name)
+		if _, checked := kept[name]; checked || m.jobs[name] != nil || !known || from == nil && !i.Unsigned {
+			continue
+		}
+		m.begin(i, time.Time{})
+	}
+}
+
+// wish is the image of that name that somebody asked for.
+func (m *imports) wish(name string) (fleet.Image, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.wished(name)
+}
+
+// wished is for who holds the lock.
+func (m *imports) wished(name string) (fleet.Image, bool) {
+	for _, w := range m.wanted {
+		if w.Name == name {
+			return w.Image, true
+		}
+	}
+	return fleet.Image{}, false
+}
+
+// left is the image that an earlier process left under a name, as far as that
+// can be told; the caller holds the lock.
+func (m *imports) left(name string) (i fleet.Image, known bool) {
+	if i, known = m.wished(name); known {
+		return i, true
+	}
+	version, known := strings.CutPrefix(name, fleet.TemplateOf(""))
+	return fleet.Image{Name: name, Version: version}, known
 }
 
 // update changes the state of an image that is being brought.
@@ -379,6 +430,9 @@ func (b *Backend) missing(t *executor.Task, err error) error {
 	b.mu.Lock()
 	site := b.site
 	b.mu.Unlock()
+	if i, ok := b.imports.wish(name); ok && errors.Is(err, errNoStock) {
+		return b.imports.ask(i) // this process has not checked it yet
+	}
 	if !importable || site == nil || site.Images == nil || elsewhere(t.Job.VSphere, site) {
 		return err
 	}

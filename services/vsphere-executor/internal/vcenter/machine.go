@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	vfault "github.com/vmware/govmomi/fault"
 	"github.com/vmware/govmomi/object"
@@ -173,7 +174,7 @@ func (c *connection) own(ctx context.Context, t *executor.Task, m *machine) erro
 	case foreign:
 	}
 	return fault.WithHint(fault.Newf(fault.Permanent, fault.NameTaken, "a VM of the name %s exists and is not ours (%s, %s)", m.name, m.ref.Value, ownerText(m.owner)),
-		"remove or rename that VM, or name another folder in the pool; then yardctl retry")
+		"remove or rename that VM, or, in a vCenter, name another folder in the pool; then yardctl retry")
 }
 
 // settled returns nil once a VM without an owner cannot be the work of a
@@ -203,6 +204,14 @@ func ownerText(owner string) string {
 // cloneTask begins the description of clone tasks; the simulator's goes on.
 const cloneTask = "VirtualMachine.clone"
 
+// makes reports whether a task of that description makes a VM.
+func (c *connection) makes(task string) bool {
+	if c.host {
+		return strings.Contains(task, importTask)
+	}
+	return strings.HasPrefix(task, cloneTask)
+}
+
 // clonesOfOthers returns the clone tasks under way that this process does not
 // wait for: a crashed predecessor's among them, whose VM may yet appear.
 func (c *connection) clonesOfOthers(ctx context.Context) ([]ref, error) {
@@ -215,6 +224,9 @@ func (c *connection) clonesOfOthers(ctx context.Context) ([]ref, error) {
 		if t.clone && !c.tasks.knows(t.ref) {
 			running = append(running, t.ref)
 		}
+	}
+	if c.host {
+		return c.importsOfOthers(running), nil
 	}
 	return running, nil
 }

@@ -27,6 +27,7 @@ import (
 type names struct {
 	vim        *vim25.Client
 	datacenter string // the Site's default
+	host       bool   // it is a lone host
 
 	mu     sync.Mutex // held while resolving
 	places map[wish]*place
@@ -72,10 +73,12 @@ type place struct {
 	pod      *ref
 	networks [fleet.MaxCards]types.BaseVirtualDeviceBackingInfo // by card; nil: the template's
 	template *template
+	// network is what a lone host maps the networks of an image to.
+	network *ref
 }
 
 func newNames(vim *vim25.Client, datacenter string) *names {
-	n := &names{vim: vim, datacenter: datacenter}
+	n := &names{vim: vim, datacenter: datacenter, host: isHost(vim)}
 	n.forget()
 	return n
 }
@@ -128,6 +131,9 @@ func (n *names) place(ctx context.Context, j *plan.Job) (*place, error) {
 		n.begin()
 	}
 	w := wishOf(j)
+	if n.host {
+		w.template = "" // it has none
+	}
 	if p := n.places[w]; p != nil {
 		return p, nil
 	}
@@ -144,6 +150,9 @@ func (n *names) resolve(ctx context.Context, w wish) (*place, error) {
 	if err != nil {
 		return nil, err
 	}
+	if n.host {
+		return n.placeOnHost(ctx, dc, w)
+	}
 	p := &place{}
 	if p.template, err = n.templateOf(ctx, dc, w); err != nil {
 		return nil, err
@@ -154,16 +163,24 @@ func (n *names) resolve(ctx context.Context, w wish) (*place, error) {
 	if err := n.storageOf(ctx, dc, w, p); err != nil {
 		return nil, err
 	}
+	if err := n.portgroups(ctx, dc, w, p); err != nil {
+		return nil, err
+	}
+	p.folder, err = n.walk(ctx, search{dc.VmFolder, "Folder", w.folder}, (*names).makeFolder)
+	return p, err
+}
+
+// portgroups resolves what the network cards are connected to.
+func (n *names) portgroups(ctx context.Context, dc *mo.Datacenter, w wish, p *place) (err error) {
 	for i, portgroup := range w.portgroups {
 		if portgroup == "" {
 			continue
 		}
 		if p.networks[i], err = n.networkOf(ctx, dc, portgroup); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	p.folder, err = n.walk(ctx, search{dc.VmFolder, "Folder", w.folder}, (*names).makeFolder)
-	return p, err
+	return nil
 }
 
 // folder finds the folder of a job's VMs without making it; false means that
@@ -176,6 +193,9 @@ func (n *names) folder(ctx context.Context, j *plan.Job) (ref, bool, error) {
 		return p.folder, true, nil
 	}
 	dc, err := n.datacenterOf(ctx, w)
+	if err == nil && n.host {
+		return dc.VmFolder, true, nil
+	}
 	if err == nil {
 		var folder ref
 		folder, err = n.walk(ctx, search{dc.VmFolder, "Folder", w.folder}, nil)
@@ -324,7 +344,7 @@ func (n *names) isTemplate(r ref) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, p := range n.places {
-		if p.template.ref == r {
+		if p.template != nil && p.template.ref == r {
 			return true
 		}
 	}

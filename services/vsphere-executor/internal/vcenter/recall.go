@@ -67,8 +67,8 @@ func (c *connection) recollect(ctx context.Context) error {
 		return fmt.Errorf("read the session: %w", err)
 	}
 	for _, t := range running {
-		if me == nil || !sameUser(t.user, me.UserName) || c.tasks.held(t.ref) {
-			continue
+		if me == nil || !sameUser(t.user, me.UserName) || c.tasks.held(t.ref) || c.host && t.clone {
+			continue // of an upload that nobody does any more the line is free
 		}
 		operation, template := "other", (*ref)(nil)
 		if t.clone {
@@ -131,7 +131,7 @@ func (c *connection) underWay(ctx context.Context) ([]activeTask, error) {
 		t := activeTask{
 			ref: o.Obj, entity: value[ref](o, "info.entity"),
 			user:  value[types.TaskReasonUser](o, "info.reason").UserName,
-			clone: strings.HasPrefix(value[string](o, "info.descriptionId"), cloneTask),
+			clone: c.makes(value[string](o, "info.descriptionId")),
 		}
 		running = append(running, t)
 	}

@@ -52,6 +52,9 @@ type access struct {
 	refused *refusal
 	metrics *Metrics
 	limits  *limits
+	// stock and uploads are for lone hosts.
+	stock   *stock
+	uploads *uploads
 }
 
 // login is the one logged-in session that a process keeps with a vCenter.

@@ -130,14 +130,20 @@ func inOrder(cards []types.BaseVirtualEthernetCard, macs []string) []types.BaseV
 	return out
 }
 
-func extraConfig(t *executor.Task) []types.BaseOptionValue {
-	values := []types.BaseOptionValue{
+// ownerConfig says whose the VM is.
+func ownerConfig(t *executor.Task) []types.BaseOptionValue {
+	return []types.BaseOptionValue{
 		&types.OptionValue{Key: keyOwner, Value: t.Owner.String()},
 		&types.OptionValue{Key: keyEpoch, Value: strconv.FormatInt(t.Epoch, 10)},
+	}
+}
+
+func extraConfig(t *executor.Task) []types.BaseOptionValue {
+	values := append(ownerConfig(t),
 		&types.OptionValue{Key: keyConfig, Value: t.Config.Digest},
 		// Gives the guest /dev/disk/by-id, which storage drivers need.
 		&types.OptionValue{Key: "disk.EnableUUID", Value: "TRUE"},
-	}
+	)
 	for _, key := range slices.Sorted(maps.Keys(t.Config.GuestInfo)) {
 		values = append(values, &types.OptionValue{Key: key, Value: t.Config.GuestInfo[key]})
 	}

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -88,7 +89,8 @@ func (h *taskHandler) PutObject(ctx *simulator.Context, o mo.Reference) {
 		return
 	}
 	operation := operationOf(task.Info.DescriptionId)
-	if operation == "cloneVm" {
+	makes := slices.Contains([]string{"cloneVm", "ImportVAppLRO"}, operation)
+	if makes {
 		// A task has its entity's lock while it waits for the gate, and whoever
 		// reads the template has the gate while it waits for that lock.
 		task.Info.Entity = &types.ManagedObjectReference{Type: "VirtualMachine", Value: "waiting-" + task.Self.Value}
@@ -99,7 +101,7 @@ func (h *taskHandler) PutObject(ctx *simulator.Context, o mo.Reference) {
 		if r.hold != nil {
 			<-r.hold
 		}
-		if operation == "cloneVm" {
+		if makes {
 			h.gate.Lock()
 			defer h.gate.Unlock()
 		}
@@ -107,11 +109,8 @@ func (h *taskHandler) PutObject(ctx *simulator.Context, o mo.Reference) {
 			return nil, r.fault
 		}
 		result, failed := work(task)
-		if operation == "cloneVm" && failed == nil {
-			inheritHot(ctx, result)
-		}
-		if operation == "powerOn" && failed == nil {
-			h.booted(*task.Info.Entity)
+		if failed == nil {
+			h.done(ctx, operation, task, result)
 		}
 		if r.fault != nil {
 			return nil, r.fault
@@ -120,8 +119,18 @@ func (h *taskHandler) PutObject(ctx *simulator.Context, o mo.Reference) {
 	}
 }
 
-// inheritHot gives a clone what its template takes while it runs: the
-// simulator forgets it.
+// done finishes what the simulator leaves undone, and counts boots.
+func (h *taskHandler) done(ctx *simulator.Context, operation string, task *simulator.Task, result types.AnyType) {
+	switch operation {
+	case "cloneVm", "createVm":
+		inheritHot(ctx, result)
+	case "powerOn":
+		h.booted(*task.Info.Entity)
+	}
+}
+
+// inheritHot gives a VM what its template, or its image's descriptor, says that
+// it takes while it runs: the simulator forgets the one and reads not the other.
 func inheritHot(ctx *simulator.Context, clone types.AnyType) {
 	r, _ := clone.(types.ManagedObjectReference)
 	if vm, ok := ctx.Map.Get(r).(*simulator.VirtualMachine); ok {

@@ -21,6 +21,8 @@ type template struct {
 	devices object.VirtualDeviceList
 	// store is where its disks lie.
 	store *ref
+	// disks is how many of the devices are disks.
+	disks int
 	// hot is what its clones take while they run.
 	hot plan.Hot
 	// snapshot is where linked clones branch off; nil for full ones.
@@ -89,6 +91,7 @@ func (n *names) shape(ctx context.Context, found ref, w wish) (*template, error)
 	if vm.Config != nil {
 		t.hot = hotOf(&vm)
 		t.devices = object.VirtualDeviceList(vm.Config.Hardware.Device)
+		t.disks = countDisks(t.devices)
 	}
 	if !w.linked {
 		return t, nil

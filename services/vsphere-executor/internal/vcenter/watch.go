@@ -7,6 +7,7 @@ import (
 
 	"yardmaster.dev/pkg/executor"
 	"yardmaster.dev/pkg/fault"
+	"yardmaster.dev/pkg/fleet"
 	"yardmaster.dev/pkg/service"
 )
 
@@ -85,12 +86,27 @@ func (b *Backend) look(ctx context.Context, yard string, next *time.Time, see fu
 	return classify(err)
 }
 
+// restock looks at what is kept for a lone host.
+func (b *Backend) restock() {
+	b.mu.Lock()
+	var from *fleet.SiteImages
+	if b.site != nil {
+		from = b.site.Images
+	}
+	b.mu.Unlock()
+	b.imports.sawHost(b.stock.states(), from)
+}
+
 func (b *Backend) sweep(ctx context.Context, c *connection, yard string, see func(executor.Sighting)) error {
 	seen, err := c.sweep(ctx)
 	if err != nil {
 		return err
 	}
-	b.imports.saw(templatesOf(seen))
+	if c.host {
+		b.restock()
+	} else {
+		b.imports.saw(templatesOf(seen))
+	}
 	news, missing := b.sightings.sweep(seen, yard)
 	for _, n := range news {
 		see(n)

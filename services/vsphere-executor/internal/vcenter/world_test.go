@@ -46,6 +46,20 @@ func newWorld(t *testing.T) *world {
 	w.model.Machine, w.model.Autostart = 1, false
 	w.model.Host, w.model.ClusterHost = 0, 1
 	w.model.Portgroup, w.model.OpaqueNetwork = 1, 1
+	w.serve(t)
+	ctx := t.Context()
+	vm := w.vm(t, "DC0_C0_RP0_VM0")
+	done(t)(vm.Rename(ctx, testTemplate))
+	done(t)(vm.Reconfigure(ctx, types.VirtualMachineConfigSpec{CpuHotAddEnabled: new(true), MemoryHotAddEnabled: new(true)}))
+	if err := vm.MarkAsTemplate(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// serve makes the world of its model.
+func (w *world) serve(t *testing.T) {
+	t.Helper()
 	if err := w.model.Create(); err != nil {
 		t.Fatal(err)
 	}
@@ -55,19 +69,11 @@ func newWorld(t *testing.T) *world {
 	w.server = w.model.Service.NewServer()
 	t.Cleanup(func() { w.server.Close(); w.model.Remove() })
 	w.url = w.tasks.front(t, w.model.Service.ServeMux)
-	ctx := t.Context()
-	client, err := govmomi.NewClient(ctx, w.url, true)
+	client, err := govmomi.NewClient(t.Context(), w.url, true)
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.client = client
-	vm := w.vm(t, "DC0_C0_RP0_VM0")
-	done(t)(vm.Rename(ctx, testTemplate))
-	done(t)(vm.Reconfigure(ctx, types.VirtualMachineConfigSpec{CpuHotAddEnabled: new(true), MemoryHotAddEnabled: new(true)}))
-	if err := vm.MarkAsTemplate(ctx); err != nil {
-		t.Fatal(err)
-	}
-	return w
 }
 
 // done returns a function that waits for a task of the test itself.
