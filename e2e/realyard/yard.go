@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -43,14 +44,17 @@ type Yard struct {
 	// API is the gateway's.
 	API yardmasterv1connect.YardServiceClient
 
-	conn *bus.Conn
-	url  string
+	conn       *bus.Conn
+	url        string
+	datacenter string
 }
 
 // Options says how many of each there are; the default is what takes over:
 // two planners, two executors, one renderer.
 type Options struct {
 	Planners, Executors, Renderers int
+	// ESXi makes the simulated world a lone host.
+	ESXi bool
 	// Simulator are further flags of the simulated world.
 	Simulator []string
 }
@@ -58,7 +62,10 @@ type Options struct {
 // New starts a yard with a Site and a Network.
 func New(tb testing.TB, o Options) *Yard {
 	tb.Helper()
-	y := &Yard{TB: tb, Simulator: harness.StartSimulator(tb, o.Simulator...)}
+	y := &Yard{TB: tb, Simulator: harness.StartSimulator(tb, append([]string{"--esxi", strconv.FormatBool(o.ESXi)}, o.Simulator...)...), datacenter: "dc1"}
+	if o.ESXi {
+		y.datacenter = "ha-datacenter"
+	}
 	y.Bus = harness.StartBus(tb, harness.BusOptions{Topology: subject.Topology{Shards: 1, Sites: []string{Site}}})
 	y.url = "http://" + harness.Addr(harness.Ports(tb, 1)[0])
 	start := func(service string, n int, user string, args ...string) (all []*harness.Proc) {
@@ -110,8 +117,8 @@ spec:
     username: {file: %s}
     password: {file: %s}
     thumbprint: %q
-    datacenter: dc1
-`, Site, y.Simulator.URL(), filepath.Join(dir, "user"), filepath.Join(dir, "password"), y.Simulator.Thumbprint())
+    datacenter: %s
+`, Site, y.Simulator.URL(), filepath.Join(dir, "user"), filepath.Join(dir, "password"), y.Simulator.Thumbprint(), y.datacenter)
 }
 
 // Network has the addresses of every fleet.

@@ -65,6 +65,10 @@ func (p *placing) inventory(ctx context.Context) {
 
 // templates says which templates a datacenter has.
 func (p *placing) templates(ctx context.Context, dc *mo.Datacenter) {
+	if p.c.host {
+		p.stocked()
+		return
+	}
 	objects, err := below(ctx, p.c.vim, dc.VmFolder, []string{"VirtualMachine"}, "name", "config.template")
 	if err != nil {
 		p.fail("templates", err)
@@ -100,7 +104,7 @@ func (p *placing) pool(ctx context.Context, jobs []*plan.Job) {
 		p.fail("datacenter", err)
 		return
 	}
-	from := p.template(ctx, dc, job)
+	from := p.source(ctx, dc, job)
 	hosts := p.compute(ctx, dc, w)
 	p.storage(ctx, dc, w, from, hosts)
 	for _, portgroup := range slices.Compact(slices.Sorted(slices.Values(w.portgroups[:]))) {
@@ -108,10 +112,22 @@ func (p *placing) pool(ctx context.Context, jobs []*plan.Job) {
 			p.network(ctx, dc, portgroup, hosts)
 		}
 	}
+	if p.c.host {
+		return // it has one folder, and no tags
+	}
 	p.folder(ctx, dc, w.folder, folderRights(job.VSphere))
 	if len(job.VSphere.Tags) > 0 {
 		p.hold(p.c.vim.ServiceContent.RootFolder, "the vCenter itself", rightsTagging...)
 	}
+}
+
+// source looks at what machines are made from.
+func (p *placing) source(ctx context.Context, dc *mo.Datacenter, job *plan.Job) *template {
+	if p.c.host {
+		p.kept(job)
+		return nil
+	}
+	return p.template(ctx, dc, job)
 }
 
 // template looks at what is cloned, and whether it is good for the pool.
@@ -322,6 +338,9 @@ func (p *placing) folder(ctx context.Context, dc *mo.Datacenter, path string, ri
 
 // images looks for the place that templates are imported to.
 func (p *placing) images(ctx context.Context) {
+	if p.c.host {
+		return // they stay with the executor
+	}
 	p.pools = []string{"imports"}
 	defer func() { p.pools = nil }()
 	where := p.site.Images.WithDefaults()

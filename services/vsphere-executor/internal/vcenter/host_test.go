@@ -326,3 +326,24 @@ func TestAFreeLicenceIsNamed(t *testing.T) {
 		t.Errorf("the hint is %q", hint)
 	}
 }
+
+func TestExamineKnowsALoneHost(t *testing.T) {
+	t.Parallel()
+	w, p := newHost(t), newPublisher(t, ovatest.Options{})
+	b := w.stocked(t, p)
+	good, bad := onHost(0, 1), onHost(1, 1)
+	bad.Job.Pool, bad.Job.VSphere.Cluster, bad.Job.VSphere.Source.Template = "bad", "c1", "lab"
+	checks := b.Examine(t.Context(), []*plan.Job{good.Job})
+	for _, c := range checks {
+		if c.GetLevel() == LevelFail {
+			t.Errorf("Examine found %s: %s", c.GetWhat(), c.GetWords())
+		}
+	}
+	if finding(checks, LevelOK, "images", newTemplate) == nil || finding(checks, LevelOK, "image "+newTemplate, "checked") == nil {
+		t.Errorf("Examine says nothing of the image: %v", checks)
+	}
+	checks = b.Examine(t.Context(), []*plan.Job{bad.Job})
+	if finding(checks, LevelFail, "pool", "vsphere.cluster") == nil || finding(checks, LevelFail, "image lab", "does not keep") == nil {
+		t.Errorf("Examine of a pool that does not fit: %v", checks)
+	}
+}
