@@ -25,6 +25,9 @@ func (g *Gateway) DescribeNode(ctx context.Context, req *connect.Request[v1.Desc
 		out.Node = g.view(newSpecs(w).node(node), now)
 		out.Guest = g.guests.view(node, now)
 		describeMachine(w, node, out)
+		if v := out.GetVsphere(); v != nil && g.stock.isHost(v.GetSite()) {
+			v.Folder = "" // a lone host has but one
+		}
 		return nil
 	})
 	if err != nil {

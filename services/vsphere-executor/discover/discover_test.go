@@ -95,8 +95,9 @@ func TestLookAtESXi(t *testing.T) {
 	if err != nil || !in.ESXi || len(in.Datacenters) != 1 || !in.Datacenters[0].Clusters[0].Lone {
 		t.Fatalf("Look = %+v, %v; want a lone host", in, err)
 	}
-	if _, err := s.Document(in, Wishes{Site: "host"}); err != nil {
-		t.Error(err)
+	doc, err := s.Document(in, Wishes{Site: "host"})
+	if err != nil || strings.Contains(string(doc), "cluster:") || !strings.Contains(string(doc), "machines are made of images only") {
+		t.Errorf("Document = %v\n%s\nwant no cluster, and a word on images", err, doc)
 	}
 }
 

@@ -56,7 +56,7 @@ func (s *Server) Document(in *Inventory, w Wishes) ([]byte, error) {
 	b.line("# What says \"decide\" is for you. Then: yardctl apply -f FILE; yardctl doctor %s", w.Site)
 	s.site(&b, in, w, home)
 	for i := range in.Datacenters {
-		in.Datacenters[i].tell(&b)
+		in.Datacenters[i].tell(&b, in)
 	}
 	left := map[string]bool{}
 	for name := range w.Ranges {
@@ -131,18 +131,22 @@ func (s *Server) site(b *writer, in *Inventory, w Wishes, home *Datacenter) {
 		b.line("    # decide: the datacenter of pools that name none, one of those below.")
 		b.line("    # datacenter: %s", quoted(in.Datacenters[0].Name))
 	}
-	if !in.ESXi {
+	if in.ESXi {
+		b.line("    # decide: whose images are good; a host has no templates, and machines are made of images only.")
+	} else {
 		b.line("    # decide: whose images are good, so that releases without a template are imported.")
-		b.line("    # images: {keyFile: /etc/yardmaster/flatcar.asc}")
 	}
+	b.line("    # images: {keyFile: /etc/yardmaster/flatcar.asc}")
 }
 
 // tell writes what a datacenter holds, for who writes pools.
-func (d *Datacenter) tell(b *writer) {
+func (d *Datacenter) tell(b *writer, in *Inventory) {
 	b.line("")
 	b.line("# Datacenter %s has, for spec.pools[].vsphere of a Fleet:", quoted(d.Name))
 	for _, c := range d.Clusters {
-		c.tell(b)
+		if !in.ESXi { // what a lone host calls so cannot be named
+			c.tell(b)
+		}
 	}
 	for _, s := range d.Datastores {
 		s.tell(b)
@@ -160,7 +164,7 @@ func (d *Datacenter) tell(b *writer) {
 		}
 		b.line("#   source: {template: %s}  (%s)", quoted(t.Name), text)
 	}
-	if len(d.Templates) == 0 {
+	if len(d.Templates) == 0 && !in.ESXi {
 		b.line("#   no template: yardctl image import brings one")
 	}
 	for _, n := range d.Networks {

@@ -37,7 +37,7 @@ func hostCan(j *plan.Job) error {
 		return nil
 	}
 	return fault.WithHint(
-		fault.Newf(fault.Permanent, fault.SpecUnsupported, "the site is a lone ESXi host: vsphere.%s needs a vCenter", strings.Join(lacks, ", vsphere.")),
+		fault.Newf(fault.Permanent, fault.SpecUnsupported, "the site is a lone ESXi host, and only a vCenter has vsphere.%s", strings.Join(lacks, ", vsphere.")),
 		"remove it from the pool and apply, or name a site that has a vCenter")
 }
 

@@ -175,8 +175,33 @@ func (w *world) foreign(t *testing.T, name string) {
 // A VM whose upload was cut off is ours, and is removed with its node.
 func TestAHalfMadeUploadIsRemoved(t *testing.T) {
 	t.Parallel()
-	w, p := newHost(t), newPublisher(t, ovatest.Options{})
-	b := w.stocked(t, p)
+	w := newHost(t)
+	b := w.stocked(t, newPublisher(t, ovatest.Options{}))
+	w.cutOff(t, b)
+	if err := b.Delete(t.Context(), onHost(0, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if left := w.all(t); len(left) > 0 {
+		t.Errorf("%d VMs are left", len(left))
+	}
+}
+
+// Nobody knows how much of a disk is there: it is sent again.
+func TestAHalfMadeUploadIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	w := newHost(t)
+	b := w.stocked(t, newPublisher(t, ovatest.Options{}))
+	left := w.cutOff(t, b)
+	made, err := b.Create(t.Context(), onHost(0, 1))
+	if err != nil || made.ID == left || made.Adopted {
+		t.Errorf("Create = %+v, %v; want another VM than %s", made, err, left)
+	}
+	whole(t, w.all(t), 0)
+}
+
+// cutOff leaves a half-made VM, which is off and has no config.
+func (w *world) cutOff(t *testing.T, b *Backend) string {
+	t.Helper()
 	task, calls := onHost(0, 1), 0
 	task.Permit = func(context.Context) error {
 		if calls++; calls > 1 {
@@ -187,15 +212,11 @@ func TestAHalfMadeUploadIsRemoved(t *testing.T) {
 	if _, err := b.Create(t.Context(), task); fault.Of(err).Kind != fault.Cancelled {
 		t.Fatalf("Create = %v; want it stopped after the upload", err)
 	}
-	if vm := w.all(t)["web-edge-0"]; isOn(vm) || extra(vm)[keyOwner] == "" || extra(vm)["guestinfo.ignition.config.data"] != "" {
+	vm := w.all(t)["web-edge-0"]
+	if isOn(vm) || extra(vm)[keyOwner] == "" || extra(vm)["guestinfo.ignition.config.data"] != "" {
 		t.Errorf("the half-made VM is on (%v) or has a config", isOn(vm))
 	}
-	if err := b.Delete(t.Context(), onHost(0, 1)); err != nil {
-		t.Fatal(err)
-	}
-	if left := w.all(t); len(left) > 0 {
-		t.Errorf("%d VMs are left", len(left))
-	}
+	return vm.Self.Value
 }
 
 func TestALoneHostRefusesWhatItLacks(t *testing.T) {
@@ -226,7 +247,8 @@ func TestALoneHostKeepsItsImages(t *testing.T) {
 	dir := t.TempDir()
 	b := w.importing(t, p, dir)
 	b.sweepEvery /= 100
-	states := runImports(t, b)
+	states, stop := startImports(t, b)
+	defer stop()
 	_, err := b.Create(t.Context(), onHost(0, 1))
 	wantFault(t, err, fault.Busy, fault.ImageImporting, newTemplate)
 	waitFor(t, func() bool { return states()[newTemplate].State == wire.ImageReady })
@@ -236,7 +258,7 @@ func TestALoneHostKeepsItsImages(t *testing.T) {
 	if _, err := b.Create(t.Context(), onHost(0, 1)); err != nil {
 		t.Fatal(err)
 	}
-	b.unstock(t.Context())
+	stop() // the images are free for whoever has the seat next
 	if err := os.RemoveAll(filepath.Join(p.dir, newRelease)); err != nil {
 		t.Fatal(err)
 	}

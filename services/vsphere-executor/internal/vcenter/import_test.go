@@ -224,9 +224,17 @@ func (w *world) dyingImport(t *testing.T, p *publisher, dir string) {
 // runImports runs the loop that a seat's holder runs.
 func runImports(t *testing.T, b *Backend) (states func() map[string]wire.ImageState) {
 	t.Helper()
-	ctx, stop := context.WithCancel(t.Context())
+	states, stop := startImports(t, b)
+	t.Cleanup(stop)
+	return states
+}
+
+// startImports is runImports for who loses the seat.
+func startImports(t *testing.T, b *Backend) (states func() map[string]wire.ImageState, stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
 	var group sync.WaitGroup
-	t.Cleanup(func() { stop(); group.Wait() })
+	stop = func() { cancel(); group.Wait() }
 	var mu sync.Mutex
 	last := map[string]wire.ImageState{}
 	group.Go(func() {
@@ -247,7 +255,7 @@ func runImports(t *testing.T, b *Backend) (states func() map[string]wire.ImageSt
 		mu.Lock()
 		defer mu.Unlock()
 		return maps.Clone(last)
-	}
+	}, stop
 }
 
 func TestAJobBringsItsImage(t *testing.T) {
