@@ -17,7 +17,10 @@ FUZZTIME ?= 10s
 # One suite after the other: each keeps the machine busy by itself.
 E2E      := go test -tags e2e -count=1 -p 1
 
-.PHONY: help up reset build test check lint alone tidy generate generated fmt fuzz e2e e2e-long bench clean
+# The tests that make sense on a vCenter that the suite did not start.
+QUALIFY  ?= TestLife|TestTakeOver|TestResizeUnderKills|TestFaults
+
+.PHONY: help up reset build test check lint alone tidy generate generated fmt fuzz e2e e2e-long qualify bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -75,6 +78,10 @@ e2e: build ## whole-system tests on real processes (root: also power cuts)
 
 e2e-long: build ## the long proofs: three servers, partitions, more rounds
 	cd e2e && YARD_E2E_LONG=1 YARD_E2E_ROUNDS=20 $(E2E) -timeout 120m -v ./...
+
+qualify: build ## the end-to-end suite against your own vCenter (docs/qualify.md)
+	@[ -n "$$YARD_E2E_VCENTER_URL" ] || { echo "YARD_E2E_VCENTER_URL is not set: docs/qualify.md says what is needed" >&2; exit 1; }
+	cd e2e && $(E2E) -timeout 180m -v -run '$(QUALIFY)' ./system
 
 bench: build ## ratios against what a user would pick instead
 	cd e2e && go test -tags bench -count=1 -timeout 60m -v ./bench

@@ -9,7 +9,8 @@
 //	realyard   every service, against the simulated vCenter
 //	replay     tells a ledger's history again, without the planner's code
 //	ledger     kills, freezes, power cuts, partitions of a fakeyard
-//	system     kills, faults, take-over of a realyard, and yardmaster up
+//	system     kills, faults, take-over of a realyard with one vCenter or two,
+//	           and yardmaster up
 //	bench      ratios against peers (build tag bench, `make bench`)
 //
 // A test that fails keeps its folder with every process's log. These
@@ -19,7 +20,8 @@
 //	YARD_E2E_SEED    repeats the order of a storm's faults
 //	YARD_E2E_FAULTS  how many faults a storm has
 //	YARD_E2E_ROUNDS  how many rounds of fifty nodes
-//	YARD_E2E_LONG    runs the suite on three servers
+//	YARD_E2E_LONG    runs the suite on three servers, and hundreds of nodes
+//	YARD_E2E_VCENTER_...  another vCenter than a simulator (docs/qualify.md)
 //	YARD_E2E_DIR     where the folders are made
 //	YARD_BENCH_ROUNDS  rounds of the bench that count
 package e2e

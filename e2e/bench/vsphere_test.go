@@ -32,7 +32,7 @@ func TestApply(t *testing.T) {
 			n++
 			name := fmt.Sprintf("ours%d", n)
 			start := time.Now()
-			y.Apply(realyard.FleetOf(name, vms, ""))
+			y.Apply(realyard.FleetOf(t, name, vms, ""))
 			took := y.PoweredOn(name, vms, start)
 			y.Remove(name)
 			return sample{ops: vms, took: took}

@@ -80,6 +80,7 @@ type Rule struct {
 	Never   bool   `json:"never,omitempty"`
 	Address string `json:"address,omitempty"`
 	Delay   string `json:"delay,omitempty"`
+	Unit    string `json:"unit,omitempty"`
 }
 
 // Faults replaces the faults that are on; none switches all off.
@@ -95,6 +96,42 @@ func (s *Simulator) Faults(rules ...Rule) {
 func (s *Simulator) Away(d time.Duration) {
 	s.tb.Helper()
 	s.Do(http.MethodPost, "/away", map[string]string{"for": d.String()})
+}
+
+// Busy is how much of a kind runs at once, and how much did at most.
+type Busy struct {
+	Now  int `json:"now"`
+	Most int `json:"most"`
+}
+
+// Load is what clients had the vCenter do.
+type Load struct {
+	Operations Busy            `json:"operations"`
+	Clones     Busy            `json:"clones"`
+	Templates  map[string]Busy `json:"templates"`
+	Datastores map[string]Busy `json:"datastores"`
+	Calls      map[string]int  `json:"calls"`
+}
+
+// Load reads what ran at once and was called since the last reset.
+func (s *Simulator) Load() Load {
+	s.tb.Helper()
+	return s.load(http.MethodGet, "/load")
+}
+
+// ResetLoad is Load, whose peaks and counts begin anew.
+func (s *Simulator) ResetLoad() Load {
+	s.tb.Helper()
+	return s.load(http.MethodPost, "/load/reset")
+}
+
+func (s *Simulator) load(method, path string) Load {
+	s.tb.Helper()
+	var l Load
+	if err := json.Unmarshal(s.Do(method, path, struct{}{}), &l); err != nil {
+		s.tb.Fatal(err)
+	}
+	return l
 }
 
 // Do calls the control endpoint.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/url"
 	"testing"
+	"time"
 
 	"github.com/vmware/govmomi"
 	"github.com/vmware/govmomi/object"
@@ -67,6 +68,8 @@ func (v *VM) Ignition() ([]byte, error) {
 type VCenter struct {
 	*govmomi.Client
 	user *url.Userinfo
+	// datacenter and folder, if set, hold all that is looked at.
+	datacenterName, folderName string
 }
 
 // NewVCenter logs in.
@@ -81,6 +84,20 @@ func NewVCenter(tb testing.TB, address string) *VCenter {
 		tb.Fatalf("log in at %s: %v", u.Redacted(), err)
 	}
 	return &VCenter{Client: c, user: u.User}
+}
+
+// Open logs in at a vCenter that the suite did not start, and looks only at the
+// folder that the suite works in: all else there is other people's.
+func (t *Target) Open(tb testing.TB) *VCenter {
+	tb.Helper()
+	u, err := url.Parse(t.URL)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	u.User = url.UserPassword(t.User, t.Password)
+	v := NewVCenter(tb, u.String())
+	v.datacenterName, v.folderName = t.Datacenter, t.Folder
+	return v
 }
 
 // fresh logs in anew when the session was ended, as the fault tests do to
@@ -103,11 +120,19 @@ func (v *VCenter) VMs(ctx context.Context) ([]VM, error) {
 	if err := pc.RetrieveOne(ctx, v.ServiceContent.RootFolder, []string{"childEntity"}, &top); err != nil {
 		return nil, err
 	}
-	if err := pc.Retrieve(ctx, top.ChildEntity, []string{"vmFolder"}, &roots); err != nil {
+	if err := pc.Retrieve(ctx, top.ChildEntity, []string{"name", "vmFolder"}, &roots); err != nil {
 		return nil, err
 	}
 	var vms []VM
 	for _, dc := range roots {
+		if v.folderName != "" {
+			found, err := v.within(ctx, &dc)
+			if err != nil {
+				return nil, err
+			}
+			vms = append(vms, found...)
+			continue
+		}
 		found, err := v.walk(ctx, dc.VmFolder, "")
 		if err != nil {
 			return nil, err
@@ -115,6 +140,18 @@ func (v *VCenter) VMs(ctx context.Context) ([]VM, error) {
 		vms = append(vms, found...)
 	}
 	return vms, nil
+}
+
+// within walks the suite's folder, if it is there and the datacenter is ours.
+func (v *VCenter) within(ctx context.Context, dc *mo.Datacenter) ([]VM, error) {
+	if dc.Name != v.datacenterName {
+		return nil, nil
+	}
+	found, err := object.NewSearchIndex(v.Client.Client).FindChild(ctx, dc.VmFolder, v.folderName)
+	if err != nil || found == nil {
+		return nil, err
+	}
+	return v.walk(ctx, found.Reference(), "")
 }
 
 func (v *VCenter) walk(ctx context.Context, folder types.ManagedObjectReference, path string) ([]VM, error) {
@@ -171,6 +208,44 @@ func describe(m *mo.VirtualMachine, folder string) VM {
 		}
 	}
 	return vm
+}
+
+// Clear removes what carries a yard's mark in the suite's folder: what a test
+// that failed, or that takes no time to tidy up, left there.
+func (v *VCenter) Clear(tb testing.TB) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), 5*time.Minute)
+	defer cancel()
+	vms, err := v.VMs(ctx)
+	if err != nil {
+		tb.Errorf("look for what is left in folder %s: %v", v.folderName, err)
+	}
+	for i := range vms {
+		if vms[i].Owner() == "" || v.folderName == "" {
+			continue
+		}
+		if err := v.destroy(ctx, &vms[i]); err != nil {
+			tb.Errorf("remove %s, which is left in folder %s: %v", vms[i].Name, v.folderName, err)
+		}
+	}
+}
+
+func (v *VCenter) destroy(ctx context.Context, vm *VM) error {
+	o := object.NewVirtualMachine(v.Client.Client, vm.Ref)
+	if vm.Power == string(types.VirtualMachinePowerStatePoweredOn) {
+		off, err := o.PowerOff(ctx)
+		if err == nil {
+			err = off.Wait(ctx)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	gone, err := o.Destroy(ctx)
+	if err != nil {
+		return err
+	}
+	return gone.Wait(ctx)
 }
 
 // Foreign clones a template under a name that belongs to nobody of ours.

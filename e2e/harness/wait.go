@@ -18,8 +18,12 @@ func Wait(tb testing.TB, what string, within time.Duration, check func() error) 
 	}
 }
 
-// Poll is Wait for those who go on without.
+// Poll is Wait for those who go on without. Where the vCenter is a real one,
+// all takes longer.
 func Poll(within time.Duration, check func() error) error {
+	if t, err := target(); err == nil {
+		within *= time.Duration(t.Patience)
+	}
 	end := time.Now().Add(within)
 	for {
 		err := check()

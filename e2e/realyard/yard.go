@@ -13,7 +13,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -28,15 +27,19 @@ import (
 	"yardmaster.dev/proto/yardmaster/v1/yardmasterv1connect"
 )
 
-// Site is the name of the yard's only site.
+// Site is the name of the yard's first site, its only one unless Options say
+// otherwise.
 const Site = "dc1"
 
 // Yard is every process of a production yard.
 type Yard struct {
-	TB        testing.TB
-	Bus       *harness.Bus
+	TB  testing.TB
+	Bus *harness.Bus
+	// Sites are the vCenters; Simulator and VCenter are those of the first.
+	Sites     []*Place
 	Simulator *harness.Simulator
 	Planners  []*harness.Proc
+	// Executors are those of all sites, one site's after the other's.
 	Executors []*harness.Proc
 	Renderers []*harness.Proc
 	Gateway   *harness.Proc
@@ -55,19 +58,33 @@ type Options struct {
 	Planners, Executors, Renderers int
 	// ESXi makes the simulated world a lone host.
 	ESXi bool
+	// VCenters is how many there are, each with executors of its own.
+	VCenters int
+	// Lines puts a line that can be cut before each vCenter.
+	Lines bool
+	// Limits are those of each vCenter in its Site document, in order.
+	Limits []string
 	// Simulator are further flags of the simulated world.
 	Simulator []string
 }
 
-// New starts a yard with a Site and a Network.
+// New starts a yard with a Site for each vCenter and a Network.
 func New(tb testing.TB, o Options) *Yard {
 	tb.Helper()
-	y := &Yard{TB: tb, Simulator: harness.StartSimulator(tb, append([]string{"--esxi", strconv.FormatBool(o.ESXi)}, o.Simulator...)...), datacenter: "dc1"}
+	y := &Yard{TB: tb}
 	if o.ESXi {
+		o.Simulator = append([]string{"--esxi"}, o.Simulator...)
 		y.datacenter = "ha-datacenter"
 	}
-	y.Bus = harness.StartBus(tb, harness.BusOptions{Topology: subject.Topology{Shards: 1, Sites: []string{Site}}})
-	y.url = "http://" + harness.Addr(harness.Ports(tb, 1)[0])
+	names := y.vcenters(o)
+	y.Bus = harness.StartBus(tb, harness.BusOptions{Topology: subject.Topology{Shards: 1, Sites: names}})
+	listen := harness.Addr(harness.Ports(tb, 1)[0])
+	y.url = "http://" + listen
+	guests := y.url
+	if t := harness.TheTarget(tb); t.Guests != "" {
+		guests, listen = t.Guests, ":"+portOf(tb, t.Guests)
+		y.url = "http://127.0.0.1" + listen
+	}
 	start := func(service string, n int, user string, args ...string) (all []*harness.Proc) {
 		for i := range n {
 			all = append(all, harness.StartService(tb, service, fmt.Sprintf("%s-%d", service, i), append(y.Bus.ServiceArgs(user), args...)...))
@@ -79,17 +96,72 @@ func New(tb testing.TB, o Options) *Yard {
 		tb.Fatal(err)
 	}
 	y.Planners = start("planner", cmp.Or(o.Planners, 2), subject.UserPlanner)
-	y.Executors = start("vsphere-executor", cmp.Or(o.Executors, 2), subject.ConsumerVSphere(Site),
-		"--site", Site, "--seal-seed-file", bus.SealFile(y.Bus.Dir, Site), "--secrets-dir", secrets,
-		"--images-dir", filepath.Join(harness.Dir(tb), "images"))
-	y.Renderers = start("renderer", cmp.Or(o.Renderers, 1), subject.UserRenderer, "--secrets-dir", secrets, "--gateway", y.url)
-	y.Gateway = start("gateway", 1, subject.UserGateway, "--listen", strings.TrimPrefix(y.url, "http://"), "--observe", "true")[0]
-	y.VCenter = harness.NewVCenter(tb, y.Simulator.Login())
+	for _, site := range names {
+		prefix := "vsphere-executor"
+		if site != Site {
+			prefix += "-" + site
+		}
+		for i := range cmp.Or(o.Executors, 2) {
+			y.Executors = append(y.Executors, harness.StartService(tb, "vsphere-executor", fmt.Sprintf("%s-%d", prefix, i),
+				append(y.Bus.ServiceArgs(subject.ConsumerVSphere(site)), "--site", site, "--seal-seed-file", bus.SealFile(y.Bus.Dir, site),
+					"--secrets-dir", secrets, "--images-dir", filepath.Join(harness.Dir(tb), "images", site))...))
+		}
+	}
+	y.Renderers = start("renderer", cmp.Or(o.Renderers, 1), subject.UserRenderer, "--secrets-dir", secrets, "--gateway", guests)
+	y.Gateway = start("gateway", 1, subject.UserGateway, "--listen", listen, "--observe", "true")[0]
 	y.conn = y.Bus.Connect(tb, subject.UserWatcher)
 	y.API = yardmasterv1connect.NewYardServiceClient(http.DefaultClient, y.url)
 	harness.Wait(tb, "gateway", 30*time.Second, harness.Healthy(y.url+"/readyz"))
-	y.Apply(y.site() + Network)
+	documents := []string{Network(tb)}
+	for i, p := range y.Sites {
+		limits := ""
+		if i < len(o.Limits) {
+			limits = "    limits: " + o.Limits[i] + "\n"
+		}
+		documents = append(documents, y.site(p)+limits)
+	}
+	y.Apply(strings.Join(documents, ""))
 	return y
+}
+
+// Place is one vCenter of the yard.
+type Place struct {
+	Name      string
+	Simulator *harness.Simulator
+	VCenter   *harness.VCenter
+	// Line is between the executors and the vCenter, if asked for.
+	Line *harness.Proxy
+	// url is where the executors find it.
+	url string
+}
+
+// vcenters starts the simulated vCenters, or goes to the one that the
+// environment names, and returns the sites' names.
+func (y *Yard) vcenters(o Options) (names []string) {
+	if t := harness.TheTarget(y.TB); t.Foreign() {
+		y.Sites = []*Place{{Name: Site, VCenter: t.Open(y.TB), url: t.URL}}
+		y.VCenter = y.Sites[0].VCenter
+		// After the processes, which stop in the reverse order, have ended.
+		y.TB.Cleanup(func() { y.VCenter.Clear(y.TB) })
+		return []string{Site}
+	}
+	for i := range max(1, o.VCenters) {
+		p := &Place{Name: fmt.Sprintf("dc%d", i+1)}
+		process := "simulator"
+		if i > 0 {
+			process += "-" + p.Name
+		}
+		p.Simulator = harness.StartNamedSimulator(y.TB, process, o.Simulator...)
+		p.VCenter = harness.NewVCenter(y.TB, p.Simulator.Login())
+		p.url = p.Simulator.URL()
+		if o.Lines {
+			p.Line = harness.NewProxy(y.TB, p.Simulator.Address)
+			p.url = "https://" + p.Line.Addr() + "/sdk"
+		}
+		y.Sites, names = append(y.Sites, p), append(names, p.Name)
+	}
+	y.Simulator, y.VCenter = y.Sites[0].Simulator, y.Sites[0].VCenter
+	return names
 }
 
 // URL is the gateway's.
@@ -98,70 +170,6 @@ func (y *Yard) URL() string { return y.url }
 // Services are all processes that may be killed.
 func (y *Yard) Services() []*harness.Proc {
 	return slices.Concat(y.Planners, y.Executors, y.Renderers, []*harness.Proc{y.Gateway})
-}
-
-func (y *Yard) site() string {
-	dir := filepath.Join(harness.Dir(y.TB), "secrets")
-	for name, content := range map[string]string{"user": harness.SimulatorUser, "password": harness.SimulatorSecret} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-			y.TB.Fatal(err)
-		}
-	}
-	return fmt.Sprintf(`---
-apiVersion: yardmaster.dev/v1alpha1
-kind: Site
-metadata: {name: %s}
-spec:
-  vsphere:
-    url: %s
-    username: {file: %s}
-    password: {file: %s}
-    thumbprint: %q
-    datacenter: %s
-`, Site, y.Simulator.URL(), filepath.Join(dir, "user"), filepath.Join(dir, "password"), y.Simulator.Thumbprint(), y.datacenter)
-}
-
-// Network has the addresses of every fleet.
-const Network = `---
-apiVersion: yardmaster.dev/v1alpha1
-kind: Network
-metadata: {name: lan}
-spec:
-  subnet: 10.0.0.0/16
-  range: 10.0.1.0-10.0.4.255
-  gateway: 10.0.0.1
-  dns: [10.0.0.1]
-  portgroup: VM Network
-`
-
-// FleetOf is a fleet with an own layer that shows every placeholder.
-func FleetOf(name string, nodes int, more string) string {
-	return fmt.Sprintf(`---
-apiVersion: yardmaster.dev/v1alpha1
-kind: Fleet
-metadata: {name: %[1]s}
-spec:
-  os: {channel: stable, version: 4593.2.5}
-  config:
-    - role: base
-    - role: static-net
-    - butane: |
-        variant: flatcar
-        version: 1.0.0
-        storage:
-          files:
-            - path: /etc/who
-              mode: 0644
-              contents:
-                inline: "{{ .node.name }} {{ .node.hostname }} {{ .node.address }} {{ .vars.word }}"
-  vars: {word: hello}
-  pools:
-    - name: w
-      replicas: %[2]d
-      networks: [{ref: lan}]
-      vsphere: {site: dc1, cluster: c1, datastore: ds1, folder: %[1]s, cpus: 2, memory: 4Gi, clone: linked}
-  protect: {maxDestroyPercent: 100, maxCreate: 10000}
-%[3]s`, name, nodes, more)
 }
 
 // File writes documents into the test's folder.

@@ -23,6 +23,7 @@ const hostFolder = "vm"
 // newHost starts a yard whose site is a lone ESXi, and gives it its image.
 func newHost(t *testing.T, o realyard.Options) *yard {
 	t.Helper()
+	harness.NeedSimulator(t, "it is about a lone ESXi")
 	o.ESXi = true
 	y := &yard{realyard.New(t, o)}
 	image := ova(2 << 20)
@@ -79,7 +80,7 @@ func TestUploadsUnderKills(t *testing.T) {
 	const nodes, kills = 6, 4
 	y := newHost(t, realyard.Options{Simulator: []string{"--boot-delay", "500ms", "--phone-home-retry", "1s", "--upload-delay", "2s"}})
 	seen := y.watch(hostFolder)
-	spec := onHost(realyard.FleetOf("up", nodes, ""))
+	spec := onHost(realyard.FleetOf(t, "up", nodes, ""))
 	y.Persist("apply", "-f", y.File("up.yaml", spec), "--yes")
 	broken := map[string]bool{}
 	for range kills {
@@ -91,7 +92,7 @@ func TestUploadsUnderKills(t *testing.T) {
 	y.Ready("up", nodes, 4*time.Minute)
 	seen.stop()
 	y.exactlyOnHost(t, nodes)
-	y.configs(t, y.File("whole.yaml", realyard.Network+spec), y.mustNodes(t, "up"), seen)
+	y.configs(t, y.File("whole.yaml", realyard.Network(t)+spec), y.mustNodes(t, "up"), seen)
 	y.noneFailed(t)
 	y.Settled(time.Minute)
 	t.Logf("killed in the middle of %d uploads", len(broken))

@@ -131,10 +131,14 @@ func (y *yard) configs(t *testing.T, spec string, nodes []*ymv1.NodeView, w *wit
 	}
 }
 
-var (
-	hardware = regexp.MustCompile(`02(:|%3A)[0-9a-f]{2}((:|%3A)[0-9a-f]{2}){4}`)
-	address  = regexp.MustCompile(`10\.0\.[1-4]\.[0-9]+`)
-)
+var hardware = regexp.MustCompile(`02(:|%3A)[0-9a-f]{2}((:|%3A)[0-9a-f]{2}){4}`)
+
+// addresses matches whatever begins like the Network's range.
+func addresses(t *testing.T) *regexp.Regexp {
+	t.Helper()
+	part := strings.SplitN(harness.TheTarget(t).Range, ".", 4)
+	return regexp.MustCompile(part[0] + `\.` + part[1] + `\.[0-9]+\.[0-9]+`)
+}
 
 // plain takes out what offline rendering cannot know: the base role's files
 // with token and gateway, the hardware address that hangs on the yard's own
@@ -142,7 +146,7 @@ var (
 func plain(t *testing.T, config []byte, n *ymv1.NodeView) any {
 	t.Helper()
 	text := hardware.ReplaceAllString(string(config), "MAC")
-	text = address.ReplaceAllString(text, "ADDRESS")
+	text = addresses(t).ReplaceAllString(text, "ADDRESS")
 	text = strings.ReplaceAll(text, n.GetMachineUuid(), "UUID")
 	var doc map[string]any
 	if err := json.Unmarshal([]byte(text), &doc); err != nil {

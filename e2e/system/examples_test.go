@@ -47,6 +47,7 @@ var exampleSecrets = map[string]string{
 // guestinfo is to the byte what yardctl renders offline, and read by the
 // Ignition of the release in the spec.
 func TestExamplesApply(t *testing.T) {
+	harness.NeedSimulator(t, "the examples name its templates, networks and datastores")
 	for name, value := range exampleSecrets {
 		t.Setenv(name, value)
 	}

@@ -36,7 +36,8 @@ func TestFaults(t *testing.T) {
 // A session that ends costs a new login and nothing else: no attempt, no
 // failed node.
 func (y *yard) sessionEnded(t *testing.T) {
-	y.Apply(realyard.FleetOf("session", 4, ""))
+	harness.NeedSimulator(t, "sessions are ended at its control port")
+	y.Apply(realyard.FleetOf(t, "session", 4, ""))
 	for range 4 {
 		y.Simulator.Do(http.MethodPost, "/sessions/kill", struct{}{})
 		time.Sleep(300 * time.Millisecond) // spread over the creation, whatever it is doing
@@ -49,9 +50,10 @@ func (y *yard) sessionEnded(t *testing.T) {
 // While vCenter does not answer nothing is held against the nodes; when it
 // is back they go on by themselves.
 func (y *yard) vcenterAway(t *testing.T) {
+	harness.NeedSimulator(t, "it is closed at its control port")
 	y.Simulator.Away(time.Minute)
 	back := time.Now().Add(time.Minute)
-	y.Apply(realyard.FleetOf("away", 4, ""))
+	y.Apply(realyard.FleetOf(t, "away", 4, ""))
 	seen := y.described(t, "away-w-0", "backend_down", 30*time.Second)
 	if !strings.Contains(seen, "does not answer") && !strings.Contains(seen, "refused") {
 		t.Errorf("describe does not say that vCenter is away:\n%s", seen)
@@ -69,9 +71,10 @@ func (y *yard) vcenterAway(t *testing.T) {
 // A clone that reports an error and has made its VM all the same is adopted:
 // there is one VM in the end, not two.
 func (y *yard) ghost(t *testing.T) {
+	harness.NeedSimulator(t, "faults are switched on at its control port")
 	y.Simulator.Faults(harness.Rule{On: "clone", VM: "ghost-w-*", Count: 2, Fault: "SystemError", Ghost: true})
 	defer y.Simulator.Faults()
-	y.Apply(realyard.FleetOf("ghost", 3, "  retry: {backoff: 1s}\n"))
+	y.Apply(realyard.FleetOf(t, "ghost", 3, "  retry: {backoff: 1s}\n"))
 	y.Ready("ghost", 3, time.Minute)
 	if n := y.left("ghost"); n != 3 {
 		t.Errorf("%d VMs; want 3", n)
@@ -82,9 +85,7 @@ func (y *yard) ghost(t *testing.T) {
 
 // A template that does not exist fails the node at once, by name.
 func (y *yard) templateMissing(t *testing.T) {
-	spec := strings.Replace(realyard.FleetOf("lost", 2, ""), "clone: linked}", "clone: linked, source: {template: flatcar-gone}}", 1)
-	spec = strings.Replace(spec, ", version: 4593.2.5}", "}", 1)
-	y.Apply(spec)
+	y.Apply(realyard.From(t, realyard.FleetOf(t, "lost", 2, ""), "flatcar-gone"))
 	y.failed(t, "lost-w-0", "template_missing", "flatcar-gone")
 	y.failed(t, "lost-w-1", "template_missing", "flatcar-gone")
 	y.Remove("lost")
@@ -93,10 +94,11 @@ func (y *yard) templateMissing(t *testing.T) {
 // A VM of somebody else is never touched; the node says whose name it wants,
 // and goes on when it is told to after the name has become free.
 func (y *yard) nameTaken(t *testing.T) {
+	harness.NeedSimulator(t, "it makes and removes a VM that is not the yard's")
 	if err := y.VCenter.Foreign(t.Context(), harness.Template, "taken", "taken-w-1"); err != nil {
 		t.Fatal(err)
 	}
-	y.Apply(realyard.FleetOf("taken", 3, ""))
+	y.Apply(realyard.FleetOf(t, "taken", 3, ""))
 	y.failed(t, "taken-w-1", "name_taken", "taken-w-1")
 	harness.Wait(t, "the others", time.Minute, func() error {
 		if n := countReady(y.mustNodes(t, "taken")); n != 2 {

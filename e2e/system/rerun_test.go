@@ -27,11 +27,11 @@ func TestRerunUnderKills(t *testing.T) {
 		harness.Killing("renderer", 1, y.Renderers...),
 		harness.Killing("gateway", 1, y.Gateway),
 	)
-	document := strings.ReplaceAll(realyard.Network+realyard.FleetOf("size", nodes, "  rollout: {maxUnavailable: 3}\n"),
+	document := strings.ReplaceAll(realyard.Network(t)+realyard.FleetOf(t, "size", nodes, "  rollout: {maxUnavailable: 3}\n"),
 		"      networks: [{ref: lan}]\n", "      networks: [{ref: lan}]\n      onConfigChange: rerun\n      keepPaths: [/var/lib/data]\n")
 	y.Persist("apply", "-f", y.File("rerun.yaml", document), "--yes")
 	y.Ready("size", nodes, 2*time.Minute)
-	before := y.machines(t)
+	before := y.machines(t, "size")
 	for i, word := range []string{"again", "twice"} {
 		spec := y.File("rerun-"+word+".yaml", strings.ReplaceAll(document, "word: hello", "word: "+word))
 		w := y.watch("size")
@@ -41,7 +41,7 @@ func TestRerunUnderKills(t *testing.T) {
 		w.stop()
 		y.ran(t, spec, word, w)
 	}
-	if after := y.machines(t); !maps.Equal(before, after) {
+	if after := y.machines(t, "size"); !maps.Equal(before, after) {
 		t.Errorf("the VMs were %v and are %v", before, after)
 	}
 	y.noneFailed(t)

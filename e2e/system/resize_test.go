@@ -17,23 +17,23 @@ import (
 // planners and executors are killed: at the end every VM has its size, is on,
 // and is the one that it was.
 func TestResizeUnderKills(t *testing.T) {
-	const nodes = 8
+	nodes := harness.TheTarget(t).Count(8)
 	y := newYard(t)
 	storm := harness.NewStorm(t,
 		harness.Killing("planner", 2, y.Planners...),
 		harness.Killing("executor", 3, y.Executors...),
 	)
-	document := realyard.Network + realyard.FleetOf("size", nodes, "  rollout: {maxUnavailable: 3}\n")
+	document := realyard.Network(t) + realyard.FleetOf(t, "size", nodes, "  rollout: {maxUnavailable: 3}\n")
 	y.Persist("apply", "-f", y.File("size.yaml", document), "--yes")
 	y.Ready("size", nodes, 2*time.Minute)
-	before := y.machines(t)
+	before := y.machines(t, "size")
 	for i, cpus := range []int{4, 1} {
 		spec := y.File(fmt.Sprintf("size%d.yaml", i), strings.ReplaceAll(document, "cpus: 2", fmt.Sprintf("cpus: %d", cpus)))
 		y.Persist("apply", "-f", spec, "--yes")
-		y.while(storm, func() bool { return y.sized(nodes, cpus) == nil })
-		harness.Wait(t, fmt.Sprintf("%d nodes with %d CPUs", nodes, cpus), 3*time.Minute, func() error { return y.sized(nodes, cpus) })
+		y.while(storm, func() bool { return y.sized("size", nodes, cpus) == nil })
+		harness.Wait(t, fmt.Sprintf("%d nodes with %d CPUs", nodes, cpus), 3*time.Minute, func() error { return y.sized("size", nodes, cpus) })
 	}
-	if after := y.machines(t); !maps.Equal(before, after) {
+	if after := y.machines(t, "size"); !maps.Equal(before, after) {
 		t.Errorf("the VMs were %v and are %v", before, after)
 	}
 	y.noneFailed(t)
@@ -42,7 +42,7 @@ func TestResizeUnderKills(t *testing.T) {
 }
 
 // machines are the fleet's VMs by name: their references and UUIDs.
-func (y *yard) machines(t *testing.T) map[string]string {
+func (y *yard) machines(t *testing.T, fleet string) map[string]string {
 	t.Helper()
 	vms, err := y.VCenter.VMs(t.Context())
 	if err != nil {
@@ -50,7 +50,7 @@ func (y *yard) machines(t *testing.T) map[string]string {
 	}
 	out := map[string]string{}
 	for _, vm := range vms {
-		if vm.Folder == "size" {
+		if vm.Folder == fleet {
 			out[vm.Name] = vm.Ref.Value + " " + vm.UUID
 		}
 	}
@@ -59,8 +59,8 @@ func (y *yard) machines(t *testing.T) map[string]string {
 
 // sized returns what is missing until every node is ready, of the newest
 // revision, and on a VM with so many CPUs that is on.
-func (y *yard) sized(nodes, cpus int) error {
-	all, err := y.Nodes("size")
+func (y *yard) sized(fleet string, nodes, cpus int) error {
+	all, err := y.Nodes(fleet)
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func (y *yard) sized(nodes, cpus int) error {
 	}
 	right := 0
 	for _, vm := range vms {
-		if vm.Folder == "size" && vm.CPUs == cpus && vm.Power == "poweredOn" {
+		if vm.Folder == fleet && vm.CPUs == cpus && vm.Power == "poweredOn" {
 			right++
 		}
 	}

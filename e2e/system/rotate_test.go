@@ -19,7 +19,7 @@ import (
 // docs/operate.md while a fleet grows: no process ends, nothing is lost.
 func TestKeysAreRotated(t *testing.T) {
 	y := newYard(t)
-	y.Apply(realyard.FleetOf("turn", 20, ""))
+	y.Apply(realyard.FleetOf(t, "turn", 20, ""))
 	y.rotate(t)
 	y.Bus.Reload(t)
 	for _, p := range y.Services() {

@@ -18,7 +18,7 @@ import (
 // a clean stop hands over at once.
 func TestTakeOver(t *testing.T) {
 	y := newYard(t)
-	y.Apply(realyard.FleetOf("over", 2, ""))
+	y.Apply(realyard.FleetOf(t, "over", 2, ""))
 	y.Ready("over", 2, time.Minute)
 
 	planner := active(t, y, "planner", y.Planners)
