@@ -248,7 +248,7 @@ func (y *yard) retryAll(fleet string) {
 	}
 	for _, n := range nodes {
 		if n.GetState() == "failed" {
-			y.Ctl("retry", fleet)
+			y.Ctl("retry", "--all", "--fleet", fleet)
 			return
 		}
 	}
