@@ -2,6 +2,7 @@ package vcenter
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -165,18 +166,7 @@ func TestBudgetGauges(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	l := newLimits(fleet.Limits{Clones: 3}, NewMetrics(registry).meters("dc1"))
 	defer l.stranger(&ref{Value: "t"})()
-	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := map[string]float64{}
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			if f.GetName() == "yardmaster_vsphere_budget_places" {
-				got[m.GetLabel()[0].GetValue()+" "+m.GetLabel()[2].GetValue()] = m.GetGauge().GetValue()
-			}
-		}
-	}
+	got := gauges(t, registry, "yardmaster_vsphere_budget_places")
 	want := map[string]float64{
 		"clones limit": 3, "clones used": 1, "clones waiting": 0,
 		"template limit": 8, "template used": 1, "template waiting": 0,
@@ -185,6 +175,50 @@ func TestBudgetGauges(t *testing.T) {
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("budget gauges (-want +got):\n%s", d)
+	}
+}
+
+// gauges are the values of a metric by its labels' values without the site's.
+func gauges(t *testing.T, registry *prometheus.Registry, name string) map[string]float64 {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			var words []string
+			for _, l := range m.GetLabel() {
+				if l.GetName() != "site" {
+					words = append(words, l.GetValue())
+				}
+			}
+			got[strings.Join(words, " ")] = m.GetGauge().GetValue()
+		}
+	}
+	return got
+}
+
+// A session shows from its login to its logout.
+func TestSessionGauge(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	registry := prometheus.NewRegistry()
+	b := w.backend(t)
+	b.options.Metrics = NewMetrics(registry)
+	if err := b.with(t.Context(), func(*connection) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if got := gauges(t, registry, "yardmaster_vsphere_sessions")["soap"]; got != 1 {
+		t.Errorf("%v sessions after a login; want 1", got)
+	}
+	b.Close(t.Context())
+	if got := gauges(t, registry, "yardmaster_vsphere_sessions")["soap"]; got != 0 {
+		t.Errorf("%v sessions after the logout; want 0", got)
 	}
 }
 
