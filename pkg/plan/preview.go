@@ -210,6 +210,7 @@ func (d *differ) notes(p *Plan) {
 		p.Notes = append(p.Notes, fmt.Sprintf(
 			"node %s does not take its new size while it runs, and no node may be missing: set spec.rollout.maxUnavailable to 1 or more", n.Name()))
 	}
+	p.Notes = append(p.Notes, d.blockers(p)...)
 	if d.w.halted(p.Fleet) {
 		p.Notes = append(p.Notes, d.w.haltWords(p.Fleet)+": nothing is begun until then")
 	}

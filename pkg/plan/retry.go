@@ -104,6 +104,9 @@ func (d *decision) giveUp(n *Node, f *Failure) *Node {
 	if l.Hint == "" {
 		l.Hint = fmt.Sprintf("mend the cause, then: yardctl retry %s", n.Name())
 	}
+	if stage == Deleting {
+		l.Hint += "; until its machine is gone it counts against the budgets of its pool, whose rollout may wait for it"
+	}
 	d.put("dead/"+n.Fleet+"/"+n.Key(), l)
 	return n
 }
