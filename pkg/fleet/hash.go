@@ -46,7 +46,7 @@ func (f *Fleet) PoolHash(pool string) string {
 }
 
 // FrameHash is PoolHash without what can be changed on a machine that exists:
-// its size. It is empty if there is no such pool.
+// its size and its marks. It is empty if there is no such pool.
 func (f *Fleet) FrameHash(pool string) string {
 	p, ok := f.Pool(pool)
 	if !ok {
@@ -55,8 +55,23 @@ func (f *Fleet) FrameHash(pool string) string {
 	m := f.machine(p)
 	if m.VSphere != nil {
 		m.VSphere.CPUs, m.VSphere.Memory, m.VSphere.Disk = 0, "", ""
+		m.VSphere.Annotation, m.VSphere.Tags, m.VSphere.CustomAttributes = "", nil, nil
 	}
 	return m.hash()
+}
+
+// MarksHash hashes what people find written on the pool's machines: the note,
+// tags and custom attributes. It is empty if there are none.
+func (f *Fleet) MarksHash(pool string) string {
+	p, ok := f.Pool(pool)
+	if !ok || p.VSphere == nil {
+		return ""
+	}
+	v := p.VSphere
+	if v.Annotation == "" && len(v.Tags)+len(v.CustomAttributes) == 0 {
+		return ""
+	}
+	return machine{VSphere: &VSphere{Annotation: v.Annotation, Tags: v.Tags, CustomAttributes: v.CustomAttributes}}.hash()
 }
 
 // ShellHash is PoolHash without what Ignition makes of a machine: its config.

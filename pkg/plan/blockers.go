@@ -13,14 +13,7 @@ const maxBlockers = 5
 // they count as unavailable, or as one that exists beyond the target, and the
 // plan itself does nothing about them.
 func (d *differ) blockers(p *Plan) []string {
-	waits, changed := map[string]bool{}, map[string]bool{}
-	for i := range p.Changes {
-		c := &p.Changes[i]
-		changed[c.Key] = true
-		if c.Action == ChangeReplace || c.Action == ChangeRerun || c.Action == ChangeResize && !c.Hot {
-			waits[c.Pool] = true
-		}
-	}
+	waits, changed := p.budgeted()
 	var out []string
 	more := 0
 	for _, name := range slices.Sorted(maps.Keys(waits)) {
@@ -39,6 +32,20 @@ func (d *differ) blockers(p *Plan) []string {
 		out = append(out, fmt.Sprintf("%s more are so; yardctl failed lists them", nodes(more)))
 	}
 	return out
+}
+
+// budgeted are the pools in which the plan takes nodes down, and all the nodes
+// that it changes.
+func (p *Plan) budgeted() (pools, changed map[string]bool) {
+	pools, changed = map[string]bool{}, map[string]bool{}
+	for i := range p.Changes {
+		c := &p.Changes[i]
+		changed[c.Key] = true
+		if c.Action == ChangeReplace || c.Action == ChangeRerun || c.Action == ChangeResize && !c.Hot {
+			pools[c.Pool] = true
+		}
+	}
+	return pools, changed
 }
 
 func blocker(n *Node) string {

@@ -69,9 +69,13 @@ type groupKey struct {
 	// obeys means that their guests take orders, stale that none of them has
 	// reported the config that its record names.
 	obeys, stale bool
+	// unfit means that their machines may not be what their records say.
+	unfit bool
 }
 
-func keyOf(n *Node) groupKey { return groupKey{n.PoolHash, n.Hot, n.Obeys, n.FormerToken != ""} }
+func keyOf(n *Node) groupKey {
+	return groupKey{n.PoolHash, n.Hot, n.Obeys, n.FormerToken != "", n.unfit()}
+}
 
 // first returns any node of the group.
 func (g *group) first() (int, bool) {
@@ -113,6 +117,9 @@ func classOf(n *Node) class {
 
 // servingClass is the class of a node that is ready.
 func (n *Node) servingClass() class {
+	if n.stuck() {
+		return classReady
+	}
 	switch n.Chore { //nolint:exhaustive // of all others it is enough that they are one
 	case ActionResize:
 		return classResizing
@@ -264,6 +271,17 @@ func (p *pool) replaced(c course) int {
 			for _, cl := range inService {
 				sum += g.sets[cl].count
 			}
+		}
+	}
+	return sum
+}
+
+// stuck counts the ready nodes whose change was given up.
+func (p *pool) stuck() int {
+	sum := 0
+	for _, g := range p.groups {
+		if g.unfit {
+			sum += g.sets[classReady].count
 		}
 	}
 	return sum

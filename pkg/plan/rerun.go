@@ -17,6 +17,8 @@ func (c course) against(g *group, old size) string {
 		return "spec.pools[" + c.spec.Name + "].onConfigChange is " + fleet.ConfigChangeReplace
 	case old.shell != c.size.shell || strings.HasPrefix(g.hash, undone):
 		return "more than the config changes"
+	case g.unfit:
+		return "another change of its machine is under way, or was given up"
 	case !g.obeys:
 		return "its guest takes no orders, or did not say so when it phoned home; role base of this release does"
 	case !c.size.reports:

@@ -16,6 +16,8 @@ type size struct {
 	memory int64
 	disk   int64
 	linked bool
+	// marks hashes what is written on them, which changes nothing of them.
+	marks string
 	// shell hashes all but what Ignition makes of a machine; reports means
 	// that its config tells the yard that it ran.
 	shell   string
@@ -23,7 +25,7 @@ type size struct {
 }
 
 func sizeOf(doc *fleet.Fleet, pool string) size {
-	s := size{frame: doc.FrameHash(pool), shell: doc.ShellHash(pool), reports: doc.HasRole(pool, fleet.RoleBase)}
+	s := size{frame: doc.FrameHash(pool), marks: doc.MarksHash(pool), shell: doc.ShellHash(pool), reports: doc.HasRole(pool, fleet.RoleBase)}
 	p, ok := doc.Pool(pool)
 	if !ok || p.VSphere == nil {
 		return s
@@ -155,6 +157,18 @@ func (d *decision) hotRefused(n *Node, f *Failure) *Node {
 	told := *f
 	told.Hint = "let it restart: set spec.rollout.maxUnavailable to 1 or more and apply; or make the machine take it, then yardctl retry"
 	return d.giveUp(n, &told)
+}
+
+// stuck reports whether the change of the node's machine while it runs was
+// given up.
+func (n *Node) stuck() bool {
+	return n.State == Ready && n.Chore == ActionResize && n.Job == nil && n.DueFor == ""
+}
+
+// unfit reports whether the node's machine may not be what its record says,
+// which Ignition would not mend: a change of it is under way or was given up.
+func (n *Node) unfit() bool {
+	return n.State == Ready && n.Chore == ActionResize || n.State == Restarting || n.hurt() && n.FormerToken == ""
 }
 
 // refused reports whether the node's machine did not take a change.

@@ -249,7 +249,7 @@ func (d *decision) settle(f *fleetState) {
 			continue
 		}
 		total += p.total() + p.preserved.count
-		settled = settled && p.total() == c.target && p.serving() == c.target && p.outdated(c.hash)+p.counts[classResizing] == 0
+		settled = settled && p.total() == c.target && p.serving() == c.target && p.outdated(c.hash)+p.counts[classResizing]+p.stuck() == 0
 	}
 	if f.record.Deleting && total == 0 {
 		d.bye(f)

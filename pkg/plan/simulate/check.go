@@ -116,11 +116,24 @@ func (c *checker) event(e *plan.Event) {
 // does not serve may go for it when a surge ends early.)
 func (c *checker) foreseen(e *plan.Event, n *shadow) {
 	f := c.ledger.fleet(e.Fleet)
-	if e.From != plan.Ready || e.To != plan.Draining && e.To != plan.Rerunning || e.Fact == plan.FactReplaceAsked || f.Deleting || c.script.scaled[e.Fleet+"/"+n.pool] {
+	if f.Deleting || c.script.scaled[e.Fleet+"/"+n.pool] {
+		return
+	}
+	c.spared(e)
+	if e.From != plan.Ready || e.To != plan.Draining && e.To != plan.Rerunning || e.Fact == plan.FactReplaceAsked {
 		return
 	}
 	if incarnation, ok := c.script.kept[e.Fleet][e.Node]; ok && incarnation == e.Incarnation {
 		c.fail("%s-%s goes (%s), and the plan promised to keep it", e.Fleet, e.Node, e.Fact)
+	}
+}
+
+// spared checks that no machine goes for another one that the accepted plan
+// promised to change where it is.
+func (c *checker) spared(e *plan.Event) {
+	incarnation, ok := c.script.spared[e.Fleet][e.Node]
+	if ok && e.Fact == plan.FactOutdated && incarnation == e.Incarnation && e.To != plan.Pending {
+		c.fail("%s-%s goes (from %s), and the plan promised to change it where it is", e.Fleet, e.Node, e.From)
 	}
 }
 

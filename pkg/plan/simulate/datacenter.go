@@ -36,6 +36,7 @@ type machine struct {
 	gone      bool
 	blank     bool
 	cpus      int
+	note      string
 	// hot machines take more CPUs while they run.
 	hot bool
 	// obeys means that its guest takes orders; offered is the config that waits
@@ -200,7 +201,7 @@ func (s *datacenter) resize(j *job, res *plan.Result) {
 		res.Failure = &plan.Failure{Kind: fault.Permanent, Reason: fault.HotRefused, Message: "simulated"}
 		return
 	}
-	if m.cpus = want; !j.Restart {
+	if m.cpus, m.note = want, j.VSphere.Annotation; !j.Restart {
 		return
 	}
 	s.tell("machine   %s-%s is restarted with %d CPUs", m.fleet, m.node, m.cpus)
@@ -238,6 +239,7 @@ func (s *datacenter) create(j *job, res *plan.Result) {
 	s.machines = append(s.machines, m)
 	s.check.made(m)
 	s.tell("machine   %s-%s incarnation %d is on, %s", m.fleet, m.node, m.incarnation, m.address)
+	m.note = j.VSphere.Annotation
 	m.cpus, m.hot, m.obeys = j.VSphere.CPUs, s.rng.IntN(2) == 0, s.rng.IntN(4) > 0
 	res.MachineID, res.MachineUUID = "vm-"+m.uuid, m.uuid
 	res.Hot.CPU = m.hot != (s.rng.IntN(5) == 0) // somebody changes it afterwards

@@ -41,6 +41,9 @@ func (c *checker) sized(m *machine) {
 	}
 	c.flavoured(m, n)
 	p, ok := c.ledger.revision(n.Fleet, n.Revision).Document.Pool(n.Pool)
+	if ok && p.VSphere.Annotation != m.note {
+		c.fail("%s-%s is said to be of revision %d, with the note %q; its machine has %q", m.fleet, m.node, n.Revision, p.VSphere.Annotation, m.note)
+	}
 	if ok && p.VSphere.CPUs != m.cpus {
 		c.fail("%s-%s is said to be of revision %d, with %d CPUs; its machine has %d", m.fleet, m.node, n.Revision, p.VSphere.CPUs, m.cpus)
 	}

@@ -28,7 +28,9 @@ type script struct {
 	foreseen *plan.Plan
 	present  map[string]map[string]int
 	kept     map[string]map[string]int
-	scaled   map[string]bool
+	// spared are the incarnations that it promised to change in place.
+	spared map[string]map[string]int
+	scaled map[string]bool
 	// images are what the site was asked to have and not to forget.
 	images map[string]bool
 }
@@ -42,7 +44,7 @@ const (
 func newScript(r *run) *script {
 	s := &script{
 		run: r, names: []string{"web"}, wanted: map[string]*fleet.Fleet{}, accepted: map[string]*fleet.Fleet{},
-		present: map[string]map[string]int{}, kept: map[string]map[string]int{}, scaled: map[string]bool{},
+		present: map[string]map[string]int{}, kept: map[string]map[string]int{}, spared: map[string]map[string]int{}, scaled: map[string]bool{},
 		images: map[string]bool{},
 	}
 	if r.rng.IntN(3) == 0 {
@@ -177,12 +179,15 @@ func (s *script) anyPool(f *fleet.Fleet) *fleet.Pool {
 	return &f.Spec.Pools[s.rng.IntN(len(f.Spec.Pools))]
 }
 
-// change makes a pool's machines outdated: others are needed, or other CPUs.
+// change makes a pool's machines outdated: others are needed, other CPUs, or
+// another note on them.
 func (s *script) change(name string) {
 	s.edit(name, func(f *fleet.Fleet) {
 		p := s.anyPool(f)
 		v := *p.VSphere
-		if s.rng.IntN(3) == 0 {
+		if kind := s.rng.IntN(4); kind == 0 {
+			v.Annotation = strconv.Itoa(s.rng.IntN(9))
+		} else if kind == 1 {
 			v.Source.Template += "t"
 		} else {
 			v.CPUs = 1 + s.rng.IntN(4)
@@ -407,7 +412,11 @@ func (s *script) takePlan(name string) {
 	if p.Code != "" || p.Destroys > 1 && p.DestroyPercent() > float64(p.DestroyLimit) {
 		s.fail("an apply was accepted that destroys %d of %d; its plan: %s %v", p.Destroys, p.Present, p.Code, p.Refusals)
 	}
+	s.spared[name] = map[string]int{}
 	for _, c := range p.Changes {
+		if c.Action == plan.ChangeRerun || c.Action == plan.ChangeResize {
+			s.spared[name][c.Key] = s.present[name][c.Key]
+		}
 		delete(s.present[name], c.Key)
 	}
 	s.kept[name] = s.present[name]

@@ -16,9 +16,10 @@ import (
 	"yardmaster.dev/pkg/fault"
 )
 
-// mark writes on a VM that is off what no clone spec can carry: custom
-// attributes and tags. Whoever finishes the VM repeats it, and only then is
-// the VM switched on: one that is on has its marks.
+// mark writes on a VM what no clone spec can carry: custom attributes and
+// tags. Whoever finishes a new VM repeats it, and only then is the VM switched
+// on: one that is on has its marks. What is no longer asked for stays: it may
+// be somebody else's by then.
 func (c *connection) mark(ctx context.Context, t *executor.Task, vm ref) error {
 	v := t.Job.VSphere
 	if len(v.CustomAttributes)+len(v.Tags) == 0 {

@@ -3,6 +3,7 @@ package vcenter
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -166,6 +167,36 @@ func TestMarksSurviveCrashes(t *testing.T) {
 			t.Errorf("VM after a death at step %d is off", dies)
 		}
 	}
+}
+
+// TestMarksWhileItRuns: other marks are written on a VM that runs.
+func TestMarksWhileItRuns(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	manager := w.furnish(t)
+	b := w.backend(t)
+	job := placedJob(1)
+	v := job.Job.VSphere
+	tags, attributes := v.Tags, v.CustomAttributes
+	v.Tags, v.CustomAttributes = nil, nil
+	if _, err := b.Create(t.Context(), job); err != nil {
+		t.Fatal(err)
+	}
+	v.Tags, v.CustomAttributes, v.Annotation = tags, attributes, "call 4712"
+	for range 2 {
+		if _, err := b.Resize(t.Context(), job); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if d := cmp.Diff(placed, w.see(t, name(job), manager)); d != "" {
+		t.Errorf("marked VM (-want +got):\n%s", d)
+	}
+	if vm := w.all(t)[name(job)]; !isOn(vm) || !strings.HasPrefix(vm.Config.Annotation, "call 4712\n") {
+		t.Errorf("the VM is on: %v, its note is %q", isOn(vm), vm.Config.Annotation)
+	}
+	v.Tags = []string{"env/none"}
+	_, err := b.Resize(t.Context(), job)
+	wantFault(t, err, fault.Permanent, fault.NotFound, `no tag "none"`)
 }
 
 // TestRESTSessionAgain: a session that vCenter has ended is begun anew, and

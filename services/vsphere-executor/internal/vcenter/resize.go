@@ -71,6 +71,9 @@ func (c *connection) resize(ctx context.Context, t *executor.Task) (executor.Mac
 			m.on = false
 		}
 	}
+	if err := c.mark(ctx, t, m.ref); err != nil {
+		return out, err
+	}
 	if t.Job.Restart && !m.on {
 		return out, c.powerOn(ctx, t, m.ref)
 	}
@@ -80,7 +83,7 @@ func (c *connection) resize(ctx context.Context, t *executor.Task) (executor.Mac
 // hardware reads what a VM's size is and what it takes while it runs.
 func (c *connection) hardware(ctx context.Context, m *machine) (*mo.VirtualMachine, error) {
 	var vm mo.VirtualMachine
-	paths := []string{"config.hardware", "config.cpuHotAddEnabled", "config.memoryHotAddEnabled", "runtime.powerState"}
+	paths := []string{"config.hardware", "config.cpuHotAddEnabled", "config.memoryHotAddEnabled", "config.annotation", "runtime.powerState"}
 	if err := property.DefaultCollector(c.vim).RetrieveOne(ctx, m.ref, paths, &vm); err != nil {
 		return nil, fmt.Errorf("read the hardware of %s: %w", m.name, err)
 	}
@@ -95,7 +98,8 @@ func hotOf(vm *mo.VirtualMachine) plan.Hot {
 	return plan.Hot{CPU: yes(vm.Config.CpuHotAddEnabled), Memory: yes(vm.Config.MemoryHotAddEnabled)}
 }
 
-// sizeChange is what makes a VM as large as its pool wants it.
+// sizeChange is what makes a VM as large as its pool wants it, with the note
+// that it should bear.
 type sizeChange struct {
 	spec types.VirtualMachineConfigSpec
 	// off says why the VM must be off for it; empty if it need not be.
@@ -129,6 +133,9 @@ func resizeSpec(t *executor.Task, vm *mo.VirtualMachine) (*sizeChange, error) {
 	if edit != nil {
 		changed, out.spec.DeviceChange = true, []types.BaseVirtualDeviceConfigSpec{edit}
 		out.off = "a guest sees that its disk has grown when it boots"
+	}
+	if text := note(t.Job); text != vm.Config.Annotation {
+		changed, out.spec.Annotation = true, text
 	}
 	if !changed {
 		return nil, nil //nolint:nilnil // no change is an answer
