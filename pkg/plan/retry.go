@@ -41,7 +41,7 @@ func (d *decision) failed(n *Node, f *Failure, fact Fact) *Node {
 		return d.giveUp(n, f)
 	}
 	return d.move(n, fact, func(n *Node) {
-		d.rest(n, f, backoff(tries, n.Attempt))
+		d.rest(n, f, backoff(patience(tries, f.Reason), n.Attempt))
 		n.Attempt++
 	})
 }
@@ -49,6 +49,22 @@ func (d *decision) failed(n *Node, f *Failure, fact Fact) *Node {
 // usesConfig reports whether the node's job needs its sealed config.
 func (n *Node) usesConfig() bool {
 	return n.State == Provisioning || n.State == Rerunning && n.Chore == ActionOffer
+}
+
+// Room is made by people or by other work that ends, not within seconds: it is
+// waited for so much longer than for anything else.
+const (
+	roomBackoff    = 12
+	roomMaxBackoff = 2
+)
+
+// patience is how a failure of that reason is waited out.
+func patience(r fleet.Retry, reason fault.Reason) fleet.Retry {
+	if reason == fault.NoSpace || reason == fault.NoResources {
+		r.Backoff.Duration *= roomBackoff
+		r.MaxBackoff.Duration *= roomMaxBackoff
+	}
+	return r
 }
 
 // tries is how often and how patiently the node tries.
