@@ -70,6 +70,7 @@ var errAgain = errors.New("the VM changed while it was worked on")
 // something that another look cannot change.
 func (c *connection) repeat(ctx context.Context, operation func() error) error {
 	var err error
+	resolved := false
 	for range rounds {
 		err = operation()
 		switch {
@@ -81,7 +82,10 @@ func (c *connection) repeat(ctx context.Context, operation func() error) error {
 			return fault.Newf(fault.Transient, fault.Timeout, "the job's time was up: %w", err)
 		case ctx.Err() != nil:
 			return fault.New(fault.Cancelled, fault.Stopped, errors.Join(ctx.Err(), err))
+		case c.stale(err) && resolved:
+			return vanished(err)
 		case c.stale(err):
+			resolved = true
 			c.names.forget()
 		case gone(err), errors.Is(err, errAgain), unknownOutcome(err):
 		default:
@@ -93,11 +97,29 @@ func (c *connection) repeat(ctx context.Context, operation func() error) error {
 
 // stale reports whether a cached reference is no longer good.
 func (c *connection) stale(err error) bool {
+	if is[*types.NotFound](err) {
+		return true
+	}
 	var missing *types.ManagedObjectNotFound
 	if _, ok := vfault.As(err, &missing); !ok {
 		return false
 	}
 	return missing.Obj.Type != "VirtualMachine" && missing.Obj.Type != "Task" || c.names.isTemplate(missing.Obj)
+}
+
+// vanished is about an object that vCenter lists under the name in the pool
+// and says is not there, also after the name was looked up anew.
+func vanished(err error) error {
+	var missing *types.ManagedObjectNotFound
+	if _, ok := vfault.As(err, &missing); !ok {
+		return classify(err)
+	}
+	f, ok := fieldOf(missing.Obj.Type)
+	if !ok {
+		return classify(err)
+	}
+	return fault.WithHint(fault.Newf(fault.Permanent, fault.NotFound, "vCenter lists the %s of the pool and does not know it when it is used (%s): %w", f.what, missing.Obj.Value, told(err)),
+		fmt.Sprintf("see in vCenter whether it is usable, or name another in vsphere.%s of the pool; then yardctl retry", f.field))
 }
 
 // do carries out one task of vCenter for a job.
@@ -137,7 +159,7 @@ func (c *connection) carryOut(ctx context.Context, w work, call func(context.Con
 		leave()
 		return nil, fmt.Errorf("%s %s: %w", w.operation, w.name, err)
 	}
-	result, err := c.tasks.wait(ctx, task.Reference(), w.operation, leave)
+	result, err := c.tasks.wait(ctx, task.Reference(), w, leave)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", w.operation, w.name, err)
 	}

@@ -121,7 +121,7 @@ func (w *world) alien(t *testing.T, name string) types.ManagedObjectReference {
 		if err != nil {
 			return err
 		}
-		result, err := c.tasks.wait(t.Context(), task.Reference(), "clone", func() {})
+		result, err := c.tasks.wait(t.Context(), task.Reference(), work{operation: opClone}, func() {})
 		made, _ = result.(types.ManagedObjectReference)
 		return err
 	})

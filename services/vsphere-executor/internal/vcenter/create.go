@@ -45,7 +45,12 @@ func machineOf(t *executor.Task, r ref) executor.Machine {
 	return executor.Machine{ID: r.Value, UUID: t.Job.MachineUUID}
 }
 
+// clone makes the job's VM, on another datastore of the pool's cluster if one
+// is full.
 func (c *connection) clone(ctx context.Context, t *executor.Task) (executor.Machine, error) {
+	if begun := c.tasks.cloning(name(t)); len(begun) > 0 {
+		return executor.Machine{}, c.await(ctx, t, begun)
+	}
 	p, err := c.names.place(ctx, t.Job)
 	if err != nil {
 		return executor.Machine{}, err
@@ -54,14 +59,34 @@ func (c *connection) clone(ctx context.Context, t *executor.Task) (executor.Mach
 	if err != nil {
 		return executor.Machine{}, err
 	}
+	stores := []*ref{p.store}
 	if p.pod != nil {
-		if spec.Location.Datastore, err = c.recommend(ctx, t, p, spec); err != nil {
+		if stores, err = c.recommend(ctx, t, p, spec); err != nil {
 			return executor.Machine{}, err
 		}
 	}
-	result, err := c.do(ctx, t, "clone", func(ctx context.Context) (*object.Task, error) {
+	var made executor.Machine
+	for _, spec.Location.Datastore = range stores {
+		if made, err = c.cloneTo(ctx, t, p, spec); err == nil || !isFull(err) {
+			break
+		}
+		if left := c.discard(ctx, t); left != nil {
+			return made, left
+		}
+	}
+	return made, err
+}
+
+// cloneTo makes the clone that spec asks for. If it cannot be known whether
+// vCenter has begun, it waits for all that may be it: what is looked for
+// afterwards is there or never will be.
+func (c *connection) cloneTo(ctx context.Context, t *executor.Task, p *place, spec types.VirtualMachineCloneSpec) (executor.Machine, error) {
+	result, err := c.do(ctx, t, opClone, func(ctx context.Context) (*object.Task, error) {
 		return object.NewVirtualMachine(c.vim, p.template.ref).Clone(ctx, object.NewFolder(c.vim, p.folder), name(t), spec)
 	}, c.limits.cloning(p.template.ref, cmp.Or(spec.Location.Datastore, p.template.store))...)
+	if err != nil && unknownOutcome(err) && ctx.Err() == nil {
+		return executor.Machine{}, cmp.Or(c.noneComing(ctx, t), err)
+	}
 	if err != nil {
 		return executor.Machine{}, err
 	}
@@ -72,6 +97,16 @@ func (c *connection) clone(ctx context.Context, t *executor.Task) (executor.Mach
 	out := machineOf(t, made)
 	out.Hot = p.template.hot
 	return out, nil
+}
+
+// discard removes what a clone for which there was no room left behind, if it
+// surely is the job's: its disks may be incomplete.
+func (c *connection) discard(ctx context.Context, t *executor.Task) error {
+	m, err := c.search(ctx, t)
+	if err != nil || m == nil || m.on || m.relation(t) != ours {
+		return err
+	}
+	return c.destroy(ctx, t, m)
 }
 
 // afterClone looks for the VM that a failed clone may have left: the name was

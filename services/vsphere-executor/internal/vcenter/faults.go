@@ -28,6 +28,9 @@ func is[T any](err error) bool {
 	return ok
 }
 
+// busyHint is for what somebody else is at.
+const busyHint = "another task holds the VM or its template; see the tasks in vCenter if it lasts"
+
 // faults says what each vCenter fault means for a job. The first match wins,
 // so that a fault stands above its family.
 var faults = []struct {
@@ -49,17 +52,17 @@ var faults = []struct {
 	{isTransport, fault.Busy, fault.BackendDown, "vCenter must be reachable from the executor at the Site's url"},
 
 	// Somebody else is at it: our turn comes.
-	{is[*types.TooManyConcurrentNativeClones], fault.Transient, fault.BackendBusy, ""},
-	{is[types.BaseTaskInProgress], fault.Transient, fault.MachineBusy, ""},
-	{is[*types.ConcurrentAccess], fault.Transient, fault.MachineBusy, ""},
-	{is[*types.FileLocked], fault.Transient, fault.MachineBusy, ""},
-	{is[types.BaseResourceInUse], fault.Transient, fault.MachineBusy, ""},
+	{is[*types.TooManyConcurrentNativeClones], fault.Transient, fault.BackendBusy, "the storage clones too much at once; lower clones or perDatastore in the Site's limits if it lasts"},
+	{is[types.BaseTaskInProgress], fault.Transient, fault.MachineBusy, busyHint},
+	{is[*types.ConcurrentAccess], fault.Transient, fault.MachineBusy, busyHint},
+	{is[*types.FileLocked], fault.Transient, fault.MachineBusy, "a host holds the file; if no task of the VM or its template is under way, a host kept the lock: see vmkfstools -D"},
+	{is[types.BaseResourceInUse], fault.Transient, fault.MachineBusy, busyHint},
 	{is[*types.MethodDisabled], fault.Transient, fault.MachineBusy, "another solution holds the VM, such as a backup"},
 	{is[*types.QuestionPending], fault.Transient, fault.MachineBusy, "answer the VM's question in vCenter"},
-	{is[types.BaseHostCommunication], fault.Transient, fault.BackendBusy, ""},
-	{is[types.BaseTimedout], fault.Transient, fault.Timeout, ""},
+	{is[types.BaseHostCommunication], fault.Transient, fault.BackendBusy, "vCenter lost a host; reconnect it, or put it in maintenance"},
+	{is[types.BaseTimedout], fault.Transient, fault.Timeout, "vCenter gave up waiting, such as for a host; see its task"},
 	{is[*types.RequestCanceled], fault.Transient, fault.Unknown, "somebody cancelled the task in vCenter"},
-	{is[*types.SystemError], fault.Transient, fault.Unknown, ""},
+	{is[*types.SystemError], fault.Transient, fault.Unknown, "vCenter or a host went wrong by itself; see its task and vpxd's log"},
 
 	// Room: comes and goes.
 	{is[*types.NoDiskSpace], fault.Transient, fault.NoSpace, "free some of the datastore, or name another in the pool"},
@@ -77,16 +80,16 @@ var faults = []struct {
 	{is[*types.NotFound], fault.Permanent, fault.NotFound, "correct the name in the fleet, then yardctl retry"},
 	{is[types.BaseNotEnoughLicenses], fault.Permanent, fault.PermissionDenied, "add licences in vCenter"},
 	{is[*types.RestrictedVersion], fault.Permanent, fault.PermissionDenied, "its licence does not allow it: the interface of an ESXi with the free licence only reads; give it a licence, or put it under a vCenter; then yardctl retry"},
-	{is[types.BaseCustomizationFault], fault.Permanent, fault.SpecUnsupported, ""},
+	{is[types.BaseCustomizationFault], fault.Permanent, fault.SpecUnsupported, "vCenter cannot customize the guest; the template must be Flatcar's"},
 	{is[*types.CpuHotPlugNotSupported], fault.Permanent, fault.HotRefused, ""},
 	{is[*types.MemoryHotPlugNotSupported], fault.Permanent, fault.HotRefused, ""},
 	{is[types.BaseVmConfigFault], fault.Permanent, fault.SpecUnsupported, "vCenter refuses the VM's hardware; correct the pool's vsphere section"},
 	{is[types.BaseInvalidArgument], fault.Permanent, fault.SpecUnsupported, "correct the pool's vsphere section"},
-	{is[*types.InvalidName], fault.Permanent, fault.SpecUnsupported, ""},
-	{is[*types.NotSupported], fault.Permanent, fault.SpecUnsupported, ""},
+	{is[*types.InvalidName], fault.Permanent, fault.SpecUnsupported, "vCenter refuses the name; rename the fleet, its pool or folder"},
+	{is[*types.NotSupported], fault.Permanent, fault.SpecUnsupported, "vCenter or the host cannot do this; correct the pool's vsphere section"},
 
 	// A host in maintenance, a VM that just changed: the next look tells.
-	{is[types.BaseInvalidState], fault.Transient, fault.MachineBusy, ""},
+	{is[types.BaseInvalidState], fault.Transient, fault.MachineBusy, "see whether the host is in maintenance, and the VM's tasks in vCenter"},
 }
 
 // classify says what an error of vCenter means and puts the fault's own words
@@ -139,6 +142,9 @@ func told(err error) error {
 func isStatus(code int) func(error) bool {
 	return func(err error) bool { return status(err, code) }
 }
+
+// isFull matches what another datastore may help against.
+func isFull(err error) bool { return fault.Of(classify(err)).Reason == fault.NoSpace }
 
 func isStopped(err error) bool { return errors.Is(err, context.Canceled) }
 

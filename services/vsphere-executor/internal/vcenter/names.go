@@ -302,6 +302,22 @@ var fields = map[string]struct{ what, field string }{
 	"StoragePod":      {"datastore cluster", "datastoreCluster"},
 }
 
+// fieldOf is the field that names an object of that kind; false if no field of
+// a pool does.
+func fieldOf(kind string) (f struct{ what, field string }, ok bool) {
+	if kind == "VirtualMachine" {
+		f.what, f.field = "template", "source.template"
+		return f, true
+	}
+	for asked, may := range kindsOf {
+		if slices.Contains(may, kind) {
+			kind = asked
+		}
+	}
+	f, ok = fields[kind]
+	return f, ok
+}
+
 func notOne(s search, hits int, others []string) error {
 	f := fields[s.kind]
 	slices.Sort(others)

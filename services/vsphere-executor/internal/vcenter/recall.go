@@ -72,7 +72,7 @@ func (c *connection) recollect(ctx context.Context) error {
 		}
 		operation, template := "other", (*ref)(nil)
 		if t.clone {
-			operation, template = "clone", &t.entity
+			operation, template = opClone, &t.entity
 		}
 		leave := c.limits.stranger(template)
 		if !c.tasks.hold(ctx, t.ref, operation, leave) {

@@ -104,7 +104,7 @@ func (c *connection) await(ctx context.Context, t *executor.Task, clones []ref) 
 	defer cancel()
 	for _, task := range clones {
 		// What came of it shows when we look.
-		if _, err := c.tasks.join(waitCtx, task, "clone"); waitCtx.Err() != nil {
+		if _, err := c.tasks.join(waitCtx, task, opClone); waitCtx.Err() != nil {
 			return fault.Newf(fault.Transient, fault.MachineBusy, "clones are under way that may yet make VM %s: %w", name(t), err)
 		}
 	}

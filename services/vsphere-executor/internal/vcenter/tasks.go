@@ -25,6 +25,9 @@ const (
 	blindFor = time.Minute
 )
 
+// opClone is the operation that makes a VM.
+const opClone = "clone"
+
 // errTaskGone means that vCenter forgot a task, as it does when it restarts:
 // what came of it must be looked up.
 var errTaskGone = errors.New("vCenter no longer knows the task")
@@ -49,9 +52,12 @@ type tasks struct {
 
 type openTask struct {
 	operation string
-	state     types.TaskInfoState
-	begun     time.Time
-	waiting   []chan taskEnd
+	// subject is the name of what it makes or changes; empty if somebody else
+	// began it.
+	subject string
+	state   types.TaskInfoState
+	begun   time.Time
+	waiting []chan taskEnd
 	// hold is what to call when the task has ended, whether anybody waits for
 	// it or not; nil is nothing.
 	hold func()
@@ -73,11 +79,33 @@ func newTasks(vim *vim25.Client, m *Metrics) *tasks {
 // the waiting, not the task. From then on it is one that nobody here waits
 // for, and may yet make a VM: see clonesOfOthers. Once the task has ended, hold
 // is called.
-func (t *tasks) wait(ctx context.Context, ref types.ManagedObjectReference, operation string, hold func()) (types.AnyType, error) {
+func (t *tasks) wait(ctx context.Context, ref types.ManagedObjectReference, w work, hold func()) (types.AnyType, error) {
 	t.own(ref)
 	defer t.disown(ref)
-	t.hold(ctx, ref, operation, hold)
-	return t.join(ctx, ref, operation)
+	t.hold(ctx, ref, w.operation, hold)
+	t.about(ref, w.name)
+	return t.join(ctx, ref, w.operation)
+}
+
+func (t *tasks) about(ref types.ManagedObjectReference, subject string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if o := t.open[ref]; o != nil {
+		o.subject = subject
+	}
+}
+
+// cloning returns the clone under way that makes the VM of a name and that
+// nobody waits for any more: the time of the job that began it was up.
+func (t *tasks) cloning(subject string) []types.ManagedObjectReference {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for ref, o := range t.open {
+		if o.operation == opClone && o.subject == subject && !t.ours[ref] {
+			return []types.ManagedObjectReference{ref}
+		}
+	}
+	return nil
 }
 
 // hold has the task polled until it has ended, and then calls what it is

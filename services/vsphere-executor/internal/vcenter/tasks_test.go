@@ -1,6 +1,8 @@
 package vcenter
 
 import (
+	"bytes"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -28,6 +30,88 @@ type taskHandler struct {
 	away atomic.Bool
 	// calls counts all calls.
 	calls atomic.Int64
+	// methods counts those that came to the simulator, by the method's name.
+	methods map[string]int
+	refuse  []*refused
+	trips   []*trip
+}
+
+// refused makes the next call of a method end with a fault.
+type refused struct {
+	method string
+	fault  types.BaseMethodFault
+}
+
+// trip spoils the way of the next call of a method.
+type trip struct {
+	method string
+	// status is answered by something between us and vCenter; 0 is a cut line,
+	// holeStatus nothing at all, and with passStatus the call goes on.
+	status int
+	// late lets the call through: only the answer is lost.
+	late bool
+	// told, if set, is called first.
+	told func()
+}
+
+const (
+	holeStatus = -1
+	passStatus = -2
+)
+
+// called counts a call and refuses it if a test says so.
+func (h *taskHandler) called(_ *simulator.Context, m *simulator.Method) (mo.Reference, types.BaseMethodFault) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.methods == nil {
+		h.methods = map[string]int{}
+	}
+	h.methods[m.Name]++
+	for i, r := range h.refuse {
+		if r.method == m.Name {
+			h.refuse = append(h.refuse[:i:i], h.refuse[i+1:]...)
+			return nil, r.fault
+		}
+	}
+	return nil, nil
+}
+
+// came is how often a method was called.
+func (h *taskHandler) came(method string) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.methods[method]
+}
+
+// tripOf returns what happens to a request on its way, nil if nothing does.
+func (h *taskHandler) tripOf(r *http.Request) *trip {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.trips) == 0 {
+		return nil
+	}
+	body, _ := io.ReadAll(r.Body)
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	for i, t := range h.trips {
+		if bytes.Contains(body, []byte("<"+t.method+" ")) {
+			h.trips = append(h.trips[:i:i], h.trips[i+1:]...)
+			return t
+		}
+	}
+	return nil
+}
+
+// spoil ends a call as the trip says.
+func (t *trip) spoil(rw http.ResponseWriter, r *http.Request) {
+	switch t.status {
+	case holeStatus:
+		<-r.Context().Done()
+	case 0:
+		panic(http.ErrAbortHandler)
+	default:
+		rw.WriteHeader(t.status)
+		_, _ = rw.Write([]byte("<html>not vCenter</html>"))
+	}
 }
 
 // rule makes the next task of a kind fail.
@@ -38,6 +122,8 @@ type rule struct {
 	ghost bool
 	// hold, if set, must be closed before the work begins.
 	hold chan struct{}
+	// vanish has vCenter forget the task, once the work is done.
+	vanish bool
 }
 
 func (h *taskHandler) add(r *rule) {
@@ -66,9 +152,18 @@ func (h *taskHandler) front(t *testing.T, behind http.Handler) *url.URL {
 			panic(http.ErrAbortHandler)
 		}
 		h.calls.Add(1)
-		h.gate.RLock()
-		defer h.gate.RUnlock()
-		behind.ServeHTTP(rw, r)
+		trip := h.tripOf(r)
+		if trip != nil && trip.told != nil {
+			trip.told()
+		}
+		if trip == nil || trip.status == passStatus {
+			h.through(behind, rw, r)
+			return
+		}
+		if trip.late {
+			h.through(behind, httptest.NewRecorder(), r)
+		}
+		trip.spoil(rw, r)
 	}))
 	t.Cleanup(s.Close)
 	u, err := url.Parse(s.URL + "/sdk")
@@ -77,6 +172,12 @@ func (h *taskHandler) front(t *testing.T, behind http.Handler) *url.URL {
 	}
 	u.User = simulator.DefaultLogin
 	return u
+}
+
+func (h *taskHandler) through(behind http.Handler, rw http.ResponseWriter, r *http.Request) {
+	h.gate.RLock()
+	defer h.gate.RUnlock()
+	behind.ServeHTTP(rw, r)
 }
 
 func (h *taskHandler) Reference() types.ManagedObjectReference {
@@ -111,6 +212,9 @@ func (h *taskHandler) PutObject(ctx *simulator.Context, o mo.Reference) {
 		result, failed := work(task)
 		if failed == nil {
 			h.done(ctx, operation, task, result)
+		}
+		if r.vanish {
+			ctx.Map.Remove(ctx, task.Self)
 		}
 		if r.fault != nil {
 			return nil, r.fault

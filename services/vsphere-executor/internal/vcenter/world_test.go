@@ -65,6 +65,7 @@ func (w *world) serve(t *testing.T) {
 	}
 	w.tasks = &taskHandler{}
 	w.model.Service.Context.Map.AddHandler(w.tasks)
+	w.model.Service.Context.Map.Handler = w.tasks.called
 	w.model.Service.RegisterEndpoints = true
 	w.server = w.model.Service.NewServer()
 	t.Cleanup(func() { w.server.Close(); w.model.Remove() })
