@@ -68,6 +68,9 @@ func (w *World) route(ctx *simulator.Context, m *simulator.Method) (mo.Reference
 	if m.Name == "HttpNfcLeaseComplete" {
 		w.filled(ctx, m.This)
 	}
+	if fault := w.forbids(ctx, m); fault != nil {
+		return nil, fault
+	}
 	stand := w.stand(m, target)
 	if stand != nil {
 		m.This = diverted
@@ -142,6 +145,7 @@ func (c *machineCall) CloneVMTask(ctx *simulator.Context, req *types.CloneVM_Tas
 		if op.disks, fault = takeDiskEdits(req, &c.VirtualMachine.VirtualMachine); fault != nil {
 			op.refuse = fault
 		}
+		op.needs = cloneNeeds(req, &c.VirtualMachine.VirtualMachine, op.disks)
 	})
 	return c.w.dispatch(ctx, c.VirtualMachine, op, func() soap.HasFault { return c.VirtualMachine.CloneVMTask(ctx, req) })
 }
@@ -176,7 +180,15 @@ func (c *machineCall) ResetVMTask(ctx *simulator.Context, req *types.ResetVM_Tas
 // ReconfigVMTask goes through dispatch.
 func (c *machineCall) ReconfigVMTask(ctx *simulator.Context, req *types.ReconfigVM_Task) soap.HasFault {
 	op := operation{verb: OnReconfigure}
-	c.w.reg.WithLock(ctx, c.VirtualMachine, func() { op.refuse = notWhileRunning(&c.VirtualMachine.VirtualMachine, &req.Spec) })
+	c.w.reg.WithLock(ctx, c.VirtualMachine, func() {
+		vm := &c.VirtualMachine.VirtualMachine
+		op.needs = changeNeeds(req.Spec.DeviceChange, vm)
+		if seen := req.Spec.ChangeVersion; seen != "" && seen != vm.Config.ChangeVersion {
+			op.refuse = &types.ConcurrentAccess{}
+			return
+		}
+		op.refuse = notWhileRunning(vm, &req.Spec)
+	})
 	return c.w.dispatch(ctx, c.VirtualMachine, op, func() soap.HasFault { return c.VirtualMachine.ReconfigVMTask(ctx, req) })
 }
 
@@ -260,6 +272,7 @@ func (c *folderCall) CreateFolder(ctx *simulator.Context, req *types.CreateFolde
 func (c *folderCall) CreateVMTask(ctx *simulator.Context, req *types.CreateVM_Task) soap.HasFault {
 	// The simulator would make a second VM of the same name.
 	op := operation{verb: OnCreate, vm: req.Config.Name, takes: c.w.cfg.CloneDelay, alone: true}
+	op.needs = changeNeeds(req.Config.DeviceChange, nil)
 	c.w.gate.RLock()
 	defer c.w.gate.RUnlock()
 	return c.w.dispatch(ctx, c.Folder, op, func() soap.HasFault {
@@ -289,11 +302,14 @@ func (c *poolCall) ImportVApp(ctx *simulator.Context, req *types.ImportVApp) soa
 	if req.Host != nil && c.w.reg.Get(*req.Host) == nil {
 		return refuse(&types.ManagedObjectNotFound{Obj: *req.Host})
 	}
-	name := ""
+	name, needs := "", int64(0)
 	if spec, ok := req.Spec.(*types.VirtualMachineImportSpec); ok {
-		name = spec.ConfigSpec.Name
+		name, needs = spec.ConfigSpec.Name, changeNeeds(spec.ConfigSpec.DeviceChange, nil)
 		// Flatcar's descriptor says so, and the simulator does not read it.
 		spec.ConfigSpec.CpuHotAddEnabled, spec.ConfigSpec.MemoryHotAddEnabled = new(true), new(true)
+	}
+	if f := c.w.full(operation{vm: name, needs: needs}); f != nil {
+		return refuse(f)
 	}
 	c.w.gate.RLock()
 	defer c.w.gate.RUnlock()

@@ -97,6 +97,13 @@ func (c ControlClient) ResetLoad(ctx context.Context) (Load, error) {
 	return out, c.do(ctx, http.MethodPost, "/load/reset", struct{}{}, &out)
 }
 
+// SetDatastoreSize makes the datastore larger or smaller and returns how full
+// it is then.
+func (c ControlClient) SetDatastoreSize(ctx context.Context, size fleet.Quantity) (Datastore, error) {
+	var out Datastore
+	return out, c.do(ctx, http.MethodPut, "/datastore", Datastore{Size: size}, &out)
+}
+
 // KillSessions ends every session at the vCenter and returns how many.
 func (c ControlClient) KillSessions(ctx context.Context) (int, error) {
 	var out count

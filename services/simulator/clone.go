@@ -72,6 +72,9 @@ func takeDiskEdits(req *types.CloneVM_Task, template *mo.VirtualMachine) (map[in
 }
 
 func diskSize(vm *mo.VirtualMachine, key int32) int64 {
+	if vm == nil {
+		return 0
+	}
 	for _, d := range vm.Config.Hardware.Device {
 		if disk, ok := d.(*types.VirtualDisk); ok && disk.Key == key {
 			return disk.CapacityInBytes

@@ -51,6 +51,8 @@ type Inventory struct {
 	Cluster    string `json:"cluster,omitempty"`
 	Hosts      int    `json:"hosts,omitempty"`
 	Datastore  string `json:"datastore,omitempty"`
+	// DatastoreSize is what the datastore holds, until it is full.
+	DatastoreSize fleet.Quantity `json:"datastoreSize,omitempty"`
 	// Portgroups are distributed ones, those of a lone host its own, beside the
 	// network "VM Network".
 	Portgroups []string `json:"portgroups,omitempty"`
@@ -99,6 +101,9 @@ func (c Config) withDefaults() Config {
 	fill(&c.Inventory.Datacenter, "dc1")
 	fill(&c.Inventory.Cluster, "c1")
 	fill(&c.Inventory.Datastore, "ds1")
+	if c.Inventory.DatastoreSize == "" {
+		c.Inventory.DatastoreSize = quantity(datastoreBytes)
+	}
 	if c.Inventory.Hosts <= 0 {
 		c.Inventory.Hosts = 3
 	}

@@ -131,6 +131,19 @@ func (w *World) controlHandler(ctx context.Context, front *door, health *service
 		}
 		answer(rw, w.rights.list())
 	})
+	mux.HandleFunc("GET /datastore", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, w.datastore()) })
+	mux.HandleFunc("PUT /datastore", func(rw http.ResponseWriter, r *http.Request) {
+		var req Datastore
+		if !body(rw, r, &req) {
+			return
+		}
+		if err := w.room.resize(req.Size); err != nil {
+			http.Error(rw, err.Error(), http.StatusBadRequest)
+			return
+		}
+		w.showRoom()
+		answer(rw, w.datastore())
+	})
 	mux.HandleFunc("GET /load", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, w.meter.read()) })
 	mux.HandleFunc("POST /load/reset", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, w.meter.reset()) })
 	mux.HandleFunc("POST /sessions/kill", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, count{w.killSessions()}) })

@@ -26,7 +26,8 @@ const (
 	snapshotName    = "base"
 	vmNetwork       = "VM Network"
 
-	// The host's own disk says nothing about the simulated datastore.
+	// As much as anybody asks for: the host's own disk says nothing about the
+	// simulated datastore.
 	datastoreBytes = 1 << 50
 )
 
@@ -165,9 +166,6 @@ func (b *builder) makeDatastore() {
 		}
 	}
 	b.datastore = get[*simulator.Datastore](b, get[*simulator.HostSystem](b, b.hosts[0]).Datastore[0])
-	b.datastore.Summary.Capacity = datastoreBytes
-	b.datastore.Summary.FreeSpace = datastoreBytes
-	b.datastore.Info.GetDatastoreInfo().FreeSpace = datastoreBytes
 }
 
 func (b *builder) makePortgroups() {

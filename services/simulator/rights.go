@@ -3,23 +3,24 @@ package simulator
 import (
 	"fmt"
 	"path"
+	"slices"
 	"sync"
 
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/methods"
-	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
 )
 
 // Denial is a privilege that the account lacks. Whoever asks the vCenter what
-// the account may do hears of it; what the account does all the same is not
-// refused by it: that is a [Rule] with the fault NoPermission.
+// the account may do hears of it, and calls that change something and need it
+// are refused.
 type Denial struct {
 	// Privilege is a pattern of privilege ids as path.Match has it; empty
 	// means all.
 	Privilege string `json:"privilege,omitempty"`
-	// On is a pattern of names of objects; empty means all.
+	// On is a pattern of names of objects, which is meant for all that lies in
+	// them too; empty means all.
 	On string `json:"on,omitempty"`
 }
 
@@ -57,17 +58,21 @@ func (r *rights) list() []Denial {
 	return append([]Denial{}, r.denied...)
 }
 
-// denies reports whether the account lacks a privilege on an object of that
-// name.
-func (r *rights) denies(privilege, object string) bool {
+// any reports whether anything is denied at all.
+func (r *rights) any() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, d := range r.denied {
-		if fits(d.Privilege, privilege) && fits(d.On, object) {
-			return true
-		}
-	}
-	return false
+	return len(r.denied) > 0
+}
+
+// denies reports whether the account lacks a privilege on an object, of which
+// lineage has the name and those of all that it lies in.
+func (r *rights) denies(privilege string, lineage []string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.denied, func(d Denial) bool {
+		return fits(d.Privilege, privilege) && slices.ContainsFunc(lineage, func(name string) bool { return fits(d.On, name) })
+	})
 }
 
 func fits(pattern, name string) bool {
@@ -86,14 +91,11 @@ type rightsCall struct {
 func (c *rightsCall) HasUserPrivilegeOnEntities(ctx *simulator.Context, req *types.HasUserPrivilegeOnEntities) soap.HasFault {
 	res := &types.HasUserPrivilegeOnEntitiesResponse{}
 	for _, ref := range req.Entities {
-		name := ""
-		if e, ok := c.w.reg.Get(ref).(mo.Entity); ok {
-			ctx.WithLock(e, func() { name = e.Entity().Name })
-		}
+		names := c.w.lineage(ctx, ref)
 		answer := types.EntityPrivilege{Entity: ref}
 		for _, id := range req.PrivId {
 			answer.PrivAvailability = append(answer.PrivAvailability, types.PrivilegeAvailability{
-				PrivId: id, IsGranted: !c.w.rights.denies(id, name),
+				PrivId: id, IsGranted: !c.w.rights.denies(id, names),
 			})
 		}
 		res.Returnval = append(res.Returnval, answer)

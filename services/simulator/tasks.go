@@ -24,6 +24,8 @@ type operation struct {
 	clone *types.CloneVM_Task
 	// disks are the sizes that the clone's disks get, by their keys.
 	disks map[int32]int64
+	// needs is the room that it takes on the datastore.
+	needs int64
 	takes fleet.Duration
 	// alone: no other such operation and no look-up meanwhile.
 	alone bool
@@ -88,6 +90,7 @@ func (w *World) adopt(t *simulator.Task) {
 	t.Execute = func(t *simulator.Task) (types.AnyType, types.BaseMethodFault) {
 		defer end()
 		w.reg.WithLock(w.context(), t, func() { t.Info.Entity = &target })
+		defer w.showRoom()
 		return w.perform(op, target, func() (types.AnyType, types.BaseMethodFault) { return work(t) })
 	}
 }
@@ -123,6 +126,9 @@ func (w *World) perform(op operation, target types.ManagedObjectReference, work 
 	if op.alone {
 		w.gate.Lock()
 		defer w.gate.Unlock()
+	}
+	if full := w.full(op); full != nil {
+		return nil, full
 	}
 	// The call's own context: the work locks the same object again.
 	defer w.reg.AcquireLock(op.ctx, target)()

@@ -35,6 +35,7 @@ type World struct {
 	filling filling
 	faults  faultBook
 	rights  rights
+	room    room
 	meter   *meter
 	guests  *guests
 	journal *journal
@@ -61,12 +62,13 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*World, error) {
 		pending: pending{ops: map[types.ManagedObjectReference]operation{}},
 		filling: filling{names: map[string]bool{}},
 		meter:   newMeter(),
+		room:    newRoom(),
 		http:    guestClient(),
 		failed:  make(chan error, 1),
 		base:    map[types.ManagedObjectReference]bool{},
 	}
 	w.guests = newGuests(w)
-	if err := errors.Join(w.faults.set(cfg.Faults), w.rights.set(cfg.Denied)); err != nil {
+	if err := errors.Join(w.faults.set(cfg.Faults), w.rights.set(cfg.Denied), w.room.resize(cfg.Inventory.DatastoreSize)); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(filepath.Join(cfg.Dir, "console"), 0o700); err != nil {
@@ -110,6 +112,12 @@ func (w *World) build(kept *contents) error {
 	for _, m := range kept.machines {
 		w.guests.resume(m)
 	}
+	for _, e := range w.reg.All("VirtualMachine") {
+		if vm, ok := e.(*simulator.VirtualMachine); ok {
+			w.occupy(&vm.VirtualMachine)
+		}
+	}
+	w.showRoom()
 	w.reg.SessionManager().ValidLogin = w.validLogin
 	w.reg.SessionManager().ServiceHostName = w.cfg.Listen
 	w.reg.Handler = w.route
@@ -148,6 +156,7 @@ func (w *World) fail(err error) {
 // save journals vm, whose lock the caller holds. Templates and the like that
 // the inventory begins with are not kept.
 func (w *World) save(vm *mo.VirtualMachine) {
+	w.occupy(vm)
 	if w.base[vm.Self] || vm.Name == "" {
 		return
 	}
@@ -195,6 +204,7 @@ func (w *World) RemoveObject(_ *simulator.Context, ref types.ManagedObjectRefere
 	if ref.Type != "VirtualMachine" && ref.Type != "Folder" {
 		return
 	}
+	w.room.take(ref, 0)
 	w.guests.gone(ref.Value)
 	if err := w.journal.remove(ref.Value); err != nil {
 		w.fail(err)
