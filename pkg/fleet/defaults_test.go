@@ -83,6 +83,7 @@ func TestPoolHashCoversWhatMachinesAreMadeFrom(t *testing.T) {
 		"a default written out":    {func(f *Fleet) { f.Spec.Pools[0].Hostname = DefaultHostname }, false},
 		"a template written out":   {func(f *Fleet) { f.Spec.Pools[0].VSphere.Source.Template = "flatcar-4593.2.5" }, false},
 		"an empty map":             {func(f *Fleet) { f.Spec.Vars = map[string]string{} }, false},
+		"where VMs run":            {func(f *Fleet) { f.Spec.Pools[0].VSphere.AntiAffinity = ApartRequired }, false},
 		"cpus":                     {func(f *Fleet) { f.Spec.Pools[0].VSphere.CPUs = 8 }, true},
 		"the fleet's config":       {func(f *Fleet) { f.Spec.Config = []Layer{{Role: "base"}} }, true},
 		"the pool's config":        {func(f *Fleet) { f.Spec.Pools[0].Config = []Layer{{Role: "base"}} }, true},

@@ -17,6 +17,10 @@ type VSphere struct {
 	FailureDomains []FailureDomain `json:"failureDomains,omitempty"`
 	// Host is the one host that the VMs are made on; DRS may move them.
 	Host string `json:"host,omitempty"`
+	// AntiAffinity keeps the pool's VMs on different hosts: by a rule where
+	// the cluster has DRS, else by the choice of each VM's host. One of: none,
+	// preferred, required. Default: none.
+	AntiAffinity string `json:"antiAffinity,omitempty"`
 	// ResourcePool is a path below the cluster's own pool: prod or prod/web.
 	ResourcePool string `json:"resourcePool,omitempty"`
 	// Datastore is where the disks are. Default: the datacenter's only one.
@@ -58,6 +62,18 @@ const (
 	CloneFull   = "full"
 	CloneLinked = "linked"
 )
+
+// The values of VSphere.AntiAffinity.
+const (
+	ApartNone      = "none"
+	ApartPreferred = "preferred" // two share a host where there are too few
+	ApartRequired  = "required"
+)
+
+// Apart reports whether the pool's VMs are to be on different hosts.
+func (v *VSphere) Apart() bool {
+	return v.AntiAffinity == ApartPreferred || v.AntiAffinity == ApartRequired
+}
 
 // FailureDomain is a place for some of a pool's nodes: another vCenter, or
 // another part of the same. What it leaves out is the pool's.

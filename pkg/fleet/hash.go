@@ -92,9 +92,12 @@ func (f *Fleet) HasRole(pool, role string) bool {
 	return ok && (slices.ContainsFunc(f.Spec.Config, is) || slices.ContainsFunc(p.Config, is))
 }
 
-// machine is a copy, as far as its size goes.
+// machine is a copy, as far as its vsphere section goes.
 func (f *Fleet) machine(p *Pool) machine {
 	filled := p.withDefaults(f)
+	if filled.VSphere != nil {
+		filled.VSphere.AntiAffinity = "" // it says where VMs run, not what they are
+	}
 	s := f.Spec
 	return machine{
 		OS: s.OS, Config: s.Config, Vars: s.Vars, Secrets: s.Secrets,

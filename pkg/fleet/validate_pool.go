@@ -139,6 +139,7 @@ func (c *checker) vsphere(path string, f *Fleet, v *VSphere) {
 	c.quantity(path+".disk", v.Disk, minDisk, maxDisk)
 	c.disks(path+".disks", v.Disks)
 	c.marks(path, v)
+	c.apart(path+".antiAffinity", v)
 	if v.Clone != "" {
 		c.oneOf(path+".clone", v.Clone, []string{CloneFull, CloneLinked})
 	}

@@ -62,6 +62,16 @@ func (c *checker) failureDomains(path string, v *VSphere) {
 	}
 }
 
+// apart checks what is said about the pool's VMs and each other.
+func (c *checker) apart(path string, v *VSphere) {
+	if v.AntiAffinity != "" {
+		c.oneOf(path, v.AntiAffinity, []string{ApartNone, ApartPreferred, ApartRequired})
+	}
+	if v.Apart() && v.Host != "" && len(v.FailureDomains) == 0 {
+		c.add(path, "host puts all VMs of the pool on one", "remove host, or list failureDomains, each with its own")
+	}
+}
+
 // inventoryPath checks the way to an object below another.
 func (c *checker) inventoryPath(path, way, what, hint string) {
 	if way == "" {

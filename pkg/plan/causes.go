@@ -53,9 +53,13 @@ func shared(f *fleet.Fleet) any {
 }
 
 func own(p *fleet.Pool) any {
-	return plain(fleet.Pool{
-		Hostname: p.Hostname, Networks: p.Networks, Config: p.Config, Vars: p.Vars, VSphere: p.VSphere,
-	}, "name", "replicas")
+	made := fleet.Pool{Hostname: p.Hostname, Networks: p.Networks, Config: p.Config, Vars: p.Vars}
+	if p.VSphere != nil {
+		v := *p.VSphere
+		v.AntiAffinity = ""
+		made.VSphere = &v
+	}
+	return plain(made, "name", "replicas")
 }
 
 func plain(v any, without ...string) any {

@@ -40,6 +40,7 @@ type Backend struct {
 	stock            *stock
 	uploads          *uploads
 	limits           *limits
+	berths           *berths
 	sweepEvery       time.Duration
 	credentialsEvery time.Duration
 
@@ -76,7 +77,7 @@ type lease struct {
 // New returns a Backend that waits for its Site.
 func New(o Options) *Backend {
 	return &Backend{
-		options: o, sightings: newSightings(), imports: newImports(o.Images), stock: newStock(), uploads: newUploads(),
+		options: o, sightings: newSightings(), imports: newImports(o.Images), stock: newStock(), uploads: newUploads(), berths: newBerths(),
 		limits: newLimits(fleet.Limits{}, o.Metrics.meters(o.Site)), sweepEvery: sweepLeast, credentialsEvery: credentialsEvery, known: make(chan struct{}),
 	}
 }
@@ -187,7 +188,7 @@ func (b *Backend) connection(ctx context.Context) (*connection, func(), error) {
 func (b *Backend) access(site *fleet.SiteVSphere) access {
 	return access{
 		site: b.options.Site, agent: b.options.Agent, creds: b.credentials(site), refused: b.refused,
-		metrics: b.options.Metrics, limits: b.limits, stock: b.stock, uploads: b.uploads,
+		metrics: b.options.Metrics, limits: b.limits, stock: b.stock, uploads: b.uploads, berths: b.berths,
 	}
 }
 

@@ -25,6 +25,7 @@ type connection struct {
 	names  *names
 	tasks  *tasks
 	limits *limits
+	berths *berths
 	recall recall
 	// host means that it is a lone host and no vCenter; its VMs are made of
 	// the images in stock.
@@ -49,6 +50,7 @@ func connect(ctx context.Context, site *fleet.SiteVSphere, o access) (*connectio
 		tasks:  newTasks(vim, o.metrics),
 		limits: o.limits,
 		host:   isHost(vim), stock: o.stock, uploads: o.uploads,
+		berths: o.berths,
 
 		shutdownFor: shutdownFor, turnWait: turnWait,
 	}, nil

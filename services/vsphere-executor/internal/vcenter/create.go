@@ -17,6 +17,7 @@ import (
 // refuses the clone, which it does before it does anything, and that saves a
 // look in the usual case.
 func (c *connection) create(ctx context.Context, t *executor.Task) (executor.Machine, error) {
+	defer c.berths.leave(t.Owner)
 	if c.host {
 		return c.createOnHost(ctx, t)
 	}
@@ -57,6 +58,9 @@ func (c *connection) clone(ctx context.Context, t *executor.Task) (executor.Mach
 	}
 	spec, err := cloneSpec(t, p)
 	if err != nil {
+		return executor.Machine{}, err
+	}
+	if spec.Location.Host, err = c.berth(ctx, t, p); err != nil {
 		return executor.Machine{}, err
 	}
 	stores := []*ref{p.store}
@@ -156,6 +160,9 @@ func (c *connection) adopt(ctx context.Context, t *executor.Task, m *machine) er
 // start marks a VM that has all else and switches it on.
 func (c *connection) start(ctx context.Context, t *executor.Task, vm ref) error {
 	if err := c.mark(ctx, t, vm); err != nil {
+		return err
+	}
+	if err := c.keepApart(ctx, t, vm); err != nil {
 		return err
 	}
 	return c.powerOn(ctx, t, vm)

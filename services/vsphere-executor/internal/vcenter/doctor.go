@@ -159,7 +159,7 @@ func sameWish(a, b *plan.Job) bool {
 	if x == nil || y == nil {
 		return x == y
 	}
-	return wishOf(a) == wishOf(b) && x.Disk == y.Disk && slices.Equal(x.Disks, y.Disks) &&
+	return wishOf(a) == wishOf(b) && x.Apart() == y.Apart() && x.Disk == y.Disk && slices.Equal(x.Disks, y.Disks) &&
 		(len(x.Tags) == 0) == (len(y.Tags) == 0) && (len(x.CustomAttributes) == 0) == (len(y.CustomAttributes) == 0)
 }
 

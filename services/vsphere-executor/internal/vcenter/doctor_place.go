@@ -106,6 +106,9 @@ func (p *placing) pool(ctx context.Context, jobs []*plan.Job) {
 	}
 	from := p.source(ctx, dc, job)
 	hosts := p.compute(ctx, dc, w)
+	if job.VSphere.Apart() {
+		p.rule(ctx, dc, w)
+	}
 	p.storage(ctx, dc, w, from, hosts)
 	for _, portgroup := range slices.Compact(slices.Sorted(slices.Values(w.portgroups[:]))) {
 		if portgroup != "" {
@@ -208,6 +211,25 @@ func (p *placing) compute(ctx context.Context, dc *mo.Datacenter, w wish) []host
 	return p.usable(ctx, what, refs)
 }
 
+// rule looks at who keeps the machines of a pool apart.
+func (p *placing) rule(ctx context.Context, dc *mo.Datacenter, w wish) {
+	var at place
+	if err := p.names.computeOf(ctx, dc, w, &at); err != nil {
+		return // said already
+	}
+	what := "antiAffinity in " + computeName(w)
+	n, err := p.c.cluster(ctx, at.compute)
+	switch {
+	case err != nil:
+		p.fail(what, err)
+	case n.ruling && at.host == nil:
+		p.hold(at.compute, computeName(w), rightsCluster...)
+		p.ok(what, "DRS keeps the machines apart by a rule")
+	default:
+		p.ok(what, "no DRS places machines here: each is made on the host with the fewest of its pool")
+	}
+}
+
 func computeName(w wish) string {
 	switch {
 	case w.host != "":
@@ -250,10 +272,7 @@ func (p *placing) usable(ctx context.Context, what string, refs []ref) []host {
 		case value[bool](o, "runtime.inMaintenanceMode"):
 			away = append(away, value[string](o, "name")+" is in maintenance")
 		}
-		hosts = append(hosts, host{o.Obj, slices.Concat(
-			value[types.ArrayOfManagedObjectReference](o, "network").ManagedObjectReference,
-			value[types.ArrayOfManagedObjectReference](o, "datastore").ManagedObjectReference,
-		)})
+		hosts = append(hosts, host{o.Obj, reachedBy(o)})
 	}
 	switch left := len(objects) - len(away); {
 	case left == 0:

@@ -26,6 +26,8 @@ var (
 		"VirtualMachine.Interact.PowerOn", "VirtualMachine.Interact.PowerOff",
 	}
 	rightsTagging = []string{"InventoryService.Tagging.AttachTag"}
+	// rightsCluster are needed for pools whose VMs DRS keeps apart.
+	rightsCluster = []string{"Host.Inventory.EditCluster"}
 	// rightsConsole are of use to yardctl logs only.
 	rightsConsole = []string{"Datastore.Browse"}
 

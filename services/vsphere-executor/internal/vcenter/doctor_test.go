@@ -193,11 +193,12 @@ func TestExamineNamesMissingRights(t *testing.T) {
 		{"Network.Assign", LevelFail, "network DC0_DVPG0"},
 		{"Resource.AssignVMToPool", LevelFail, "the resource pool of cluster DC0_C0"},
 		{"VirtualMachine.Provisioning.DeployTemplate", LevelFail, "template " + testTemplate},
+		{"Host.Inventory.EditCluster", LevelFail, "cluster DC0_C0"},
 		{"Folder.Create", LevelFail, "the folder that web is made in"},
 		{"Sessions.ValidateSession", LevelFail, "the vCenter itself"},
 	} {
 		lacks.Store(row.lacks)
-		checks := b.Examine(t.Context(), pools(nil))
+		checks := b.Examine(t.Context(), pools(func(j *plan.Job) { j.VSphere.AntiAffinity = fleet.ApartPreferred }))
 		wantCheck(t, checks, row.level, "rights", "lacks on "+row.on)
 		wantCheck(t, checks, row.level, "rights", row.lacks)
 		if finding(checks, LevelOK, "rights", "") != nil {

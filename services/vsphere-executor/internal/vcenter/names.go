@@ -1,6 +1,7 @@
 package vcenter
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -36,6 +37,8 @@ type names struct {
 	// its tags.
 	attributes map[string]int32
 	tagIDs     map[string]string
+	// ruled are the names of the clusters' rules of ours.
+	ruled map[ref][]string
 	// datastores are those in use, for the metrics.
 	datastores map[ref]datastoreName
 	// since is when this memory began.
@@ -68,7 +71,12 @@ type place struct {
 	folder ref
 	pool   ref
 	host   *ref // nil: vCenter's choice
-	store  *ref // nil: the template's
+	// compute is the cluster or lone host.
+	compute ref
+	// reaches is what a host must see to run the VM, as far as the pool names
+	// it.
+	reaches []ref
+	store   *ref // nil: the template's
 	// pod is a datastore cluster, of which vCenter chooses a store for each VM.
 	pod      *ref
 	networks [fleet.MaxCards]types.BaseVirtualDeviceBackingInfo // by card; nil: the template's
@@ -97,6 +105,7 @@ func (n *names) begin() {
 	n.found = map[search]ref{}
 	n.datastores = map[ref]datastoreName{}
 	n.attributes, n.tagIDs = nil, map[string]string{}
+	n.ruled = map[ref][]string{}
 	n.since = time.Now()
 }
 
@@ -163,6 +172,9 @@ func (n *names) resolve(ctx context.Context, w wish) (*place, error) {
 	if err := n.storageOf(ctx, dc, w, p); err != nil {
 		return nil, err
 	}
+	if store := cmp.Or(p.store, p.template.store); store != nil && p.pod == nil {
+		p.reaches = append(p.reaches, *store)
+	}
 	if err := n.portgroups(ctx, dc, w, p); err != nil {
 		return nil, err
 	}
@@ -179,6 +191,7 @@ func (n *names) portgroups(ctx context.Context, dc *mo.Datacenter, w wish, p *pl
 		if p.networks[i], err = n.networkOf(ctx, dc, portgroup); err != nil {
 			return err
 		}
+		p.reaches = append(p.reaches, n.found[search{dc.NetworkFolder, "Network", portgroup}])
 	}
 	return nil
 }
@@ -207,6 +220,23 @@ func (n *names) folder(ctx context.Context, j *plan.Job) (ref, bool, error) {
 		return ref{}, false, nil
 	}
 	return ref{}, false, err
+}
+
+// compute finds the cluster or lone host of a job's VM.
+func (n *names) compute(ctx context.Context, j *plan.Job) (ref, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	w := wishOf(j)
+	if p := n.places[w]; p != nil {
+		return p.compute, nil
+	}
+	dc, err := n.datacenterOf(ctx, w)
+	if err != nil {
+		return ref{}, err
+	}
+	var p place
+	err = n.computeOf(ctx, dc, w, &p)
+	return p.compute, err
 }
 
 func (n *names) datacenterOf(ctx context.Context, w wish) (*mo.Datacenter, error) {

@@ -23,6 +23,7 @@ func (n *names) computeOf(ctx context.Context, dc *mo.Datacenter, w wish, p *pla
 	if err != nil {
 		return err
 	}
+	p.compute = compute
 	if p.pool, err = n.poolOf(ctx, compute); err != nil || w.resourcePool == "" {
 		return err
 	}

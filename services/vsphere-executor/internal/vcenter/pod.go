@@ -21,7 +21,7 @@ const podTries = 3
 func (c *connection) recommend(ctx context.Context, t *executor.Task, p *place, spec types.VirtualMachineCloneSpec) ([]*ref, error) {
 	answer, err := object.NewStorageResourceManager(c.vim).RecommendDatastores(ctx, types.StoragePlacementSpec{
 		Type: string(types.StoragePlacementSpecPlacementTypeClone),
-		Vm:   &p.template.ref, CloneName: name(t), CloneSpec: &spec, Folder: &p.folder, ResourcePool: &p.pool, Host: p.host,
+		Vm:   &p.template.ref, CloneName: name(t), CloneSpec: &spec, Folder: &p.folder, ResourcePool: &p.pool, Host: spec.Location.Host,
 		PodSelectionSpec: types.StorageDrsPodSelectionSpec{
 			StoragePod: p.pod, InitialVmConfig: []types.VmPodConfigForPlacement{{StoragePod: *p.pod}},
 		},

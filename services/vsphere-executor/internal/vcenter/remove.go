@@ -44,9 +44,17 @@ func blankConfig() []types.BaseOptionValue {
 	}
 }
 
-// remove destroys the job's VM, found by identity or by name. Nothing found
-// is success only when no clone can be under way that would make it yet.
+// remove destroys the job's VM and takes it out of its pool's rule.
 func (c *connection) remove(ctx context.Context, t *executor.Task) error {
+	if err := c.removeMachine(ctx, t); err != nil {
+		return err
+	}
+	return c.leaveRule(ctx, t)
+}
+
+// removeMachine finds the job's VM by identity or by name. Nothing found is
+// success only when no clone can be under way that would make it yet.
+func (c *connection) removeMachine(ctx context.Context, t *executor.Task) error {
 	m, err := c.search(ctx, t)
 	if err != nil {
 		return err

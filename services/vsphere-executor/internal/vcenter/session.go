@@ -55,6 +55,7 @@ type access struct {
 	// stock and uploads are for lone hosts.
 	stock   *stock
 	uploads *uploads
+	berths  *berths
 }
 
 // login is the one logged-in session that a process keeps with a vCenter.

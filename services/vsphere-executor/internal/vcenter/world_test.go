@@ -40,11 +40,17 @@ var making sync.Mutex
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return newWorldOf(t, 1)
+}
+
+// newWorldOf has a cluster of so many hosts.
+func newWorldOf(t *testing.T, hosts int) *world {
+	t.Helper()
 	making.Lock() // the simulator writes global variables when it is made
 	defer making.Unlock()
 	w := &world{model: simulator.VPX()}
 	w.model.Machine, w.model.Autostart = 1, false
-	w.model.Host, w.model.ClusterHost = 0, 1
+	w.model.Host, w.model.ClusterHost = 0, hosts
 	w.model.Portgroup, w.model.OpaqueNetwork = 1, 1
 	w.serve(t)
 	ctx := t.Context()
