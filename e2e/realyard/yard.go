@@ -305,6 +305,25 @@ func (y *Yard) Remove(fleet string) {
 	})
 }
 
+// AllReady is Ready for thousands, whose list would cost more than the nodes.
+func (y *Yard) AllReady(fleet string, want int, within time.Duration) {
+	y.TB.Helper()
+	harness.Wait(y.TB, fmt.Sprintf("%d ready nodes of %s", want, fleet), within, func() error {
+		res, err := y.API.ListPools(y.TB.Context(), connect.NewRequest(&ymv1.ListPoolsRequest{Fleet: fleet}))
+		if err != nil {
+			return err
+		}
+		ready := int32(0)
+		for _, p := range res.Msg.GetPools() {
+			ready += p.GetStates()["ready"]
+		}
+		if ready != int32(want) {
+			return fmt.Errorf("%d are", ready)
+		}
+		return nil
+	})
+}
+
 // PoweredOn waits until so many VMs of a fleet were powered on and returns
 // how long that took.
 func (y *Yard) PoweredOn(fleet string, want int, since time.Time) time.Duration {

@@ -34,7 +34,7 @@ func TestCostOfNodeIsConstant(t *testing.T) {
 		if had > 0 {
 			y.Persist("scale", "grow/w", fmt.Sprint(size))
 		}
-		y.Ready("grow", size, 20*time.Minute)
+		y.AllReady("grow", size, 20*time.Minute)
 		y.blanked(t, had, size)
 		load := y.Simulator.ResetLoad()
 		each := perNode(load.Calls, size-had)
