@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -86,13 +87,20 @@ func (g *Gateway) Doctor(ctx context.Context, req *connect.Request[v1.DoctorRequ
 	return answer(out, group.Wait())
 }
 
+// noNetwork stands for the addresses of a Network that is not there.
+const noNetwork = -1
+
 // patient is a site that is looked at.
 type patient struct {
 	site      string
 	phoneHome string
-	// unknown means that its document is not applied yet.
+	// unknown means that its document is not applied yet, absent that there is
+	// none, though fleets name it.
 	unknown bool
+	absent  bool
 	jobs    []*plan.Job
+	// pools are those that name an absent site.
+	pools []string
 	// networks are those that its pools take addresses of, and how many are
 	// left.
 	networks map[string]int
@@ -117,12 +125,32 @@ func patientsOf(w *plan.World, docs documents, names []string) ([]patient, error
 		out = append(out, patientOf(w, s, fleets))
 		out[len(out)-1].unknown = fresh[name]
 	}
+	out = append(out, absentSites(w, fleets, names)...)
 	for _, name := range names {
 		if !slices.ContainsFunc(out, func(p patient) bool { return p.site == name }) {
 			return nil, notFound("site", name, "sites")
 		}
 	}
 	return out, nil
+}
+
+// absentSites are those that fleets name and that are not there.
+func absentSites(w *plan.World, fleets map[string]*fleet.Fleet, names []string) []patient {
+	by := map[string][]string{}
+	for _, f := range fleets {
+		for _, pool := range places(f) {
+			v := pool.VSphere
+			if v != nil && w.Site(v.Site) == nil && (len(names) == 0 || slices.Contains(names, v.Site)) {
+				by[v.Site] = append(by[v.Site], f.Metadata.Name+"/"+pool.Name)
+			}
+		}
+	}
+	var out []patient
+	for _, site := range slices.Sorted(maps.Keys(by)) {
+		slices.Sort(by[site])
+		out = append(out, patient{site: site, absent: true, pools: slices.Compact(by[site])})
+	}
+	return out
 }
 
 // wantedFleets are the fleets as they will be once docs are applied.
@@ -148,7 +176,11 @@ func patientOf(w *plan.World, s *plan.Site, fleets map[string]*fleet.Fleet) pati
 			}
 			p.jobs = append(p.jobs, jobFor(w, f, pool))
 			for _, n := range pool.Networks {
-				if n.Ref != "" && !n.DHCP {
+				switch {
+				case n.Ref == "" || n.DHCP:
+				case w.Network(n.Ref) == nil:
+					p.networks[n.Ref] = noNetwork
+				default:
 					p.networks[n.Ref] = w.FreeAddresses(n.Ref)
 				}
 			}
@@ -183,13 +215,22 @@ func jobFor(w *plan.World, f *fleet.Fleet, pool *fleet.Pool) *plan.Job {
 // checkup looks at one site: what is known here, and what its executor sees.
 func (g *Gateway) checkup(ctx context.Context, p patient) []*v1.Check {
 	var out checks
+	if p.absent {
+		return append(out, &v1.Check{
+			Level: levelFail, What: "site", Words: "there is no Site of that name", Pools: p.pools,
+			Hint: "apply it (yardctl site discover URL writes one), or correct vsphere.site of the pools",
+		})
+	}
 	if p.unknown {
 		out.warn("site", "apply the Site, then ask again", "this document of it is not applied: its executor works by the one that is, if any")
 	}
 	for name, free := range p.networks {
-		if free == 0 {
+		switch free {
+		case noNetwork:
+			out.fail("Network "+name, "apply it, or correct the ref in the pool", "there is no Network of that name")
+		case 0:
 			out.warn("Network "+name, "widen its range, or remove nodes", "it has no address left: no node can be added that needs one")
-		} else {
+		default:
 			out.ok("Network "+name, "%d addresses are free", free)
 		}
 	}

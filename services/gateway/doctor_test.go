@@ -131,6 +131,14 @@ func TestDoctor(t *testing.T) { //nolint:gocyclo // one story, told in order
 		t.Errorf("the executor was asked about %d pools; want the new one too", len(s.asked))
 	}
 	s.mu.Unlock()
+	lost := f.doctor(t, &v1.DoctorRequest{Sources: []*v1.Source{{Filename: "lost.yaml", Content: []byte(strings.ReplaceAll(fleetYAML("lost", 2), "dc1", "dc9"))}}})
+	stray := strings.Replace(fleetYAML("stray", 2), "ref: dmz", "ref: none", 1)
+	wantCheck(t, f.doctor(t, &v1.DoctorRequest{Sources: []*v1.Source{{Filename: "stray.yaml", Content: []byte(stray)}}}).GetSites()[0].GetChecks(),
+		levelFail, "Network none", "there is no Network")
+	if n := len(lost.GetSites()); n != 2 {
+		t.Fatalf("%d sites; want dc1, and dc9 that is not there", n)
+	}
+	wantCheck(t, lost.GetSites()[1].GetChecks(), levelFail, "site", "there is no Site of that name")
 	wrong := f.doctor(t, &v1.DoctorRequest{Sources: []*v1.Source{{Filename: "new.yaml", Content: []byte("kind: Fleet")}}})
 	if len(wrong.GetProblems()) == 0 || len(wrong.GetSites()) != 0 {
 		t.Errorf("a wrong document: %v; want problems and nothing else", wrong)
