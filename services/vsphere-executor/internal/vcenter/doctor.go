@@ -99,9 +99,14 @@ func (b *Backend) Examine(ctx context.Context, jobs []*plan.Job) []*v1.Check {
 	if !ok {
 		return e.checks
 	}
-	p := &placing{examination: e, c: c, names: newNames(c.vim, site.Datacenter), user: user, site: site}
+	p := &placing{examination: e, c: c, names: newNames(c.vim, site.Datacenter), user: user, site: site, templates: map[templateKey]foundTemplate{}}
 	p.inventory(ctx)
-	for _, group := range byPlace(jobs) {
+	groups := byPlace(jobs)
+	for i, group := range groups {
+		if ctx.Err() != nil {
+			e.warn("pools", "ask again, or about one site at a time", "time was up: %d of %d places were not looked at", len(groups)-i, len(groups))
+			return e.checks
+		}
 		p.pool(ctx, group)
 	}
 	if site.Images != nil {

@@ -25,6 +25,19 @@ type placing struct {
 	user  string
 	site  *fleet.SiteVSphere
 	held  []holding
+	// templates are those that were looked for: it takes a look at every VM.
+	templates map[templateKey]foundTemplate
+}
+
+// templateKey is a template and what it must be good for.
+type templateKey struct {
+	datacenter, name string
+	linked           bool
+}
+
+type foundTemplate struct {
+	*template
+	err error
 }
 
 // inventory says what there is to choose from.
@@ -60,11 +73,11 @@ func (p *placing) inventory(ctx context.Context) {
 		found = append(found, s.what+" "+some(names))
 	}
 	p.ok("inventory", "datacenter %s: %s", dc.Name, strings.Join(found, "; "))
-	p.templates(ctx, dc)
+	p.allTemplates(ctx, dc)
 }
 
-// templates says which templates a datacenter has.
-func (p *placing) templates(ctx context.Context, dc *mo.Datacenter) {
+// allTemplates says which templates a datacenter has.
+func (p *placing) allTemplates(ctx context.Context, dc *mo.Datacenter) {
 	if p.c.host {
 		p.stocked()
 		return
@@ -136,7 +149,7 @@ func (p *placing) source(ctx context.Context, dc *mo.Datacenter, job *plan.Job) 
 // template looks at what is cloned, and whether it is good for the pool.
 func (p *placing) template(ctx context.Context, dc *mo.Datacenter, job *plan.Job) *template {
 	w, what := wishOf(job), "template "+job.VSphere.Source.Template
-	t, err := p.names.templateOf(ctx, dc, w)
+	t, err := p.templateOf(ctx, dc, w)
 	_, importable := plan.Template(job.OSVersion, job.VSphere)
 	if fault.Of(err).Reason == fault.TemplateMissing && importable && p.site.Images != nil {
 		p.ok(what, "not there yet: the first node that needs it has it imported")
@@ -160,6 +173,17 @@ func (p *placing) template(ctx context.Context, dc *mo.Datacenter, job *plan.Job
 		p.ok(what, "%s", strings.Join(virtues(t), ", "))
 	}
 	return t
+}
+
+// templateOf finds a template once.
+func (p *placing) templateOf(ctx context.Context, dc *mo.Datacenter, w wish) (*template, error) {
+	key := templateKey{dc.Name, w.template, w.linked}
+	f, ok := p.templates[key]
+	if !ok {
+		f.template, f.err = p.names.templateOf(ctx, dc, w)
+		p.templates[key] = f
+	}
+	return f.template, f.err
 }
 
 // virtues are what a template is good for.
