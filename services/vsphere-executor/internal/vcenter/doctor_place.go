@@ -128,8 +128,9 @@ func (p *placing) pool(ctx context.Context, jobs []*plan.Job) {
 			p.network(ctx, dc, portgroup, hosts)
 		}
 	}
-	if p.c.host {
-		return // it has one folder, and no tags
+	if p.c.host { // it has one folder, and no tags
+		p.hold(dc.VmFolder, "the host's folder", rightsHost...)
+		return
 	}
 	p.folder(ctx, dc, w.folder, folderRights(job.VSphere))
 	if len(job.VSphere.Tags) > 0 {

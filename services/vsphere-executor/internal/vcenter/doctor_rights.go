@@ -25,6 +25,10 @@ var (
 		"VirtualMachine.Config.DiskExtend", "VirtualMachine.Config.Settings", "VirtualMachine.Config.Annotation",
 		"VirtualMachine.Interact.PowerOn", "VirtualMachine.Interact.PowerOff",
 	}
+	// rightsHost are those on a lone host's folder: all but the first, since
+	// nothing is cloned there.
+	rightsHost = append([]string{"VirtualMachine.Inventory.Create", "VApp.Import"}, rightsFolder[1:]...)
+
 	rightsTagging = []string{"InventoryService.Tagging.AttachTag"}
 	// rightsCluster are needed for pools whose VMs DRS keeps apart.
 	rightsCluster = []string{"Host.Inventory.EditCluster"}
