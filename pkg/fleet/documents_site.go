@@ -87,11 +87,14 @@ type SiteVSphere struct {
 type SiteImages struct {
 	// From is a URL or a folder at the executor that holds
 	// VERSION/flatcar_production_vmware_ova.ova with its .sig; {channel} in
-	// it is filled in. Default: Flatcar's own release server.
+	// it is filled in. Or library:NAME/ITEM, an item of a content library of
+	// this vCenter; {version} in it is filled in, too, and without an item it
+	// is flatcar-VERSION. Default: Flatcar's own release server.
 	From string `json:"from,omitempty"`
 	// KeyFile is a file at the executor with OpenPGP keys; the one of the
-	// fingerprint is trusted and no other.
-	KeyFile string `json:"keyFile"`
+	// fingerprint is trusted and no other. Only a content library, which
+	// vCenter answers for, does without.
+	KeyFile string `json:"keyFile,omitempty"`
 	// Fingerprint is that of the key that is trusted. Default: Flatcar's.
 	Fingerprint string `json:"fingerprint,omitempty"`
 	// Cluster is where templates are registered. Default: the only one.

@@ -16,10 +16,20 @@ const (
 	DefaultImagesFolder = "yardmaster-images"
 	// ImageFile is the name of Flatcar's OVA.
 	ImageFile = "flatcar_production_vmware_ova.ova"
+	// libraryScheme begins the name of an item of a content library.
+	libraryScheme = "library:"
 	// DefaultChannel is where a version is looked for that comes without a
 	// channel.
 	DefaultChannel = "stable"
 )
+
+// Source is where a Site's images come from, its default included.
+func (s *SiteImages) Source() string {
+	if s == nil {
+		return DefaultImagesFrom
+	}
+	return s.WithDefaults().From
+}
 
 // WithDefaults returns a copy with everything filled in that has a default.
 func (s SiteImages) WithDefaults() SiteImages {
@@ -52,16 +62,33 @@ type Image struct {
 	Unsigned bool
 }
 
+// Library is the content library, and the item in it, that the image is; from
+// is the Site's answer to where images are. It is false if the image is a file.
+func (i Image) Library(from string) (library, item string, ok bool) {
+	if i.From != "" {
+		from = i.From
+	}
+	library, ok = strings.CutPrefix(from, libraryScheme)
+	library, item, named := strings.Cut(library, "/")
+	if !named {
+		item = i.Name
+	}
+	return library, strings.NewReplacer("{channel}", i.channel(), "{version}", i.Version).Replace(item), ok
+}
+
+func (i Image) channel() string {
+	if i.Channel == "" {
+		return DefaultChannel
+	}
+	return i.Channel
+}
+
 // Location is where the image is; from is the Site's answer to that.
 func (i Image) Location(from string) string {
 	if i.From != "" {
 		from = i.From
 	}
-	channel := i.Channel
-	if channel == "" {
-		channel = DefaultChannel
-	}
-	from = strings.ReplaceAll(from, "{channel}", channel)
+	from = strings.ReplaceAll(from, "{channel}", i.channel())
 	if strings.HasSuffix(from, ".ova") {
 		return from
 	}
@@ -84,22 +111,37 @@ func (i Image) Validate() []Problem {
 	if i.Channel != "" {
 		c.oneOf("channel", i.Channel, Channels)
 	}
-	switch {
-	case i.Version != "" && !osVersion.MatchString(i.Version):
-		c.add("version", shown(i.Version)+" is not a Flatcar version", "write a release such as 4593.2.5")
-	case i.Version == "" && !strings.HasSuffix(i.From, ".ova"):
-		c.add("version", "is missing", "write a release such as 4593.2.5, or name the image itself: a path or URL that ends in .ova")
-	}
+	i.version(c)
 	if i.From != "" {
 		c.imageSource("from", i.From)
 	}
 	if i.SHA256 != "" && !sha256Hex.MatchString(i.SHA256) {
 		c.add("sha256", shown(i.SHA256)+" is not a SHA-256", "write its 64 hex digits")
 	}
+	if strings.HasPrefix(i.From, libraryScheme) && i.SHA256 != "" {
+		c.add("sha256", "cannot be checked: vCenter makes the template of its library's item by itself", "leave it out")
+	}
 	if i.Unsigned && i.SHA256 == "" {
 		c.add("unsigned", "takes an image whose signature is not checked", "say by its sha256 which one it must be")
 	}
 	return c.problems
+}
+
+func (i Image) version(c *checker) {
+	switch {
+	case i.Version != "" && !osVersion.MatchString(i.Version):
+		c.add("version", shown(i.Version)+" is not a Flatcar version", "write a release such as 4593.2.5")
+	case i.Version == "" && !i.itself():
+		c.add("version", "is missing", "write a release such as 4593.2.5, or name the image itself: a path or URL that ends in .ova, or library:NAME/ITEM")
+	}
+}
+
+// itself reports whether From names one image, whatever its version.
+func (i Image) itself() bool {
+	if name, ok := strings.CutPrefix(i.From, libraryScheme); ok {
+		return strings.Contains(name, "/") && !strings.Contains(name, "{version}")
+	}
+	return strings.HasSuffix(i.From, ".ova")
 }
 
 // images checks where a Site's images come from.
@@ -108,6 +150,7 @@ func (c *checker) images(path string, s *SiteImages) {
 		c.imageSource(path+".from", s.From)
 	}
 	switch {
+	case s.KeyFile == "" && strings.HasPrefix(s.From, libraryScheme):
 	case s.KeyFile == "":
 		c.add(path+".keyFile", "is missing", "name the file at the executor that holds the publisher's OpenPGP key")
 	case !strings.HasPrefix(s.KeyFile, "/") || !printable(s.KeyFile):
@@ -122,8 +165,15 @@ func (c *checker) images(path string, s *SiteImages) {
 	c.inventoryPath(path+".folder", s.Folder, "a folder below the datacenter's vm folder", "write web or web/edge")
 }
 
-// imageSource checks a URL or a folder of the executor's.
+// imageSource checks a URL, a folder of the executor's, or a content library.
 func (c *checker) imageSource(path, text string) {
+	if name, ok := strings.CutPrefix(text, libraryScheme); ok {
+		library, item, named := strings.Cut(name, "/")
+		if library == "" || named && item == "" || !printable(name) {
+			c.add(path, shown(text)+" names no item of a content library", "write library:NAME, whose items are called flatcar-VERSION, or library:NAME/ITEM")
+		}
+		return
+	}
 	plain := strings.ReplaceAll(text, "{channel}", DefaultChannel)
 	if strings.HasPrefix(text, "/") {
 		if !printable(text) || slices.Contains(strings.Split(text, "/"), "..") {
@@ -132,7 +182,7 @@ func (c *checker) imageSource(path, text string) {
 		return
 	}
 	if !strings.Contains(text, "://") {
-		c.add(path, shown(text)+" is neither a URL nor an absolute path", fmt.Sprintf("write %s or /srv/flatcar", DefaultImagesFrom))
+		c.add(path, shown(text)+" is neither a URL, nor an absolute path, nor a content library", fmt.Sprintf("write %s, /srv/flatcar or library:Flatcar", DefaultImagesFrom))
 		return
 	}
 	c.url(path, plain, []string{"https", "http"})

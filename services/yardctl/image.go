@@ -72,7 +72,7 @@ func (a *app) imageImport() *cobra.Command {
 	flags.StringVar(&f.channel, "channel", "", "Flatcar's channel: stable, beta, alpha or lts (default stable)")
 	flags.StringVar(&f.version, "version", "", "the release, such as 4593.2.5")
 	flags.StringVar(&f.name, "name", "", "the template's name (default flatcar-VERSION)")
-	flags.StringVar(&f.from, "from", "", "a mirror: a URL, or a folder at the executor, that holds VERSION/flatcar_production_vmware_ova.ova")
+	flags.StringVar(&f.from, "from", "", "a mirror: a URL, or a folder at the executor, that holds VERSION/flatcar_production_vmware_ova.ova; or library:NAME/ITEM of the Site's content library")
 	flags.StringVar(&f.file, "file", "", "the image itself: a path at the executor that ends in .ova")
 	flags.StringVar(&f.serve, "serve", "", "HOST:PORT of this machine at which the executor fetches --file from here")
 	flags.StringVar(&f.sha256, "sha256", "", "what the image's SHA-256 must be")

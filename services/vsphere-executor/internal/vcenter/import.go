@@ -38,7 +38,10 @@ var draftPaths = []string{
 
 // draft is what bears an image's name in vCenter.
 type draft struct {
-	ref      ref
+	ref ref
+	// name is the image's or, of what comes out of a content library, a
+	// draft's until it is whole.
+	name     string
 	template bool
 	// whole means that its disks are complete.
 	whole  bool
@@ -50,7 +53,7 @@ type draft struct {
 func draftOf(o types.ObjectContent) *draft {
 	_, whole := snapshotOf(o)
 	return &draft{
-		ref: o.Obj, template: value[bool](o, "config.template"), whole: whole,
+		ref: o.Obj, name: value[string](o, "name"), template: value[bool](o, "config.template"), whole: whole,
 		owner: extraValue(o, keyImage), digest: extraValue(o, keyImageDigest), signer: extraValue(o, keyImageSigner),
 	}
 }
@@ -120,21 +123,37 @@ func (w *importer) look(ctx context.Context) (*draft, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look for template %s: %w", w.image.Name, err)
 	}
+	var found, loose *draft
 	for _, o := range objects {
-		if value[string](o, "name") != w.image.Name {
-			continue
+		switch d := draftOf(o); d.name {
+		case w.image.Name:
+			if found, err = w.judge(ctx, d, dc); err != nil {
+				return nil, err
+			}
+		case w.draftName():
+			loose = d
 		}
-		d := draftOf(o)
-		switch {
-		case d.template || d.owner == w.owner && d.whole:
-			return d, nil
-		case d.owner == w.owner:
-			return nil, w.discard(ctx, d)
-		}
-		return nil, fault.WithHint(fault.Newf(fault.Permanent, fault.NameTaken, "a VM of the name %s exists in datacenter %s and is no template", w.image.Name, dc.Name),
-			"mark it as a template if it is the image, else rename it; then import again")
 	}
-	return nil, nil //nolint:nilnil // nothing there is an answer
+	switch {
+	case loose == nil:
+		return found, nil
+	case found == nil && loose.owner == w.owner && loose.whole:
+		return loose, nil
+	}
+	return found, w.discard(ctx, loose)
+}
+
+// judge says of what use the VM is that bears the image's name; nil if it was
+// of none, and is gone.
+func (w *importer) judge(ctx context.Context, d *draft, dc *mo.Datacenter) (*draft, error) {
+	switch {
+	case d.template || d.owner == w.owner && d.whole:
+		return d, nil
+	case d.owner == w.owner:
+		return nil, w.discard(ctx, d)
+	}
+	return nil, fault.WithHint(fault.Newf(fault.Permanent, fault.NameTaken, "a VM of the name %s exists in datacenter %s and is no template", w.image.Name, dc.Name),
+		"mark it as a template if it is the image, else rename it; then import again")
 }
 
 // discard removes a VM whose transfer broke off. If vCenter still waits for
@@ -157,6 +176,13 @@ func (w *importer) make(ctx context.Context) (*draft, error) {
 	w.mu.Unlock()
 	if site == nil {
 		return nil, errNoSite
+	}
+	from, err := shelfOf(w.image, site)
+	if err != nil {
+		return nil, err
+	}
+	if from != nil {
+		return w.takeDown(ctx, from, site)
 	}
 	p, file, err := w.fetch(ctx, site)
 	if err != nil {
@@ -240,15 +266,23 @@ func (w *importer) deploy(ctx context.Context, p *ova.Package, file *image.Image
 	if err != nil {
 		return nil, err
 	}
-	return &draft{ref: made, owner: w.owner, digest: file.SHA256, signer: file.Signer}, nil
+	return &draft{ref: made, name: w.image.Name, owner: w.owner, digest: file.SHA256, signer: file.Signer}, nil
 }
 
-// finish takes the snapshot and marks the template.
+// finish takes the snapshot, gives a draft its name and marks the template.
 func (w *importer) finish(ctx context.Context, d *draft) error {
 	vm := object.NewVirtualMachine(w.c.vim, d.ref)
 	if !d.whole {
 		err := w.c.perform(ctx, w.work("snapshot"), func(ctx context.Context) (*object.Task, error) {
 			return vm.CreateSnapshot(ctx, imageSnapshot, "where linked clones branch off", false, false)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if d.name != w.image.Name {
+		err := w.c.perform(ctx, w.work("rename"), func(ctx context.Context) (*object.Task, error) {
+			return vm.Rename(ctx, w.image.Name)
 		})
 		if err != nil {
 			return err

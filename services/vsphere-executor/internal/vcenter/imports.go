@@ -133,6 +133,7 @@ const (
 	stepFetching  = "fetching"
 	stepChecking  = "checking"
 	stepUploading = "uploading"
+	stepDeploying = "deploying"
 	stepFinishing = "finishing"
 )
 
@@ -407,7 +408,10 @@ func (j *bringing) ended(made wire.ImageState, err error, now time.Time) {
 // source is where an image is and whose signature makes it good.
 func (b *Backend) source(i fleet.Image, site *fleet.SiteVSphere) (image.Source, error) {
 	s := image.Source{SHA256: i.SHA256, Unsigned: i.Unsigned}
-	if site.Images == nil {
+	if _, _, ok := i.Library(site.Images.Source()); ok {
+		return s, fault.WithHint(fault.Newf(fault.Permanent, fault.SpecUnsupported, "a lone host has no content library"), "name a mirror in spec.vsphere.images.from of the Site")
+	}
+	if site.Images == nil || site.Images.KeyFile == "" {
 		if i.Unsigned && i.From != "" {
 			s.Location = i.Location("")
 			return s, nil

@@ -175,6 +175,10 @@ func (h *taskHandler) front(t *testing.T, behind http.Handler) *url.URL {
 }
 
 func (h *taskHandler) through(behind http.Handler, rw http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, "/rest/") {
+		behind.ServeHTTP(rw, r) // it calls the SDK itself
+		return
+	}
 	h.gate.RLock()
 	defer h.gate.RUnlock()
 	behind.ServeHTTP(rw, r)

@@ -19,8 +19,10 @@ const (
 
 // Options shape an OVA; the zero value makes a good one.
 type Options struct {
-	// DiskBytes is the size of the disk file, default 64 KiB.
+	// DiskBytes is the size of the disk file, default 64 KiB; its content
+	// looks like a disk's from afar. Disk replaces it.
 	DiskBytes int
+	Disk      []byte
 	// SHA256 picks the manifest's digests; else SHA-1.
 	SHA256 bool
 	// WrongDigest makes the manifest lie about the disk, NoManifest leaves it
@@ -38,13 +40,19 @@ type Entry struct {
 }
 
 // Make makes an OVA. Equal options give equal bytes.
-func Make(o Options) []byte {
+func Make(o Options) []byte { return Tar(Entries(o)...) }
+
+// Entries are the OVA's files, in order.
+func Entries(o Options) []Entry {
 	if o.DiskBytes == 0 {
 		o.DiskBytes = 64 << 10
 	}
 	disk := make([]byte, o.DiskBytes)
 	_, _ = rand.NewChaCha8([32]byte{1}).Read(disk) // it never fails
 	copy(disk, "KDMV")
+	if o.Disk != nil {
+		disk = o.Disk
+	}
 	descriptor := o.OVF
 	if descriptor == "" {
 		descriptor = fmt.Sprintf(ovf, Disk, len(disk))
@@ -62,7 +70,7 @@ func Make(o Options) []byte {
 		text := fmt.Sprintf("%s(%s)= %s\n%s(%s)= %s\n", algorithm, Descriptor, sumOf(o, []byte(descriptor)), algorithm, Disk, sum)
 		entries = append(entries, Entry{Manifest, []byte(text)})
 	}
-	return Tar(append(entries, Entry{Disk, disk})...)
+	return append(entries, Entry{Disk, disk})
 }
 
 func sumOf(o Options, b []byte) string {
