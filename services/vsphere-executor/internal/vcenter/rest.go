@@ -53,6 +53,7 @@ func (r *restSession) get(ctx context.Context) (*rest.Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	client := rest.NewClient(r.login.vim)
+	client.CheckRedirect = nowhereElse
 	err = client.Login(ctx, user)
 	r.login.metrics.login(err)
 	if err == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"net/http"
 	"net/url"
 	"os"
 	"reflect"
@@ -57,6 +58,9 @@ type access struct {
 	uploads *uploads
 	berths  *berths
 }
+
+// nowhereElse follows no redirect: a login goes to whom the Site names.
+func nowhereElse(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // login is the one logged-in session that a process keeps with a vCenter.
 // It is the RoundTripper of all calls: a call that finds the session gone
@@ -163,6 +167,7 @@ func dial(ctx context.Context, site *fleet.SiteVSphere, o access) (*vim25.Client
 	u.User = nil
 	sc := soap.NewClient(u, false)
 	sc.UserAgent = o.agent
+	sc.CheckRedirect = nowhereElse
 	sc.DefaultTransport().MaxIdleConnsPerHost = connections
 	if site.CAFile != "" {
 		if err := sc.SetRootCAs(site.CAFile); err != nil {

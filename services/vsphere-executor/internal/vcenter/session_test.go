@@ -1,11 +1,16 @@
 package vcenter
 
 import (
+	"bytes"
 	"crypto/tls"
 	"encoding/pem"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -59,6 +64,38 @@ func TestTrust(t *testing.T) {
 		if err != nil && fault.Of(err).Hint == "" {
 			t.Errorf("%s: no hint says what to do", name)
 		}
+	}
+}
+
+// Whoever answers at the Site's address cannot send the login elsewhere.
+func TestLoginsAreNotRedirected(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var followed atomic.Int64
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { followed.Add(1) }))
+	t.Cleanup(elsewhere.Close)
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		if bytes.Contains(body, []byte("<Login ")) {
+			http.Redirect(rw, r, elsewhere.URL, http.StatusTemporaryRedirect)
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		w.model.Service.ServeMux.ServeHTTP(rw, r)
+	}))
+	t.Cleanup(server.Close)
+	b := w.backend(t)
+	site := w.site()
+	site.URL = server.URL + "/sdk"
+	b.Use(t.Context(), site)
+	if err := b.with(t.Context(), func(*connection) error { return nil }); err == nil {
+		t.Error("a redirected login succeeded")
+	}
+	if n := followed.Load(); n != 0 {
+		t.Errorf("%d requests went elsewhere", n)
 	}
 }
 
