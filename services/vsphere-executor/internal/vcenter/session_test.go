@@ -80,7 +80,7 @@ func TestLoginsAreNotRedirected(t *testing.T) {
 			t.Error(err)
 		}
 		if bytes.Contains(body, []byte("<Login ")) {
-			http.Redirect(rw, r, elsewhere.URL, http.StatusTemporaryRedirect)
+			http.Redirect(rw, r, elsewhere.URL, http.StatusFound)
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
