@@ -180,8 +180,19 @@ func (t *turn) handle(ctx context.Context, job *plan.Job) *plan.Result {
 	t.Log.InfoContext(ctx, "job not done", "fleet", job.Fleet, "node", job.Node, "action", string(job.Action),
 		"attempt", job.Attempt, "reason", string(f.Reason), "err", err.Error())
 	return &plan.Result{Failure: &plan.Failure{
-		Kind: f.Kind, Reason: f.Reason, Message: err.Error(), Hint: f.Hint, RetryAfter: f.RetryAfter,
+		Kind: f.Kind, Reason: f.Reason, Message: err.Error(), Hint: f.Hint, RetryAfter: f.RetryAfter, Taken: taken(err),
 	}}
+}
+
+// taken are the addresses that a backend found in use by others.
+func taken(err error) []string {
+	if t, ok := errors.AsType[interface {
+		error
+		Taken() []string
+	}](err); ok {
+		return t.Taken()
+	}
+	return nil
 }
 
 func (t *turn) carryOut(ctx context.Context, job *plan.Job, result *plan.Result) error {

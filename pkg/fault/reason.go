@@ -18,6 +18,7 @@ const (
 	NoSpace           Reason = "no_space"
 	NoResources       Reason = "no_resources"
 	NoAddress         Reason = "no_address"
+	AddressTaken      Reason = "address_taken"
 	NotFound          Reason = "not_found"
 	TemplateMissing   Reason = "template_missing"
 	ImageImporting    Reason = "image_importing"
@@ -58,6 +59,7 @@ var Reasons = []struct {
 	{NoSpace, "the datastore is full"},
 	{NoResources, "no host has the CPU or memory"},
 	{NoAddress, "the Network has no free address"},
+	{AddressTaken, "somebody else uses the node's address; it gets another one"},
 	{NotFound, "an object that the fleet names does not exist in vCenter"},
 	{TemplateMissing, "the template that the pool names does not exist"},
 	{ImageImporting, "the pool's image is being imported first"},

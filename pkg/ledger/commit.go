@@ -218,7 +218,7 @@ func (p *Planner) releaseClaims(ctx context.Context, r *round) {
 	for claims := range slices.Chunk(r.release, maxMessages) {
 		free := make([]*plan.Claim, len(claims))
 		for i, c := range claims {
-			free[i] = &plan.Claim{Kind: c.Kind, Thing: c.Thing}
+			free[i] = c.Over()
 		}
 		msgs, err := r.claimMessages(free)
 		if err == nil {

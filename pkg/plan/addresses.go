@@ -213,7 +213,7 @@ func (w *World) setAddressClaim(k thing, c *Claim) {
 	}
 	n.hold(a, c)
 	w.tidyNetwork(n)
-	if c != nil {
+	if c != nil && c.Fleet != Aside {
 		w.setLoose(name, addr, c)
 	}
 }
@@ -274,6 +274,19 @@ func (w *World) refreshLoose(n *Node) {
 			w.setLoose(a.Network, a.Addr, c)
 		}
 	}
+}
+
+// inUse counts the addresses that nodes hold.
+func (n *network) inUse() int { return n.held.count - n.aside() }
+
+// aside counts the addresses that others use.
+func (n *network) aside() (count int) {
+	for _, c := range n.held.all {
+		if c.Fleet == Aside {
+			count++
+		}
+	}
+	return count
 }
 
 func (n *Node) holds(networkName, addr string) bool {

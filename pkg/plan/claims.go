@@ -105,7 +105,7 @@ func (d *decision) starve(n *Node, networkName string) *Node {
 	return d.move(n, FactBusy, func(n *Node) {
 		n.Due, n.DueFor, n.Deadline = time.Time{}, DueAddress, time.Time{}
 		n.Reason = fault.NoAddress
-		n.Message = fmt.Sprintf("Network %s has no free address", networkName)
+		n.Message = fmt.Sprintf("Network %s has no free address", networkName) + d.w.asideWords(networkName)
 		n.Hint = fmt.Sprintf("widen spec.range of Network %s, or free addresses; the node goes on by itself", networkName)
 	})
 }
@@ -143,6 +143,9 @@ func Audit(w *World, now time.Time) []*Claim {
 	var out []*Claim
 	for _, c := range w.Claims() {
 		mine := w.shard == EveryShard || c.Shard == w.shard
+		if mine && c.Fleet == Aside && now.Sub(c.Since) < w.Policy.Aside {
+			continue
+		}
 		if !mine || now.Sub(c.Since) < w.Policy.ClaimGrace || w.owned(c) {
 			continue
 		}

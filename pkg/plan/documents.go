@@ -54,7 +54,7 @@ func (w *World) outOfSubnet(doc *fleet.Network) *Receipt {
 	}
 	for a, c := range n.held.all {
 		addr := formatAddress(a)
-		if !subnet.Contains(netip.MustParseAddr(addr)) {
+		if c.Fleet != Aside && !subnet.Contains(netip.MustParseAddr(addr)) {
 			return refuse(RefusedInUse, fmt.Sprintf("spec.subnet: %s is held by %s-%s and not in %s",
 				addr, c.Fleet, c.Node, subnet))
 		}
@@ -115,7 +115,7 @@ func (d *decision) deleteNetwork(name string) *Receipt {
 	if refusal := d.w.inUse("Network", useThing("network", name)); refusal != nil {
 		return refusal
 	}
-	if held := d.w.networks[name].held.count; held > 0 {
+	if held := d.w.networks[name].inUse(); held > 0 {
 		return refuse(RefusedInUse, fmt.Sprintf("Network %s: %d addresses are still held; their nodes must go first", name, held))
 	}
 	d.put("network/"+name, &Network{Document: n.Document, At: d.now, Deleted: true})

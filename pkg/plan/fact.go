@@ -21,6 +21,7 @@ const (
 	FactDeadlinePassed  Fact = "deadline_passed"  // the stage took too long
 	FactGaveUp          Fact = "gave_up"          // permanent, or attempts used up
 	FactMachineLost     Fact = "machine_lost"     // the machine vanished
+	FactAddressTaken    Fact = "address_taken"    // somebody else uses the node's address
 	FactResizing        Fact = "resizing"         // the machine's size is changed while it runs
 	FactRestarting      Fact = "restarting"       // the machine's size is changed, with a restart
 	FactResized         Fact = "resized"          // the machine has its new size

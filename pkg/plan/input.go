@@ -164,6 +164,8 @@ type Failure struct {
 	Hint       string
 	RetryAfter time.Duration
 	Log        []string
+	// Taken are the job's addresses that others use.
+	Taken []string
 }
 
 // Due is an overdue deadline, made up by the planner's heap. Event is the

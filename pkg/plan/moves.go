@@ -24,7 +24,7 @@ var moves = map[State]map[Fact]State{
 		FactJobWithdrawn: Rendering, FactCancelAsked: Rendering, FactReplaceAsked: Deleting,
 	},
 	Provisioning: {
-		FactPlaced: Booting, FactConfigLost: Rendering, FactReported: Provisioning,
+		FactPlaced: Booting, FactConfigLost: Rendering, FactReported: Provisioning, FactAddressTaken: Deleting,
 		FactTryFailed: Provisioning, FactBusy: Provisioning, FactRetryDue: Provisioning,
 		FactDeadlinePassed: Provisioning, FactGracePassed: Provisioning, FactGaveUp: Failed,
 		FactOutdated: Deleting, FactUnwanted: Deleting,

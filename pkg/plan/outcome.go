@@ -21,7 +21,7 @@ type Outcome struct {
 	Withdrawn []JobRef
 	// Step asks for a message to oneself, to go on with a long fan-out.
 	Step bool
-	// Releases are claims that are freed after the batch has landed; if
+	// Releases are claims that are freed, or set aside, after the batch has landed; if
 	// that is lost in a crash, the audit frees them later.
 	Releases []*Claim
 }

@@ -29,6 +29,9 @@ type Policy struct {
 	// ClaimGrace is how long a claim without an owner is left alone: its
 	// owner may be about to be written.
 	ClaimGrace time.Duration
+	// Aside is how long an address that others use is set aside. Then it is
+	// given again, and set aside again if it is still in use.
+	Aside time.Duration
 }
 
 // DefaultPolicy returns the policy of [NewWorld].
@@ -45,5 +48,6 @@ func DefaultPolicy() Policy {
 		Idle:       30 * time.Second,
 		Chunk:      128,
 		ClaimGrace: 10 * time.Minute,
+		Aside:      24 * time.Hour,
 	}
 }

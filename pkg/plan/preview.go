@@ -217,7 +217,7 @@ func (d *differ) notes(p *Plan) {
 	for _, a := range p.Addresses {
 		if a.Free < a.Needs {
 			p.Notes = append(p.Notes, fmt.Sprintf("Network %s has %d free addresses, %d are needed: the rest of the nodes wait",
-				a.Network, a.Free, a.Needs))
+				a.Network, a.Free, a.Needs)+d.w.asideWords(a.Network))
 		}
 	}
 }

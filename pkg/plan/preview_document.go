@@ -76,9 +76,9 @@ func PreviewNetwork(w *World, doc *fleet.Network) DocumentPlan {
 	if p.touches("spec.range", "spec.exclude", "spec.gateway") {
 		p.Effects = n.resized(doc)
 	}
-	if n.held.count > 0 && p.touches("spec.subnet", "spec.gateway", "spec.dns", "spec.portgroup") {
+	if n.inUse() > 0 && p.touches("spec.subnet", "spec.gateway", "spec.dns", "spec.portgroup") {
 		p.Effects = append(p.Effects, fmt.Sprintf(
-			"%s that hold an address keep what they were given; those made or replaced from here on get the new values", nodes(n.held.count)))
+			"%s that hold an address keep what they were given; those made or replaced from here on get the new values", nodes(n.inUse())))
 	}
 	return p
 }
@@ -89,7 +89,10 @@ func (n *network) resized(doc *fleet.Network) []string {
 	next.setRecord(&Network{Document: *doc})
 	out := []string{fmt.Sprintf("addresses free: %d -> %d", n.free.count, next.free.count)}
 	outside := 0
-	for a := range n.held.all {
+	for a, c := range n.held.all {
+		if c.Fleet == Aside {
+			continue
+		}
 		if a < next.base || a-next.base >= uint32(next.size) || next.never(a) { //nolint:gosec // the size of a range
 			outside++
 		}

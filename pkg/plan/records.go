@@ -111,7 +111,13 @@ type Claim struct {
 	// Incarnation is the node's life that asked for an address; one that an
 	// earlier life left behind is not used again before it was freed.
 	Incarnation int
+	// Why is why an address is set aside.
+	Why string
 }
+
+// Aside stands in the place of the fleet in the claim on an address that is
+// nobody's and not to be given: somebody else uses it.
+const Aside = "_aside"
 
 // The kinds of claims.
 const (

@@ -37,6 +37,9 @@ func (d *decision) failed(n *Node, f *Failure, fact Fact) *Node {
 			d.begin(n)
 		})
 	}
+	if f.Reason == fault.AddressTaken && n.State == Provisioning && n.takes(f.Taken) {
+		return d.addressTaken(n, f)
+	}
 	if f.Kind == fault.Permanent || n.Attempt >= tries.Attempts {
 		return d.giveUp(n, f)
 	}

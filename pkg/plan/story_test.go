@@ -106,8 +106,9 @@ var verbs = map[string]func(s *story, args []string){
 	"resume":  (*story).resume,                                        // [yard]
 	"run":     func(s *story, _ []string) { s.run() },
 	"work":    func(s *story, _ []string) { s.work() },
-	"wait":    (*story).pass, // DURATION
-	"fail":    (*story).fail, // KEY ACTION KIND REASON [TIMES]
+	"wait":    (*story).pass,  // DURATION
+	"fail":    (*story).fail,  // KEY ACTION KIND REASON [TIMES]
+	"taken":   (*story).taken, // KEY ADDRESS
 	"hang":    func(s *story, a []string) { s.hung[a[0]+" "+a[1]] = true },
 	"unhang":  func(s *story, a []string) { delete(s.hung, a[0]+" "+a[1]) },
 	"noboot":  func(s *story, a []string) { s.noBoot[a[0]] = true },
@@ -402,6 +403,13 @@ func (s *story) fail(args []string) {
 			Kind: kinds[args[2]], Reason: fault.Reason(args[3]), Message: "as the story wants it",
 		})
 	}
+}
+
+// taken has somebody else use an address of the node.
+func (s *story) taken(args []string) {
+	s.mishap(args[0], ActionCreate, &Failure{
+		Kind: fault.Transient, Reason: fault.AddressTaken, Message: args[1] + " answers at VM printer", Taken: args[1:],
+	})
 }
 
 func (s *story) lost(args []string) {

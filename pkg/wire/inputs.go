@@ -187,7 +187,7 @@ func Result(r *plan.Result) (Message, error) {
 	if f := r.Failure; f != nil {
 		m.Failure = &ymv1.Failure{
 			Kind: kinds[f.Kind], Reason: string(f.Reason), Message: f.Message, Hint: f.Hint,
-			RetryAfter: span(f.RetryAfter), Log: f.Log,
+			RetryAfter: span(f.RetryAfter), Log: f.Log, Taken: f.Taken,
 		}
 	}
 	return encode(TypeResult, m, nil)
@@ -210,7 +210,7 @@ func DecodeResult(typ, version string, body []byte) (*plan.Result, error) {
 	if f := m.GetFailure(); f != nil {
 		r.Failure = &plan.Failure{
 			Kind: faultKind(f.GetKind()), Reason: reason(f.GetReason()), Message: f.GetMessage(), Hint: f.GetHint(),
-			RetryAfter: f.GetRetryAfter().AsDuration(), Log: f.GetLog(),
+			RetryAfter: f.GetRetryAfter().AsDuration(), Log: f.GetLog(), Taken: f.GetTaken(),
 		}
 	}
 	return r, nil

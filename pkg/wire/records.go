@@ -91,7 +91,7 @@ func yardMessage(r plan.Record) (typ string, m proto.Message, err error) {
 	case *plan.Claim:
 		return TypeClaim, &ymv1.ClaimRecord{
 			Kind: r.Kind, Thing: r.Thing, Fleet: r.Fleet, FleetUid: r.FleetUID, Node: r.Node, Shard: int32(r.Shard), Since: stamp(r.Since),
-			Incarnation: int32(r.Incarnation),
+			Incarnation: int32(r.Incarnation), Why: r.Why,
 		}, nil
 	case *plan.Place:
 		return TypePlace, &ymv1.PlaceRecord{Fleet: r.Fleet, Shard: int32(r.Shard)}, nil
@@ -198,7 +198,7 @@ func yardRecord(m proto.Message) (plan.Record, error) {
 	case *ymv1.ClaimRecord:
 		return &plan.Claim{
 			Kind: m.GetKind(), Thing: m.GetThing(), Fleet: m.GetFleet(), FleetUID: m.GetFleetUid(), Node: m.GetNode(),
-			Shard: int(m.GetShard()), Since: when(m.GetSince()), Incarnation: int(m.GetIncarnation()),
+			Shard: int(m.GetShard()), Since: when(m.GetSince()), Incarnation: int(m.GetIncarnation()), Why: m.GetWhy(),
 		}, nil
 	case *ymv1.PlaceRecord:
 		return &plan.Place{Fleet: m.GetFleet(), Shard: int(m.GetShard())}, nil

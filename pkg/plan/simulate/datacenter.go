@@ -18,6 +18,8 @@ type datacenter struct {
 	// configs are the sealed configs by digest.
 	configs map[string]sealed
 	drawn   int
+	// foreign addresses are in use by strangers.
+	foreign map[string]bool
 }
 
 // sealed is a config: the token that proves it, and what its pool's var was.
@@ -47,7 +49,7 @@ type machine struct {
 }
 
 func newDatacenter(r *run) *datacenter {
-	return &datacenter{run: r, busy: map[string]bool{}, configs: map[string]sealed{}}
+	return &datacenter{run: r, busy: map[string]bool{}, configs: map[string]sealed{}, foreign: map[string]bool{}}
 }
 
 // give puts a job where a worker finds it, some time.
@@ -219,6 +221,9 @@ func (s *datacenter) create(j *job, res *plan.Result) {
 		}
 	}
 	s.check.placed(j)
+	if res.Failure = s.stranger(j); res.Failure != nil {
+		return
+	}
 	config, ok := s.configs[j.ConfigDigest]
 	if !ok {
 		res.Failure = &plan.Failure{Kind: fault.Permanent, Reason: fault.ConfigMissing, Message: "simulated"}
@@ -248,6 +253,29 @@ func (s *datacenter) create(j *job, res *plan.Result) {
 		return
 	}
 	s.in(s.between(5*time.Second, 2*time.Minute), func() { s.boot(m) })
+}
+
+// stranger is the failure of a job whose address somebody else uses.
+func (s *datacenter) stranger(j *job) *plan.Failure {
+	if s.now.Sub(s.begun) >= quiet {
+		return nil
+	}
+	var taken []string
+	for _, n := range j.Networks {
+		if n.Addr == "" {
+			continue
+		}
+		if s.faults.taken > 0 && s.strangers.Float64() < s.faults.taken {
+			s.foreign[n.Addr] = true
+		}
+		if s.foreign[n.Addr] {
+			taken = append(taken, n.Addr)
+		}
+	}
+	if len(taken) == 0 {
+		return nil
+	}
+	return &plan.Failure{Kind: fault.Transient, Reason: fault.AddressTaken, Message: "simulated", Taken: taken}
 }
 
 // boot lets a machine phone home.

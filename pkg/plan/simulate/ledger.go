@@ -3,6 +3,7 @@ package simulate
 import (
 	"fmt"
 	"math/rand/v2"
+	"time"
 
 	"yardmaster.dev/pkg/plan"
 )
@@ -132,6 +133,7 @@ func (l *ledger) nodes(yield func(*plan.Node) bool) {
 func (l *ledger) load(rng *rand.Rand) *plan.World {
 	w := plan.NewWorld(0)
 	w.Policy.Chunk = 3 // small fleets shall need steps too
+	w.Policy.Aside = 30 * time.Minute
 	kinds := []string{"yard", "site", "network", "images", "place", "claim", "fleet", "rev", "node", "dlq", "rcpt"}
 	rng.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
 	for _, kind := range kinds {

@@ -45,12 +45,14 @@ type Report struct {
 
 // run is one simulated yard.
 type run struct {
-	opt    Options
-	rng    *rand.Rand
-	now    time.Time
-	begun  time.Time
-	agenda agenda
-	seq    int
+	opt Options
+	rng *rand.Rand
+	// strangers draws what others do, so that the rest of a seed stays.
+	strangers *rand.Rand
+	now       time.Time
+	begun     time.Time
+	agenda    agenda
+	seq       int
 
 	ledger *ledger
 	world  *plan.World // the planner's memory; nil while it is down
@@ -75,6 +77,7 @@ type faults struct {
 	noBoot    float64
 	vanish    float64 // a machine, per survey
 	expired   float64 // a sealed config
+	taken     float64 // an address, by a stranger, until nothing goes wrong any more
 }
 
 const (
@@ -89,6 +92,10 @@ func Run(o Options) Report {
 	r.now = r.begun
 	r.report.Seed = o.Seed
 	r.faults = r.drawFaults()
+	r.strangers = rand.New(rand.NewPCG(o.Seed, 2))
+	if r.strangers.IntN(2) == 0 {
+		r.faults.taken = 0.1 * r.strangers.Float64()
+	}
 	r.ledger = newLedger()
 	r.check = newChecker(r)
 	r.site = newDatacenter(r)

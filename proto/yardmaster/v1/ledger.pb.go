@@ -1108,7 +1108,9 @@ type ClaimRecord struct {
 	Shard    int32                  `protobuf:"varint,6,opt,name=shard,proto3" json:"shard,omitempty"`
 	Since    *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=since,proto3" json:"since,omitempty"`
 	// The node's life that asked for an address.
-	Incarnation   int32 `protobuf:"varint,8,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Incarnation int32 `protobuf:"varint,8,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// Why an address is set aside; its fleet is then _aside.
+	Why           string `protobuf:"bytes,9,opt,name=why,proto3" json:"why,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1197,6 +1199,13 @@ func (x *ClaimRecord) GetIncarnation() int32 {
 		return x.Incarnation
 	}
 	return 0
+}
+
+func (x *ClaimRecord) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
 }
 
 // PlaceRecord says which shard a fleet lives in.
@@ -3670,13 +3679,15 @@ func (x *Result) GetMade() int64 {
 
 // Failure is a classified error.
 type Failure struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Kind          FaultKind              `protobuf:"varint,1,opt,name=kind,proto3,enum=yardmaster.v1.FaultKind" json:"kind,omitempty"`
-	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
-	Message       string                 `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
-	Hint          string                 `protobuf:"bytes,4,opt,name=hint,proto3" json:"hint,omitempty"`
-	RetryAfter    *durationpb.Duration   `protobuf:"bytes,5,opt,name=retry_after,json=retryAfter,proto3" json:"retry_after,omitempty"`
-	Log           []string               `protobuf:"bytes,6,rep,name=log,proto3" json:"log,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Kind       FaultKind              `protobuf:"varint,1,opt,name=kind,proto3,enum=yardmaster.v1.FaultKind" json:"kind,omitempty"`
+	Reason     string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	Message    string                 `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	Hint       string                 `protobuf:"bytes,4,opt,name=hint,proto3" json:"hint,omitempty"`
+	RetryAfter *durationpb.Duration   `protobuf:"bytes,5,opt,name=retry_after,json=retryAfter,proto3" json:"retry_after,omitempty"`
+	Log        []string               `protobuf:"bytes,6,rep,name=log,proto3" json:"log,omitempty"`
+	// The job's addresses that others use.
+	Taken         []string `protobuf:"bytes,7,rep,name=taken,proto3" json:"taken,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3749,6 +3760,13 @@ func (x *Failure) GetRetryAfter() *durationpb.Duration {
 func (x *Failure) GetLog() []string {
 	if x != nil {
 		return x.Log
+	}
+	return nil
+}
+
+func (x *Failure) GetTaken() []string {
+	if x != nil {
+		return x.Taken
 	}
 	return nil
 }
@@ -4767,7 +4785,7 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\arefusal\x18\x05 \x03(\tR\arefusal\x12\x12\n" +
 	"\x04code\x18\x06 \x01(\tR\x04code\x12\x1a\n" +
 	"\brevision\x18\a \x01(\x05R\brevision\x12\x18\n" +
-	"\asummary\x18\b \x01(\tR\asummary\"\xe8\x01\n" +
+	"\asummary\x18\b \x01(\tR\asummary\"\xfa\x01\n" +
 	"\vClaimRecord\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x14\n" +
 	"\x05thing\x18\x02 \x01(\tR\x05thing\x12\x14\n" +
@@ -4776,7 +4794,8 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\x04node\x18\x05 \x01(\tR\x04node\x12\x14\n" +
 	"\x05shard\x18\x06 \x01(\x05R\x05shard\x120\n" +
 	"\x05since\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12 \n" +
-	"\vincarnation\x18\b \x01(\x05R\vincarnation\"9\n" +
+	"\vincarnation\x18\b \x01(\x05R\vincarnation\x12\x10\n" +
+	"\x03why\x18\t \x01(\tR\x03why\"9\n" +
 	"\vPlaceRecord\x12\x14\n" +
 	"\x05fleet\x18\x01 \x01(\tR\x05fleet\x12\x14\n" +
 	"\x05shard\x18\x02 \x01(\x05R\x05shard\"n\n" +
@@ -5005,7 +5024,7 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\ahot_cpu\x18\x14 \x01(\bR\x06hotCpu\x12\x1d\n" +
 	"\n" +
 	"hot_memory\x18\x15 \x01(\bR\thotMemory\x12\x12\n" +
-	"\x04made\x18\x11 \x01(\x03R\x04made\"\xcb\x01\n" +
+	"\x04made\x18\x11 \x01(\x03R\x04made\"\xe1\x01\n" +
 	"\aFailure\x12,\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x18.yardmaster.v1.FaultKindR\x04kind\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
@@ -5013,7 +5032,8 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\x04hint\x18\x04 \x01(\tR\x04hint\x12:\n" +
 	"\vretry_after\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\n" +
 	"retryAfter\x12\x10\n" +
-	"\x03log\x18\x06 \x03(\tR\x03log\"\x16\n" +
+	"\x03log\x18\x06 \x03(\tR\x03log\x12\x14\n" +
+	"\x05taken\x18\a \x03(\tR\x05taken\"\x16\n" +
 	"\x04Step\x12\x0e\n" +
 	"\x02by\x18\x01 \x01(\tR\x02by\"\xb5\x01\n" +
 	"\vObservation\x12\x12\n" +

@@ -188,7 +188,7 @@ func (b *Backend) connection(ctx context.Context) (*connection, func(), error) {
 func (b *Backend) access(site *fleet.SiteVSphere) access {
 	return access{
 		site: b.options.Site, agent: b.options.Agent, creds: b.credentials(site), refused: b.refused,
-		metrics: b.options.Metrics, limits: b.limits, stock: b.stock, uploads: b.uploads, berths: b.berths,
+		metrics: b.options.Metrics, limits: b.limits, stock: b.stock, uploads: b.uploads, berths: b.berths, seen: b.sightings,
 	}
 }
 

@@ -32,6 +32,8 @@ type connection struct {
 	host    bool
 	stock   *stock
 	uploads *uploads
+	// sightings say who else has an address.
+	sightings *sightings
 	// shutdownFor is how long a guest may take to shut down.
 	shutdownFor time.Duration
 	// turnWait is how long a job waits for its turn to upload.
@@ -48,8 +50,8 @@ func connect(ctx context.Context, site *fleet.SiteVSphere, o access) (*connectio
 		vim: vim, login: login, rest: &restSession{login: login},
 		names:  newNames(vim, site.Datacenter),
 		tasks:  newTasks(vim, o.metrics),
-		limits: o.limits,
-		host:   isHost(vim), stock: o.stock, uploads: o.uploads,
+		limits: o.limits, sightings: o.seen,
+		host: isHost(vim), stock: o.stock, uploads: o.uploads,
 		berths: o.berths,
 
 		shutdownFor: shutdownFor, turnWait: turnWait,

@@ -26,6 +26,9 @@ func (c *connection) create(ctx context.Context, t *executor.Task) (executor.Mac
 		return executor.Machine{}, err
 	}
 	if m == nil {
+		if err := c.vacant(ctx, t); err != nil {
+			return executor.Machine{}, err
+		}
 		made, err := c.clone(ctx, t)
 		if err == nil {
 			return made, c.start(ctx, t, ref{Type: "VirtualMachine", Value: made.ID})

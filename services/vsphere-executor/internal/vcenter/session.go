@@ -57,6 +57,7 @@ type access struct {
 	stock   *stock
 	uploads *uploads
 	berths  *berths
+	seen    *sightings
 }
 
 // nowhereElse follows no redirect: a login goes to whom the Site names.

@@ -36,6 +36,8 @@ type sightings struct {
 	// dismissed are those that we remove, until they are gone: a sweep may
 	// still see them.
 	dismissed map[string]bool
+	// strangers are the VMs of others by their guests' address.
+	strangers map[string]stranger
 	// distrust is since when sweeps miss too much; zero when they do not.
 	distrust time.Time
 }
@@ -151,6 +153,7 @@ func templatesOf(seen map[ref]entry) map[string]wire.ImageState {
 func (s *sightings) sweep(seen map[ref]entry, yard string) (news []executor.Sighting, missing []*sighting) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.strangers = strangersOf(seen, yard)
 	there := map[string]bool{}
 	for r, e := range seen {
 		there[e.owner] = true
