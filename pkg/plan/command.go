@@ -12,7 +12,7 @@ import (
 
 // command decides on a command unless its receipt shows that it was decided
 // before.
-func (d *decision) command(c *Command) error {
+func (d *decision) command(c *Command) error { //nolint:gocyclo // one case per command
 	if c.PhoneHome != nil {
 		d.phoneHome(c.PhoneHome)
 		return nil
@@ -39,6 +39,8 @@ func (d *decision) command(c *Command) error {
 		answer = d.importImage(c.ImportImage)
 	case c.ForgetImage != nil:
 		answer = d.forgetImage(c.ForgetImage)
+	case c.Release != nil:
+		answer = d.releaseAddress(c.Release)
 	default:
 		answer = d.fleetCommand(c)
 	}

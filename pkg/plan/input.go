@@ -48,7 +48,12 @@ type Command struct {
 	Mend         *MendNodes
 	Pause        *Pause
 	Orphans      *RemoveOrphans
+	Release      *ReleaseAddress
 }
+
+// ReleaseAddress gives an address back that was set aside because others
+// used it.
+type ReleaseAddress struct{ Network, Addr string }
 
 // ApplyFleet submits a fleet spec.
 type ApplyFleet struct {

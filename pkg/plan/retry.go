@@ -10,7 +10,7 @@ import (
 
 // failed goes on after a failure of the node's job, or of waiting for it.
 // fact is what happened if the node may try again.
-func (d *decision) failed(n *Node, f *Failure, fact Fact) *Node {
+func (d *decision) failed(n *Node, f *Failure, fact Fact) *Node { //nolint:gocyclo // one case per kind of failure
 	if f.Kind == fault.Busy || f.Kind == fault.Cancelled {
 		return d.move(n, FactBusy, func(n *Node) {
 			wait := f.RetryAfter

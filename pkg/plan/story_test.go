@@ -89,44 +89,46 @@ type story struct {
 
 // verbs are the words of a script.
 var verbs = map[string]func(s *story, args []string){
-	"apply":   (*story).apply,                                         // FILE [basis] [keep] [destroy PERCENT] [create NODES]
-	"plan":    (*story).plan,                                          // FILE
-	"scale":   (*story).scale,                                         // POOL TARGET [BASIS] [destroy PERCENT] [create NODES]
-	"delete":  (*story).delete,                                        // [Site NAME | Network NAME]
-	"retry":   (*story).retry,                                         // [KEY...] [destroy PERCENT]
-	"site":    (*story).site,                                          // NAME [images | none]
-	"import":  (*story).image,                                         // SITE NAME [version VERSION] [from PLACE] [sha256 DIGEST] [unsigned yes]
-	"forget":  (*story).forget,                                        // SITE NAME
-	"images":  (*story).images,                                        // SITE
-	"skip":    func(s *story, a []string) { s.mend(MendSkip, a) },     // [KEY...]
-	"replace": func(s *story, a []string) { s.mend(MendReplace, a) },  // [KEY...]
-	"keep":    func(s *story, a []string) { s.mend(MendPreserve, a) }, // [KEY...]
-	"cancel":  func(s *story, a []string) { s.mend(MendCancel, a) },   // KEY...
-	"pause":   (*story).pause,                                         // [back | yard]
-	"resume":  (*story).resume,                                        // [yard]
-	"run":     func(s *story, _ []string) { s.run() },
-	"work":    func(s *story, _ []string) { s.work() },
-	"wait":    (*story).pass,  // DURATION
-	"fail":    (*story).fail,  // KEY ACTION KIND REASON [TIMES]
-	"taken":   (*story).taken, // KEY ADDRESS
-	"hang":    func(s *story, a []string) { s.hung[a[0]+" "+a[1]] = true },
-	"unhang":  func(s *story, a []string) { delete(s.hung, a[0]+" "+a[1]) },
-	"noboot":  func(s *story, a []string) { s.noBoot[a[0]] = true },
-	"boots":   func(s *story, a []string) { delete(s.noBoot, a[0]) },
-	"hot":     func(s *story, a []string) { s.hot = Hot{CPU: a[0] == "on", Memory: a[0] == "on"} },
-	"cold":    func(s *story, a []string) { s.cold[a[0]] = true },
-	"orders":  func(s *story, a []string) { s.obeys = a[0] == "on" }, // on, off
-	"deaf":    func(s *story, a []string) { s.deaf[a[0]] = true },
-	"hears":   func(s *story, a []string) { delete(s.deaf, a[0]); s.obey(s.fleet, a[0]) },
-	"lost":    (*story).lost,    // KEY
-	"address": (*story).address, // KEY ADDRESS
-	"call":    (*story).call,    // KEY TOKEN
-	"again":   func(s *story, _ []string) { s.decide(s.last) },
-	"show":    (*story).show,
-	"claims":  (*story).claims,
-	"audit":   (*story).audit,
-	"observe": (*story).observeOnly, // on, off
-	"use":     func(s *story, a []string) { s.fleet = a[0] },
+	"apply":     (*story).apply,                                         // FILE [basis] [keep] [destroy PERCENT] [create NODES]
+	"plan":      (*story).plan,                                          // FILE
+	"scale":     (*story).scale,                                         // POOL TARGET [BASIS] [destroy PERCENT] [create NODES]
+	"delete":    (*story).delete,                                        // [Site NAME | Network NAME]
+	"retry":     (*story).retry,                                         // [KEY...] [destroy PERCENT]
+	"site":      (*story).site,                                          // NAME [images | none]
+	"import":    (*story).image,                                         // SITE NAME [version VERSION] [from PLACE] [sha256 DIGEST] [unsigned yes]
+	"forget":    (*story).forget,                                        // SITE NAME
+	"images":    (*story).images,                                        // SITE
+	"skip":      func(s *story, a []string) { s.mend(MendSkip, a) },     // [KEY...]
+	"replace":   func(s *story, a []string) { s.mend(MendReplace, a) },  // [KEY...]
+	"keep":      func(s *story, a []string) { s.mend(MendPreserve, a) }, // [KEY...]
+	"cancel":    func(s *story, a []string) { s.mend(MendCancel, a) },   // KEY...
+	"pause":     (*story).pause,                                         // [back | yard]
+	"resume":    (*story).resume,                                        // [yard]
+	"run":       func(s *story, _ []string) { s.run() },
+	"work":      func(s *story, _ []string) { s.work() },
+	"wait":      (*story).pass,  // DURATION
+	"fail":      (*story).fail,  // KEY ACTION KIND REASON [TIMES]
+	"taken":     (*story).taken, // KEY ADDRESS
+	"release":   func(s *story, a []string) { s.command(YardScope, Command{Release: &ReleaseAddress{a[0], a[1]}}) },
+	"addresses": (*story).addresses, // NETWORK
+	"hang":      func(s *story, a []string) { s.hung[a[0]+" "+a[1]] = true },
+	"unhang":    func(s *story, a []string) { delete(s.hung, a[0]+" "+a[1]) },
+	"noboot":    func(s *story, a []string) { s.noBoot[a[0]] = true },
+	"boots":     func(s *story, a []string) { delete(s.noBoot, a[0]) },
+	"hot":       func(s *story, a []string) { s.hot = Hot{CPU: a[0] == "on", Memory: a[0] == "on"} },
+	"cold":      func(s *story, a []string) { s.cold[a[0]] = true },
+	"orders":    func(s *story, a []string) { s.obeys = a[0] == "on" }, // on, off
+	"deaf":      func(s *story, a []string) { s.deaf[a[0]] = true },
+	"hears":     func(s *story, a []string) { delete(s.deaf, a[0]); s.obey(s.fleet, a[0]) },
+	"lost":      (*story).lost,    // KEY
+	"address":   (*story).address, // KEY ADDRESS
+	"call":      (*story).call,    // KEY TOKEN
+	"again":     func(s *story, _ []string) { s.decide(s.last) },
+	"show":      (*story).show,
+	"claims":    (*story).claims,
+	"audit":     (*story).audit,
+	"observe":   (*story).observeOnly, // on, off
+	"use":       func(s *story, a []string) { s.fleet = a[0] },
 }
 
 func (s *story) line(line string) {
@@ -402,6 +404,19 @@ func (s *story) fail(args []string) {
 		s.mishap(args[0], Action(args[1]), &Failure{
 			Kind: kinds[args[2]], Reason: fault.Reason(args[3]), Message: "as the story wants it",
 		})
+	}
+}
+
+func (s *story) addresses(args []string) {
+	for _, r := range s.w.Addresses(args[0]) {
+		fmt.Fprintf(&s.out, "  %s-%s %d %s", r.First, r.Last, r.Count, r.State)
+		if c := r.Claim; c != nil {
+			fmt.Fprintf(&s.out, " %s-%s %s", c.Fleet, c.Node, c.Why)
+		}
+		if r.Outside {
+			s.out.WriteString(" outside")
+		}
+		s.out.WriteString("\n")
 	}
 }
 

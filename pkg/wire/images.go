@@ -41,13 +41,16 @@ func wantedImage(m *ymv1.WantedImage) plan.WantedImage {
 	}
 }
 
-// imageCommand reads the commands about images; false means that m is none.
-func imageCommand(m *ymv1.Command, c *plan.Command) bool {
+// yardCommand reads the commands about images and addresses; false means that
+// m is none.
+func yardCommand(m *ymv1.Command, c *plan.Command) bool {
 	switch w := m.GetWhat().(type) {
 	case *ymv1.Command_ImportImage:
 		c.ImportImage = &plan.ImportImage{Site: w.ImportImage.GetSite(), Image: wantedImage(w.ImportImage.GetImage()).Image}
 	case *ymv1.Command_ForgetImage:
 		c.ForgetImage = &plan.ForgetImage{Site: w.ForgetImage.GetSite(), Name: w.ForgetImage.GetName()}
+	case *ymv1.Command_ReleaseAddress:
+		c.Release = &plan.ReleaseAddress{Network: w.ReleaseAddress.GetNetwork(), Addr: w.ReleaseAddress.GetAddress()}
 	default:
 		return false
 	}

@@ -45,7 +45,7 @@ func Command(c *plan.Command) (Message, error) {
 }
 
 // smallCommand converts the commands that carry no document.
-func smallCommand(c *plan.Command, m *ymv1.Command) error {
+func smallCommand(c *plan.Command, m *ymv1.Command) error { //nolint:gocyclo // one case per command
 	switch {
 	case c.DeleteFleet != nil:
 		m.What = &ymv1.Command_DeleteFleet{DeleteFleet: &ymv1.DeleteFleet{Name: c.DeleteFleet.Name}}
@@ -83,6 +83,8 @@ func smallCommand(c *plan.Command, m *ymv1.Command) error {
 		}}
 	case c.ForgetImage != nil:
 		m.What = &ymv1.Command_ForgetImage{ForgetImage: &ymv1.ForgetImage{Site: c.ForgetImage.Site, Name: c.ForgetImage.Name}}
+	case c.Release != nil:
+		m.What = &ymv1.Command_ReleaseAddress{ReleaseAddress: &ymv1.ReleaseAddress{Network: c.Release.Network, Address: c.Release.Addr}}
 	default:
 		return fmt.Errorf("encode command %s: it asks for nothing", c.ID)
 	}
@@ -164,7 +166,7 @@ func decodeSmall(m *ymv1.Command, c *plan.Command) (*plan.Command, error) {
 			MachineID: p.GetMachineId(), BootID: p.GetBootId(), OSVersion: p.GetOsVersion(), Obeys: p.GetObeys(),
 		}
 	default:
-		if !imageCommand(m, c) {
+		if !yardCommand(m, c) {
 			return nil, fmt.Errorf("command %s asks for something that this release does not know", c.ID)
 		}
 	}

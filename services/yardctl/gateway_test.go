@@ -141,6 +141,28 @@ func (*gateway) ListNetworks(context.Context, *connect.Request[v1.ListNetworksRe
 	}}}), nil
 }
 
+func (*gateway) ListAddresses(_ context.Context, req *connect.Request[v1.ListAddressesRequest]) (*connect.Response[v1.ListAddressesResponse], error) {
+	out := &v1.ListAddressesResponse{Read: read(), Free: 187, Held: 2, Aside: 1, Excluded: 2}
+	for _, v := range []*v1.AddressView{
+		{First: "10.0.0.10", Last: "10.0.0.10", Count: 1, State: "held", Fleet: "web", Node: "web-edge-0", Since: ago(3 * time.Hour)},
+		{First: "10.0.0.11", Last: "10.0.0.12", Count: 2, State: "excluded"},
+		{First: "10.0.0.13", Last: "10.0.0.13", Count: 1, State: "aside", Since: ago(2 * time.Minute), Why: "10.0.0.13 of Network dmz: VM printer, not this yard's, has it"},
+		{First: "10.0.0.14", Last: "10.0.0.200", Count: 187, State: "free"},
+		{First: "10.0.1.7", Last: "10.0.1.7", Count: 1, State: "held", Fleet: "web", Node: "web-edge-1", Since: ago(26 * time.Hour), Outside: true},
+	} {
+		if s := req.Msg.GetState(); s == "" || s == v.GetState() {
+			out.Addresses = append(out.Addresses, v)
+		}
+	}
+	return connect.NewResponse(out), nil
+}
+
+func (*gateway) ReleaseAddress(_ context.Context, req *connect.Request[v1.ReleaseAddressRequest]) (*connect.Response[v1.CommandResponse], error) {
+	return connect.NewResponse(&v1.CommandResponse{
+		Kind: "Address", Name: req.Msg.GetAddress(), Accepted: true, CommandId: req.Msg.GetCommandId(), Summary: req.Msg.GetAddress() + " is free again",
+	}), nil
+}
+
 func sites() []*v1.SiteView {
 	return []*v1.SiteView{
 		{Name: "dc1", Url: "https://vcenter.example/sdk", SeatHolder: "vsphere-executor-1", SeatEpoch: 3, SeatUntil: timestamppb.New(now.Add(9 * time.Second)), Nodes: 4, Breaker: "closed"},

@@ -26,7 +26,7 @@ type selection struct {
 
 func (a *app) getCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "get", GroupID: groupSee, Short: "List fleets, pools, nodes, jobs, events, networks, sites, images",
+		Use: "get", GroupID: groupSee, Short: "List fleets, pools, nodes, jobs, events, networks, addresses, sites, images",
 		Long: `get lists what there is. With names it lists those only. One fleet, network or
 site with -o yaml is a document that applies.`,
 		Example: `  yardctl get nodes
@@ -35,7 +35,7 @@ site with -o yaml is a document that applies.`,
   yardctl get fleet web -o yaml > web.yaml`,
 		Args: cobra.ArbitraryArgs,
 	}
-	return parent(cmd, a.getFleets(), a.getPools(), a.getNodes(), a.getJobs(), a.getEvents(), a.getNetworks(), a.getSites(), a.getImages())
+	return parent(cmd, a.getFleets(), a.getPools(), a.getNodes(), a.getJobs(), a.getEvents(), a.getNetworks(), a.getAddresses(), a.getSites(), a.getImages())
 }
 
 // getter makes a get command: list asks the gateway, draws the table and

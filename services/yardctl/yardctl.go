@@ -114,7 +114,7 @@ func (a *app) root() *cobra.Command {
 		a.getCommand(), a.describeCommand(), a.logsCommand(), a.sshCommand(), a.watchCommand(), a.failedCommand(),
 		a.historyCommand(), a.diffCommand(), a.rollbackCommand(),
 		a.scaleCommand(), a.retryCommand(), a.skipCommand(), a.replaceCommand(), a.preserveCommand(),
-		a.pauseCommand(), a.resumeCommand(), a.cancelCommand(), a.deleteCommand(), a.imageCommand(),
+		a.pauseCommand(), a.resumeCommand(), a.cancelCommand(), a.deleteCommand(), a.imageCommand(), a.addressCommand(),
 		a.statusCommand(), a.doctorCommand(), a.orphansCommand(), a.versionCommand(), a.auditCommand(), a.debugCommand(),
 	)
 	root.SetHelpCommandGroupID(groupYard)

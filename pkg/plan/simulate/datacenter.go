@@ -3,6 +3,7 @@ package simulate
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"yardmaster.dev/pkg/fault"
@@ -278,6 +279,20 @@ func (s *datacenter) stranger(j *job) *plan.Failure {
 	return &plan.Failure{Kind: fault.Transient, Reason: fault.AddressTaken, Message: "simulated", Taken: taken}
 }
 
+// giveBack has a person give addresses back that are set aside.
+func (s *datacenter) giveBack() {
+	if s.faults.taken == 0 || s.now.Sub(s.begun) >= quiet || s.strangers.IntN(20) > 0 {
+		return
+	}
+	for _, c := range s.ledger.claims {
+		if c.Kind == plan.ClaimAddress && c.Fleet == plan.Aside {
+			network, addr, _ := strings.Cut(c.Thing, "/")
+			s.script.command(plan.YardScope, plan.Command{Release: &plan.ReleaseAddress{Network: network, Addr: addr}})
+			return
+		}
+	}
+}
+
 // boot lets a machine phone home.
 func (s *datacenter) boot(m *machine) {
 	if m.gone {
@@ -327,6 +342,7 @@ func (s *datacenter) vanish(m *machine) {
 // survey is the executor's look at all machines, every minute: it sees guest
 // addresses and misses what has vanished. It is no durable message.
 func (s *datacenter) survey() {
+	s.giveBack()
 	for _, m := range slices.Clone(s.machines) {
 		if s.chance(s.faults.vanish) {
 			s.tell("somebody  deletes the machine of %s-%s behind our back", m.fleet, m.node)

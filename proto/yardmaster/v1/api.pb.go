@@ -4077,6 +4077,317 @@ func (x *ImageView) GetFrom() string {
 	return ""
 }
 
+type ListAddressesRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Network string                 `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`
+	// Only those in this state, if not empty.
+	State         string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAddressesRequest) Reset() {
+	*x = ListAddressesRequest{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAddressesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAddressesRequest) ProtoMessage() {}
+
+func (x *ListAddressesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAddressesRequest.ProtoReflect.Descriptor instead.
+func (*ListAddressesRequest) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *ListAddressesRequest) GetNetwork() string {
+	if x != nil {
+		return x.Network
+	}
+	return ""
+}
+
+func (x *ListAddressesRequest) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+type ListAddressesResponse struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Addresses []*AddressView         `protobuf:"bytes,1,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	// How many there are of each in the range.
+	Free          int32       `protobuf:"varint,2,opt,name=free,proto3" json:"free,omitempty"`
+	Held          int32       `protobuf:"varint,3,opt,name=held,proto3" json:"held,omitempty"`
+	Aside         int32       `protobuf:"varint,4,opt,name=aside,proto3" json:"aside,omitempty"`
+	Excluded      int32       `protobuf:"varint,5,opt,name=excluded,proto3" json:"excluded,omitempty"`
+	Read          *ReadStatus `protobuf:"bytes,6,opt,name=read,proto3" json:"read,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAddressesResponse) Reset() {
+	*x = ListAddressesResponse{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAddressesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAddressesResponse) ProtoMessage() {}
+
+func (x *ListAddressesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAddressesResponse.ProtoReflect.Descriptor instead.
+func (*ListAddressesResponse) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *ListAddressesResponse) GetAddresses() []*AddressView {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
+func (x *ListAddressesResponse) GetFree() int32 {
+	if x != nil {
+		return x.Free
+	}
+	return 0
+}
+
+func (x *ListAddressesResponse) GetHeld() int32 {
+	if x != nil {
+		return x.Held
+	}
+	return 0
+}
+
+func (x *ListAddressesResponse) GetAside() int32 {
+	if x != nil {
+		return x.Aside
+	}
+	return 0
+}
+
+func (x *ListAddressesResponse) GetExcluded() int32 {
+	if x != nil {
+		return x.Excluded
+	}
+	return 0
+}
+
+func (x *ListAddressesResponse) GetRead() *ReadStatus {
+	if x != nil {
+		return x.Read
+	}
+	return nil
+}
+
+// AddressView is one address, or several in a row that are the same.
+type AddressView struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	First string                 `protobuf:"bytes,1,opt,name=first,proto3" json:"first,omitempty"`
+	Last  string                 `protobuf:"bytes,2,opt,name=last,proto3" json:"last,omitempty"`
+	Count int32                  `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
+	// free, held, aside or excluded
+	State string `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
+	// Who holds it.
+	Fleet string                 `protobuf:"bytes,5,opt,name=fleet,proto3" json:"fleet,omitempty"`
+	Node  string                 `protobuf:"bytes,6,opt,name=node,proto3" json:"node,omitempty"`
+	Since *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=since,proto3" json:"since,omitempty"`
+	// Why it is set aside.
+	Why string `protobuf:"bytes,8,opt,name=why,proto3" json:"why,omitempty"`
+	// Not in the range (any more).
+	Outside       bool `protobuf:"varint,9,opt,name=outside,proto3" json:"outside,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddressView) Reset() {
+	*x = AddressView{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddressView) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddressView) ProtoMessage() {}
+
+func (x *AddressView) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddressView.ProtoReflect.Descriptor instead.
+func (*AddressView) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *AddressView) GetFirst() string {
+	if x != nil {
+		return x.First
+	}
+	return ""
+}
+
+func (x *AddressView) GetLast() string {
+	if x != nil {
+		return x.Last
+	}
+	return ""
+}
+
+func (x *AddressView) GetCount() int32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *AddressView) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *AddressView) GetFleet() string {
+	if x != nil {
+		return x.Fleet
+	}
+	return ""
+}
+
+func (x *AddressView) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *AddressView) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *AddressView) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *AddressView) GetOutside() bool {
+	if x != nil {
+		return x.Outside
+	}
+	return false
+}
+
+type ReleaseAddressRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Network       string                 `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`
+	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	CommandId     string                 `protobuf:"bytes,3,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseAddressRequest) Reset() {
+	*x = ReleaseAddressRequest{}
+	mi := &file_yardmaster_v1_api_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseAddressRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseAddressRequest) ProtoMessage() {}
+
+func (x *ReleaseAddressRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_api_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseAddressRequest.ProtoReflect.Descriptor instead.
+func (*ReleaseAddressRequest) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *ReleaseAddressRequest) GetNetwork() string {
+	if x != nil {
+		return x.Network
+	}
+	return ""
+}
+
+func (x *ReleaseAddressRequest) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *ReleaseAddressRequest) GetCommandId() string {
+	if x != nil {
+		return x.CommandId
+	}
+	return ""
+}
+
 type ListNetworksRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -4085,7 +4396,7 @@ type ListNetworksRequest struct {
 
 func (x *ListNetworksRequest) Reset() {
 	*x = ListNetworksRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[48]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4097,7 +4408,7 @@ func (x *ListNetworksRequest) String() string {
 func (*ListNetworksRequest) ProtoMessage() {}
 
 func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[48]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4110,7 +4421,7 @@ func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNetworksRequest.ProtoReflect.Descriptor instead.
 func (*ListNetworksRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{48}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{52}
 }
 
 type ListNetworksResponse struct {
@@ -4123,7 +4434,7 @@ type ListNetworksResponse struct {
 
 func (x *ListNetworksResponse) Reset() {
 	*x = ListNetworksResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[49]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4135,7 +4446,7 @@ func (x *ListNetworksResponse) String() string {
 func (*ListNetworksResponse) ProtoMessage() {}
 
 func (x *ListNetworksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[49]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4148,7 +4459,7 @@ func (x *ListNetworksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNetworksResponse.ProtoReflect.Descriptor instead.
 func (*ListNetworksResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{49}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ListNetworksResponse) GetNetworks() []*NetworkView {
@@ -4181,7 +4492,7 @@ type NetworkView struct {
 
 func (x *NetworkView) Reset() {
 	*x = NetworkView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[50]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4193,7 +4504,7 @@ func (x *NetworkView) String() string {
 func (*NetworkView) ProtoMessage() {}
 
 func (x *NetworkView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[50]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4206,7 +4517,7 @@ func (x *NetworkView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkView.ProtoReflect.Descriptor instead.
 func (*NetworkView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{50}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *NetworkView) GetName() string {
@@ -4273,7 +4584,7 @@ type ListSitesRequest struct {
 
 func (x *ListSitesRequest) Reset() {
 	*x = ListSitesRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[51]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4285,7 +4596,7 @@ func (x *ListSitesRequest) String() string {
 func (*ListSitesRequest) ProtoMessage() {}
 
 func (x *ListSitesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[51]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4298,7 +4609,7 @@ func (x *ListSitesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSitesRequest.ProtoReflect.Descriptor instead.
 func (*ListSitesRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{51}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{55}
 }
 
 type ListSitesResponse struct {
@@ -4311,7 +4622,7 @@ type ListSitesResponse struct {
 
 func (x *ListSitesResponse) Reset() {
 	*x = ListSitesResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[52]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4323,7 +4634,7 @@ func (x *ListSitesResponse) String() string {
 func (*ListSitesResponse) ProtoMessage() {}
 
 func (x *ListSitesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[52]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4336,7 +4647,7 @@ func (x *ListSitesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSitesResponse.ProtoReflect.Descriptor instead.
 func (*ListSitesResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{52}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ListSitesResponse) GetSites() []*SiteView {
@@ -4370,7 +4681,7 @@ type SiteView struct {
 
 func (x *SiteView) Reset() {
 	*x = SiteView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[53]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4382,7 +4693,7 @@ func (x *SiteView) String() string {
 func (*SiteView) ProtoMessage() {}
 
 func (x *SiteView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[53]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4395,7 +4706,7 @@ func (x *SiteView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SiteView.ProtoReflect.Descriptor instead.
 func (*SiteView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{53}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *SiteView) GetName() string {
@@ -4463,7 +4774,7 @@ type ListFailedRequest struct {
 
 func (x *ListFailedRequest) Reset() {
 	*x = ListFailedRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[54]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4475,7 +4786,7 @@ func (x *ListFailedRequest) String() string {
 func (*ListFailedRequest) ProtoMessage() {}
 
 func (x *ListFailedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[54]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4488,7 +4799,7 @@ func (x *ListFailedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFailedRequest.ProtoReflect.Descriptor instead.
 func (*ListFailedRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{54}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ListFailedRequest) GetFleet() string {
@@ -4508,7 +4819,7 @@ type ListFailedResponse struct {
 
 func (x *ListFailedResponse) Reset() {
 	*x = ListFailedResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[55]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4520,7 +4831,7 @@ func (x *ListFailedResponse) String() string {
 func (*ListFailedResponse) ProtoMessage() {}
 
 func (x *ListFailedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[55]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4533,7 +4844,7 @@ func (x *ListFailedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFailedResponse.ProtoReflect.Descriptor instead.
 func (*ListFailedResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{55}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ListFailedResponse) GetFailed() []*FailedView {
@@ -4568,7 +4879,7 @@ type FailedView struct {
 
 func (x *FailedView) Reset() {
 	*x = FailedView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[56]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4580,7 +4891,7 @@ func (x *FailedView) String() string {
 func (*FailedView) ProtoMessage() {}
 
 func (x *FailedView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[56]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4593,7 +4904,7 @@ func (x *FailedView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailedView.ProtoReflect.Descriptor instead.
 func (*FailedView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{56}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *FailedView) GetNode() string {
@@ -4675,7 +4986,7 @@ type DescribeNodeRequest struct {
 
 func (x *DescribeNodeRequest) Reset() {
 	*x = DescribeNodeRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[57]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4687,7 +4998,7 @@ func (x *DescribeNodeRequest) String() string {
 func (*DescribeNodeRequest) ProtoMessage() {}
 
 func (x *DescribeNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[57]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4700,7 +5011,7 @@ func (x *DescribeNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeNodeRequest.ProtoReflect.Descriptor instead.
 func (*DescribeNodeRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{57}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *DescribeNodeRequest) GetNode() string {
@@ -4728,7 +5039,7 @@ type DescribeNodeResponse struct {
 
 func (x *DescribeNodeResponse) Reset() {
 	*x = DescribeNodeResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[58]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4740,7 +5051,7 @@ func (x *DescribeNodeResponse) String() string {
 func (*DescribeNodeResponse) ProtoMessage() {}
 
 func (x *DescribeNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[58]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4753,7 +5064,7 @@ func (x *DescribeNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeNodeResponse.ProtoReflect.Descriptor instead.
 func (*DescribeNodeResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{58}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *DescribeNodeResponse) GetNode() *NodeView {
@@ -4827,7 +5138,7 @@ type GuestView struct {
 
 func (x *GuestView) Reset() {
 	*x = GuestView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[59]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4839,7 +5150,7 @@ func (x *GuestView) String() string {
 func (*GuestView) ProtoMessage() {}
 
 func (x *GuestView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[59]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4852,7 +5163,7 @@ func (x *GuestView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestView.ProtoReflect.Descriptor instead.
 func (*GuestView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{59}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *GuestView) GetHeard() *timestamppb.Timestamp {
@@ -4935,7 +5246,7 @@ type GuestStageView struct {
 
 func (x *GuestStageView) Reset() {
 	*x = GuestStageView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[60]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4947,7 +5258,7 @@ func (x *GuestStageView) String() string {
 func (*GuestStageView) ProtoMessage() {}
 
 func (x *GuestStageView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[60]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4960,7 +5271,7 @@ func (x *GuestStageView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestStageView.ProtoReflect.Descriptor instead.
 func (*GuestStageView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{60}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *GuestStageView) GetName() string {
@@ -4988,7 +5299,7 @@ type GuestFailedView struct {
 
 func (x *GuestFailedView) Reset() {
 	*x = GuestFailedView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[61]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5000,7 +5311,7 @@ func (x *GuestFailedView) String() string {
 func (*GuestFailedView) ProtoMessage() {}
 
 func (x *GuestFailedView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[61]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5013,7 +5324,7 @@ func (x *GuestFailedView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestFailedView.ProtoReflect.Descriptor instead.
 func (*GuestFailedView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{61}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *GuestFailedView) GetUnit() string {
@@ -5053,7 +5364,7 @@ type NodeNetwork struct {
 
 func (x *NodeNetwork) Reset() {
 	*x = NodeNetwork{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[62]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5065,7 +5376,7 @@ func (x *NodeNetwork) String() string {
 func (*NodeNetwork) ProtoMessage() {}
 
 func (x *NodeNetwork) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[62]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5078,7 +5389,7 @@ func (x *NodeNetwork) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeNetwork.ProtoReflect.Descriptor instead.
 func (*NodeNetwork) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{62}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *NodeNetwork) GetCard() int32 {
@@ -5143,7 +5454,7 @@ type VSphereView struct {
 
 func (x *VSphereView) Reset() {
 	*x = VSphereView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[63]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5155,7 +5466,7 @@ func (x *VSphereView) String() string {
 func (*VSphereView) ProtoMessage() {}
 
 func (x *VSphereView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[63]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5168,7 +5479,7 @@ func (x *VSphereView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VSphereView.ProtoReflect.Descriptor instead.
 func (*VSphereView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{63}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *VSphereView) GetSite() string {
@@ -5218,7 +5529,7 @@ type NodeLogRequest struct {
 
 func (x *NodeLogRequest) Reset() {
 	*x = NodeLogRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[64]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5230,7 +5541,7 @@ func (x *NodeLogRequest) String() string {
 func (*NodeLogRequest) ProtoMessage() {}
 
 func (x *NodeLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[64]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5243,7 +5554,7 @@ func (x *NodeLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeLogRequest.ProtoReflect.Descriptor instead.
 func (*NodeLogRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{64}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *NodeLogRequest) GetNode() string {
@@ -5275,7 +5586,7 @@ type NodeLogResponse struct {
 
 func (x *NodeLogResponse) Reset() {
 	*x = NodeLogResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[65]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5287,7 +5598,7 @@ func (x *NodeLogResponse) String() string {
 func (*NodeLogResponse) ProtoMessage() {}
 
 func (x *NodeLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[65]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5300,7 +5611,7 @@ func (x *NodeLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeLogResponse.ProtoReflect.Descriptor instead.
 func (*NodeLogResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{65}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *NodeLogResponse) GetLines() []*LogLine {
@@ -5346,7 +5657,7 @@ type LogLine struct {
 
 func (x *LogLine) Reset() {
 	*x = LogLine{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[66]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5358,7 +5669,7 @@ func (x *LogLine) String() string {
 func (*LogLine) ProtoMessage() {}
 
 func (x *LogLine) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[66]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5371,7 +5682,7 @@ func (x *LogLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
 func (*LogLine) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{66}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *LogLine) GetAt() *timestamppb.Timestamp {
@@ -5411,7 +5722,7 @@ type HistoryRequest struct {
 
 func (x *HistoryRequest) Reset() {
 	*x = HistoryRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[67]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5423,7 +5734,7 @@ func (x *HistoryRequest) String() string {
 func (*HistoryRequest) ProtoMessage() {}
 
 func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[67]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5436,7 +5747,7 @@ func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
 func (*HistoryRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{67}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *HistoryRequest) GetFleet() string {
@@ -5457,7 +5768,7 @@ type HistoryResponse struct {
 
 func (x *HistoryResponse) Reset() {
 	*x = HistoryResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[68]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5469,7 +5780,7 @@ func (x *HistoryResponse) String() string {
 func (*HistoryResponse) ProtoMessage() {}
 
 func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[68]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5482,7 +5793,7 @@ func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryResponse.ProtoReflect.Descriptor instead.
 func (*HistoryResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{68}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *HistoryResponse) GetRevisions() []*RevisionView {
@@ -5522,7 +5833,7 @@ type RevisionView struct {
 
 func (x *RevisionView) Reset() {
 	*x = RevisionView{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[69]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5534,7 +5845,7 @@ func (x *RevisionView) String() string {
 func (*RevisionView) ProtoMessage() {}
 
 func (x *RevisionView) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[69]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5547,7 +5858,7 @@ func (x *RevisionView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevisionView.ProtoReflect.Descriptor instead.
 func (*RevisionView) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{69}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *RevisionView) GetNumber() int32 {
@@ -5627,7 +5938,7 @@ type DiffRequest struct {
 
 func (x *DiffRequest) Reset() {
 	*x = DiffRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[70]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5639,7 +5950,7 @@ func (x *DiffRequest) String() string {
 func (*DiffRequest) ProtoMessage() {}
 
 func (x *DiffRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[70]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5652,7 +5963,7 @@ func (x *DiffRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiffRequest.ProtoReflect.Descriptor instead.
 func (*DiffRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{70}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *DiffRequest) GetSources() []*Source {
@@ -5694,7 +6005,7 @@ type DiffResponse struct {
 
 func (x *DiffResponse) Reset() {
 	*x = DiffResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[71]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5706,7 +6017,7 @@ func (x *DiffResponse) String() string {
 func (*DiffResponse) ProtoMessage() {}
 
 func (x *DiffResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[71]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5719,7 +6030,7 @@ func (x *DiffResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiffResponse.ProtoReflect.Descriptor instead.
 func (*DiffResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{71}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *DiffResponse) GetProblems() []*Problem {
@@ -5759,7 +6070,7 @@ type DocumentDiff struct {
 
 func (x *DocumentDiff) Reset() {
 	*x = DocumentDiff{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[72]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5771,7 +6082,7 @@ func (x *DocumentDiff) String() string {
 func (*DocumentDiff) ProtoMessage() {}
 
 func (x *DocumentDiff) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[72]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5784,7 +6095,7 @@ func (x *DocumentDiff) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DocumentDiff.ProtoReflect.Descriptor instead.
 func (*DocumentDiff) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{72}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *DocumentDiff) GetKind() string {
@@ -5842,7 +6153,7 @@ type FieldDiff struct {
 
 func (x *FieldDiff) Reset() {
 	*x = FieldDiff{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[73]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5854,7 +6165,7 @@ func (x *FieldDiff) String() string {
 func (*FieldDiff) ProtoMessage() {}
 
 func (x *FieldDiff) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[73]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5867,7 +6178,7 @@ func (x *FieldDiff) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldDiff.ProtoReflect.Descriptor instead.
 func (*FieldDiff) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{73}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *FieldDiff) GetPath() string {
@@ -5903,7 +6214,7 @@ type GetDocumentRequest struct {
 
 func (x *GetDocumentRequest) Reset() {
 	*x = GetDocumentRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[74]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5915,7 +6226,7 @@ func (x *GetDocumentRequest) String() string {
 func (*GetDocumentRequest) ProtoMessage() {}
 
 func (x *GetDocumentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[74]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5928,7 +6239,7 @@ func (x *GetDocumentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDocumentRequest.ProtoReflect.Descriptor instead.
 func (*GetDocumentRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{74}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *GetDocumentRequest) GetKind() string {
@@ -5962,7 +6273,7 @@ type GetDocumentResponse struct {
 
 func (x *GetDocumentResponse) Reset() {
 	*x = GetDocumentResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[75]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5974,7 +6285,7 @@ func (x *GetDocumentResponse) String() string {
 func (*GetDocumentResponse) ProtoMessage() {}
 
 func (x *GetDocumentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[75]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5987,7 +6298,7 @@ func (x *GetDocumentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDocumentResponse.ProtoReflect.Descriptor instead.
 func (*GetDocumentResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{75}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *GetDocumentResponse) GetYaml() string {
@@ -6013,7 +6324,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[76]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6025,7 +6336,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[76]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6038,7 +6349,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{76}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *WatchRequest) GetFleet() string {
@@ -6063,7 +6374,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[77]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6075,7 +6386,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[77]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6088,7 +6399,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{77}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *WatchResponse) GetChange() isWatchResponse_Change {
@@ -6176,7 +6487,7 @@ type DoctorRequest struct {
 
 func (x *DoctorRequest) Reset() {
 	*x = DoctorRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[78]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6188,7 +6499,7 @@ func (x *DoctorRequest) String() string {
 func (*DoctorRequest) ProtoMessage() {}
 
 func (x *DoctorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[78]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6201,7 +6512,7 @@ func (x *DoctorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DoctorRequest.ProtoReflect.Descriptor instead.
 func (*DoctorRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{78}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *DoctorRequest) GetSites() []string {
@@ -6232,7 +6543,7 @@ type DoctorResponse struct {
 
 func (x *DoctorResponse) Reset() {
 	*x = DoctorResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[79]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6244,7 +6555,7 @@ func (x *DoctorResponse) String() string {
 func (*DoctorResponse) ProtoMessage() {}
 
 func (x *DoctorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[79]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6257,7 +6568,7 @@ func (x *DoctorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DoctorResponse.ProtoReflect.Descriptor instead.
 func (*DoctorResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{79}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *DoctorResponse) GetProblems() []*Problem {
@@ -6298,7 +6609,7 @@ type SiteCheckup struct {
 
 func (x *SiteCheckup) Reset() {
 	*x = SiteCheckup{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[80]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6310,7 +6621,7 @@ func (x *SiteCheckup) String() string {
 func (*SiteCheckup) ProtoMessage() {}
 
 func (x *SiteCheckup) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[80]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6323,7 +6634,7 @@ func (x *SiteCheckup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SiteCheckup.ProtoReflect.Descriptor instead.
 func (*SiteCheckup) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{80}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *SiteCheckup) GetSite() string {
@@ -6348,7 +6659,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[81]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6360,7 +6671,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[81]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6373,7 +6684,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{81}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{85}
 }
 
 type StatusResponse struct {
@@ -6395,7 +6706,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[82]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6407,7 +6718,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[82]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6420,7 +6731,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{82}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *StatusResponse) GetShards() []*ShardStatus {
@@ -6510,7 +6821,7 @@ type ShardStatus struct {
 
 func (x *ShardStatus) Reset() {
 	*x = ShardStatus{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[83]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6522,7 +6833,7 @@ func (x *ShardStatus) String() string {
 func (*ShardStatus) ProtoMessage() {}
 
 func (x *ShardStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[83]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6535,7 +6846,7 @@ func (x *ShardStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardStatus.ProtoReflect.Descriptor instead.
 func (*ShardStatus) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{83}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *ShardStatus) GetShard() uint32 {
@@ -6618,7 +6929,7 @@ type ServiceStatus struct {
 
 func (x *ServiceStatus) Reset() {
 	*x = ServiceStatus{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[84]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6630,7 +6941,7 @@ func (x *ServiceStatus) String() string {
 func (*ServiceStatus) ProtoMessage() {}
 
 func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[84]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6643,7 +6954,7 @@ func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceStatus.ProtoReflect.Descriptor instead.
 func (*ServiceStatus) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{84}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *ServiceStatus) GetService() string {
@@ -6710,7 +7021,7 @@ type VersionRequest struct {
 
 func (x *VersionRequest) Reset() {
 	*x = VersionRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[85]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6722,7 +7033,7 @@ func (x *VersionRequest) String() string {
 func (*VersionRequest) ProtoMessage() {}
 
 func (x *VersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[85]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6735,7 +7046,7 @@ func (x *VersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionRequest.ProtoReflect.Descriptor instead.
 func (*VersionRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{85}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{89}
 }
 
 type VersionResponse struct {
@@ -6750,7 +7061,7 @@ type VersionResponse struct {
 
 func (x *VersionResponse) Reset() {
 	*x = VersionResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[86]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6762,7 +7073,7 @@ func (x *VersionResponse) String() string {
 func (*VersionResponse) ProtoMessage() {}
 
 func (x *VersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[86]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6775,7 +7086,7 @@ func (x *VersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionResponse.ProtoReflect.Descriptor instead.
 func (*VersionResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{86}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *VersionResponse) GetVersion() string {
@@ -6815,7 +7126,7 @@ type VerifyAuditRequest struct {
 
 func (x *VerifyAuditRequest) Reset() {
 	*x = VerifyAuditRequest{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[87]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6827,7 +7138,7 @@ func (x *VerifyAuditRequest) String() string {
 func (*VerifyAuditRequest) ProtoMessage() {}
 
 func (x *VerifyAuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[87]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6840,7 +7151,7 @@ func (x *VerifyAuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyAuditRequest.ProtoReflect.Descriptor instead.
 func (*VerifyAuditRequest) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{87}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *VerifyAuditRequest) GetFleet() string {
@@ -6861,7 +7172,7 @@ type VerifyAuditResponse struct {
 
 func (x *VerifyAuditResponse) Reset() {
 	*x = VerifyAuditResponse{}
-	mi := &file_yardmaster_v1_api_proto_msgTypes[88]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6873,7 +7184,7 @@ func (x *VerifyAuditResponse) String() string {
 func (*VerifyAuditResponse) ProtoMessage() {}
 
 func (x *VerifyAuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_api_proto_msgTypes[88]
+	mi := &file_yardmaster_v1_api_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6886,7 +7197,7 @@ func (x *VerifyAuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyAuditResponse.ProtoReflect.Descriptor instead.
 func (*VerifyAuditResponse) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{88}
+	return file_yardmaster_v1_api_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *VerifyAuditResponse) GetNodes() int32 {
@@ -7294,7 +7605,32 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\x04hint\x18\f \x01(\tR\x04hint\x12\x0e\n" +
 	"\x02by\x18\r \x01(\tR\x02by\x120\n" +
 	"\x05asked\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\x05asked\x12\x12\n" +
-	"\x04from\x18\x0f \x01(\tR\x04from\"\x15\n" +
+	"\x04from\x18\x0f \x01(\tR\x04from\"F\n" +
+	"\x14ListAddressesRequest\x12\x18\n" +
+	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\"\xda\x01\n" +
+	"\x15ListAddressesResponse\x128\n" +
+	"\taddresses\x18\x01 \x03(\v2\x1a.yardmaster.v1.AddressViewR\taddresses\x12\x12\n" +
+	"\x04free\x18\x02 \x01(\x05R\x04free\x12\x12\n" +
+	"\x04held\x18\x03 \x01(\x05R\x04held\x12\x14\n" +
+	"\x05aside\x18\x04 \x01(\x05R\x05aside\x12\x1a\n" +
+	"\bexcluded\x18\x05 \x01(\x05R\bexcluded\x12-\n" +
+	"\x04read\x18\x06 \x01(\v2\x19.yardmaster.v1.ReadStatusR\x04read\"\xeb\x01\n" +
+	"\vAddressView\x12\x14\n" +
+	"\x05first\x18\x01 \x01(\tR\x05first\x12\x12\n" +
+	"\x04last\x18\x02 \x01(\tR\x04last\x12\x14\n" +
+	"\x05count\x18\x03 \x01(\x05R\x05count\x12\x14\n" +
+	"\x05state\x18\x04 \x01(\tR\x05state\x12\x14\n" +
+	"\x05fleet\x18\x05 \x01(\tR\x05fleet\x12\x12\n" +
+	"\x04node\x18\x06 \x01(\tR\x04node\x120\n" +
+	"\x05since\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x10\n" +
+	"\x03why\x18\b \x01(\tR\x03why\x12\x18\n" +
+	"\aoutside\x18\t \x01(\bR\aoutside\"j\n" +
+	"\x15ReleaseAddressRequest\x12\x18\n" +
+	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1d\n" +
+	"\n" +
+	"command_id\x18\x03 \x01(\tR\tcommandId\"\x15\n" +
 	"\x13ListNetworksRequest\"}\n" +
 	"\x14ListNetworksResponse\x126\n" +
 	"\bnetworks\x18\x01 \x03(\v2\x1a.yardmaster.v1.NetworkViewR\bnetworks\x12-\n" +
@@ -7508,7 +7844,7 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\x13VerifyAuditResponse\x12\x14\n" +
 	"\x05nodes\x18\x01 \x01(\x05R\x05nodes\x12\x16\n" +
 	"\x06events\x18\x02 \x01(\x03R\x06events\x12\x16\n" +
-	"\x06breaks\x18\x03 \x03(\tR\x06breaks2\xab\x13\n" +
+	"\x06breaks\x18\x03 \x03(\tR\x06breaks2\xe3\x14\n" +
 	"\vYardService\x12M\n" +
 	"\bValidate\x12\x1e.yardmaster.v1.ValidateRequest\x1a\x1f.yardmaster.v1.ValidateResponse\"\x00\x12A\n" +
 	"\x04Plan\x12\x1a.yardmaster.v1.PlanRequest\x1a\x1b.yardmaster.v1.PlanResponse\"\x00\x12D\n" +
@@ -7528,7 +7864,9 @@ const file_yardmaster_v1_api_proto_rawDesc = "" +
 	"\vImportImage\x12!.yardmaster.v1.ImportImageRequest\x1a\x1e.yardmaster.v1.CommandResponse\"\x00\x12R\n" +
 	"\vForgetImage\x12!.yardmaster.v1.ForgetImageRequest\x1a\x1e.yardmaster.v1.CommandResponse\"\x00\x12S\n" +
 	"\n" +
-	"ListImages\x12 .yardmaster.v1.ListImagesRequest\x1a!.yardmaster.v1.ListImagesResponse\"\x00\x12Y\n" +
+	"ListImages\x12 .yardmaster.v1.ListImagesRequest\x1a!.yardmaster.v1.ListImagesResponse\"\x00\x12\\\n" +
+	"\rListAddresses\x12#.yardmaster.v1.ListAddressesRequest\x1a$.yardmaster.v1.ListAddressesResponse\"\x00\x12X\n" +
+	"\x0eReleaseAddress\x12$.yardmaster.v1.ReleaseAddressRequest\x1a\x1e.yardmaster.v1.CommandResponse\"\x00\x12Y\n" +
 	"\fListNetworks\x12\".yardmaster.v1.ListNetworksRequest\x1a#.yardmaster.v1.ListNetworksResponse\"\x00\x12P\n" +
 	"\tListSites\x12\x1f.yardmaster.v1.ListSitesRequest\x1a .yardmaster.v1.ListSitesResponse\"\x00\x12S\n" +
 	"\n" +
@@ -7558,7 +7896,7 @@ func file_yardmaster_v1_api_proto_rawDescGZIP() []byte {
 	return file_yardmaster_v1_api_proto_rawDescData
 }
 
-var file_yardmaster_v1_api_proto_msgTypes = make([]protoimpl.MessageInfo, 92)
+var file_yardmaster_v1_api_proto_msgTypes = make([]protoimpl.MessageInfo, 96)
 var file_yardmaster_v1_api_proto_goTypes = []any{
 	(*Stamp)(nil),                 // 0: yardmaster.v1.Stamp
 	(*ReadStatus)(nil),            // 1: yardmaster.v1.ReadStatus
@@ -7608,57 +7946,61 @@ var file_yardmaster_v1_api_proto_goTypes = []any{
 	(*ListImagesRequest)(nil),     // 45: yardmaster.v1.ListImagesRequest
 	(*ListImagesResponse)(nil),    // 46: yardmaster.v1.ListImagesResponse
 	(*ImageView)(nil),             // 47: yardmaster.v1.ImageView
-	(*ListNetworksRequest)(nil),   // 48: yardmaster.v1.ListNetworksRequest
-	(*ListNetworksResponse)(nil),  // 49: yardmaster.v1.ListNetworksResponse
-	(*NetworkView)(nil),           // 50: yardmaster.v1.NetworkView
-	(*ListSitesRequest)(nil),      // 51: yardmaster.v1.ListSitesRequest
-	(*ListSitesResponse)(nil),     // 52: yardmaster.v1.ListSitesResponse
-	(*SiteView)(nil),              // 53: yardmaster.v1.SiteView
-	(*ListFailedRequest)(nil),     // 54: yardmaster.v1.ListFailedRequest
-	(*ListFailedResponse)(nil),    // 55: yardmaster.v1.ListFailedResponse
-	(*FailedView)(nil),            // 56: yardmaster.v1.FailedView
-	(*DescribeNodeRequest)(nil),   // 57: yardmaster.v1.DescribeNodeRequest
-	(*DescribeNodeResponse)(nil),  // 58: yardmaster.v1.DescribeNodeResponse
-	(*GuestView)(nil),             // 59: yardmaster.v1.GuestView
-	(*GuestStageView)(nil),        // 60: yardmaster.v1.GuestStageView
-	(*GuestFailedView)(nil),       // 61: yardmaster.v1.GuestFailedView
-	(*NodeNetwork)(nil),           // 62: yardmaster.v1.NodeNetwork
-	(*VSphereView)(nil),           // 63: yardmaster.v1.VSphereView
-	(*NodeLogRequest)(nil),        // 64: yardmaster.v1.NodeLogRequest
-	(*NodeLogResponse)(nil),       // 65: yardmaster.v1.NodeLogResponse
-	(*LogLine)(nil),               // 66: yardmaster.v1.LogLine
-	(*HistoryRequest)(nil),        // 67: yardmaster.v1.HistoryRequest
-	(*HistoryResponse)(nil),       // 68: yardmaster.v1.HistoryResponse
-	(*RevisionView)(nil),          // 69: yardmaster.v1.RevisionView
-	(*DiffRequest)(nil),           // 70: yardmaster.v1.DiffRequest
-	(*DiffResponse)(nil),          // 71: yardmaster.v1.DiffResponse
-	(*DocumentDiff)(nil),          // 72: yardmaster.v1.DocumentDiff
-	(*FieldDiff)(nil),             // 73: yardmaster.v1.FieldDiff
-	(*GetDocumentRequest)(nil),    // 74: yardmaster.v1.GetDocumentRequest
-	(*GetDocumentResponse)(nil),   // 75: yardmaster.v1.GetDocumentResponse
-	(*WatchRequest)(nil),          // 76: yardmaster.v1.WatchRequest
-	(*WatchResponse)(nil),         // 77: yardmaster.v1.WatchResponse
-	(*DoctorRequest)(nil),         // 78: yardmaster.v1.DoctorRequest
-	(*DoctorResponse)(nil),        // 79: yardmaster.v1.DoctorResponse
-	(*SiteCheckup)(nil),           // 80: yardmaster.v1.SiteCheckup
-	(*StatusRequest)(nil),         // 81: yardmaster.v1.StatusRequest
-	(*StatusResponse)(nil),        // 82: yardmaster.v1.StatusResponse
-	(*ShardStatus)(nil),           // 83: yardmaster.v1.ShardStatus
-	(*ServiceStatus)(nil),         // 84: yardmaster.v1.ServiceStatus
-	(*VersionRequest)(nil),        // 85: yardmaster.v1.VersionRequest
-	(*VersionResponse)(nil),       // 86: yardmaster.v1.VersionResponse
-	(*VerifyAuditRequest)(nil),    // 87: yardmaster.v1.VerifyAuditRequest
-	(*VerifyAuditResponse)(nil),   // 88: yardmaster.v1.VerifyAuditResponse
-	nil,                           // 89: yardmaster.v1.ApplyRequest.PlanBasisEntry
-	nil,                           // 90: yardmaster.v1.FleetView.LabelsEntry
-	nil,                           // 91: yardmaster.v1.PoolView.StatesEntry
-	(*timestamppb.Timestamp)(nil), // 92: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 93: google.protobuf.Duration
-	(*Check)(nil),                 // 94: yardmaster.v1.Check
+	(*ListAddressesRequest)(nil),  // 48: yardmaster.v1.ListAddressesRequest
+	(*ListAddressesResponse)(nil), // 49: yardmaster.v1.ListAddressesResponse
+	(*AddressView)(nil),           // 50: yardmaster.v1.AddressView
+	(*ReleaseAddressRequest)(nil), // 51: yardmaster.v1.ReleaseAddressRequest
+	(*ListNetworksRequest)(nil),   // 52: yardmaster.v1.ListNetworksRequest
+	(*ListNetworksResponse)(nil),  // 53: yardmaster.v1.ListNetworksResponse
+	(*NetworkView)(nil),           // 54: yardmaster.v1.NetworkView
+	(*ListSitesRequest)(nil),      // 55: yardmaster.v1.ListSitesRequest
+	(*ListSitesResponse)(nil),     // 56: yardmaster.v1.ListSitesResponse
+	(*SiteView)(nil),              // 57: yardmaster.v1.SiteView
+	(*ListFailedRequest)(nil),     // 58: yardmaster.v1.ListFailedRequest
+	(*ListFailedResponse)(nil),    // 59: yardmaster.v1.ListFailedResponse
+	(*FailedView)(nil),            // 60: yardmaster.v1.FailedView
+	(*DescribeNodeRequest)(nil),   // 61: yardmaster.v1.DescribeNodeRequest
+	(*DescribeNodeResponse)(nil),  // 62: yardmaster.v1.DescribeNodeResponse
+	(*GuestView)(nil),             // 63: yardmaster.v1.GuestView
+	(*GuestStageView)(nil),        // 64: yardmaster.v1.GuestStageView
+	(*GuestFailedView)(nil),       // 65: yardmaster.v1.GuestFailedView
+	(*NodeNetwork)(nil),           // 66: yardmaster.v1.NodeNetwork
+	(*VSphereView)(nil),           // 67: yardmaster.v1.VSphereView
+	(*NodeLogRequest)(nil),        // 68: yardmaster.v1.NodeLogRequest
+	(*NodeLogResponse)(nil),       // 69: yardmaster.v1.NodeLogResponse
+	(*LogLine)(nil),               // 70: yardmaster.v1.LogLine
+	(*HistoryRequest)(nil),        // 71: yardmaster.v1.HistoryRequest
+	(*HistoryResponse)(nil),       // 72: yardmaster.v1.HistoryResponse
+	(*RevisionView)(nil),          // 73: yardmaster.v1.RevisionView
+	(*DiffRequest)(nil),           // 74: yardmaster.v1.DiffRequest
+	(*DiffResponse)(nil),          // 75: yardmaster.v1.DiffResponse
+	(*DocumentDiff)(nil),          // 76: yardmaster.v1.DocumentDiff
+	(*FieldDiff)(nil),             // 77: yardmaster.v1.FieldDiff
+	(*GetDocumentRequest)(nil),    // 78: yardmaster.v1.GetDocumentRequest
+	(*GetDocumentResponse)(nil),   // 79: yardmaster.v1.GetDocumentResponse
+	(*WatchRequest)(nil),          // 80: yardmaster.v1.WatchRequest
+	(*WatchResponse)(nil),         // 81: yardmaster.v1.WatchResponse
+	(*DoctorRequest)(nil),         // 82: yardmaster.v1.DoctorRequest
+	(*DoctorResponse)(nil),        // 83: yardmaster.v1.DoctorResponse
+	(*SiteCheckup)(nil),           // 84: yardmaster.v1.SiteCheckup
+	(*StatusRequest)(nil),         // 85: yardmaster.v1.StatusRequest
+	(*StatusResponse)(nil),        // 86: yardmaster.v1.StatusResponse
+	(*ShardStatus)(nil),           // 87: yardmaster.v1.ShardStatus
+	(*ServiceStatus)(nil),         // 88: yardmaster.v1.ServiceStatus
+	(*VersionRequest)(nil),        // 89: yardmaster.v1.VersionRequest
+	(*VersionResponse)(nil),       // 90: yardmaster.v1.VersionResponse
+	(*VerifyAuditRequest)(nil),    // 91: yardmaster.v1.VerifyAuditRequest
+	(*VerifyAuditResponse)(nil),   // 92: yardmaster.v1.VerifyAuditResponse
+	nil,                           // 93: yardmaster.v1.ApplyRequest.PlanBasisEntry
+	nil,                           // 94: yardmaster.v1.FleetView.LabelsEntry
+	nil,                           // 95: yardmaster.v1.PoolView.StatesEntry
+	(*timestamppb.Timestamp)(nil), // 96: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 97: google.protobuf.Duration
+	(*Check)(nil),                 // 98: yardmaster.v1.Check
 }
 var file_yardmaster_v1_api_proto_depIdxs = []int32{
 	0,   // 0: yardmaster.v1.ReadStatus.stamps:type_name -> yardmaster.v1.Stamp
-	92,  // 1: yardmaster.v1.ReadStatus.as_of:type_name -> google.protobuf.Timestamp
+	96,  // 1: yardmaster.v1.ReadStatus.as_of:type_name -> google.protobuf.Timestamp
 	3,   // 2: yardmaster.v1.ValidateRequest.sources:type_name -> yardmaster.v1.Source
 	2,   // 3: yardmaster.v1.ValidateResponse.problems:type_name -> yardmaster.v1.Problem
 	3,   // 4: yardmaster.v1.PlanRequest.sources:type_name -> yardmaster.v1.Source
@@ -7668,164 +8010,171 @@ var file_yardmaster_v1_api_proto_depIdxs = []int32{
 	1,   // 8: yardmaster.v1.PlanResponse.read:type_name -> yardmaster.v1.ReadStatus
 	12,  // 9: yardmaster.v1.FleetPlan.nodes:type_name -> yardmaster.v1.NodePlan
 	11,  // 10: yardmaster.v1.FleetPlan.room:type_name -> yardmaster.v1.Room
-	93,  // 11: yardmaster.v1.FleetPlan.takes:type_name -> google.protobuf.Duration
-	93,  // 12: yardmaster.v1.FleetPlan.median:type_name -> google.protobuf.Duration
+	97,  // 11: yardmaster.v1.FleetPlan.takes:type_name -> google.protobuf.Duration
+	97,  // 12: yardmaster.v1.FleetPlan.median:type_name -> google.protobuf.Duration
 	10,  // 13: yardmaster.v1.FleetPlan.images:type_name -> yardmaster.v1.ImageStep
 	3,   // 14: yardmaster.v1.ApplyRequest.sources:type_name -> yardmaster.v1.Source
-	89,  // 15: yardmaster.v1.ApplyRequest.plan_basis:type_name -> yardmaster.v1.ApplyRequest.PlanBasisEntry
+	93,  // 15: yardmaster.v1.ApplyRequest.plan_basis:type_name -> yardmaster.v1.ApplyRequest.PlanBasisEntry
 	2,   // 16: yardmaster.v1.ApplyResponse.problems:type_name -> yardmaster.v1.Problem
 	15,  // 17: yardmaster.v1.ApplyResponse.results:type_name -> yardmaster.v1.CommandResponse
 	0,   // 18: yardmaster.v1.CommandResponse.stamp:type_name -> yardmaster.v1.Stamp
-	92,  // 19: yardmaster.v1.PausedView.since:type_name -> google.protobuf.Timestamp
+	96,  // 19: yardmaster.v1.PausedView.since:type_name -> google.protobuf.Timestamp
 	24,  // 20: yardmaster.v1.ListOrphansResponse.orphans:type_name -> yardmaster.v1.OrphanView
 	1,   // 21: yardmaster.v1.ListOrphansResponse.read:type_name -> yardmaster.v1.ReadStatus
-	92,  // 22: yardmaster.v1.OrphanView.made:type_name -> google.protobuf.Timestamp
+	96,  // 22: yardmaster.v1.OrphanView.made:type_name -> google.protobuf.Timestamp
 	27,  // 23: yardmaster.v1.RemoveOrphansResponse.results:type_name -> yardmaster.v1.RemovedOrphan
 	30,  // 24: yardmaster.v1.ListFleetsResponse.fleets:type_name -> yardmaster.v1.FleetView
 	1,   // 25: yardmaster.v1.ListFleetsResponse.read:type_name -> yardmaster.v1.ReadStatus
-	92,  // 26: yardmaster.v1.FleetView.created:type_name -> google.protobuf.Timestamp
-	90,  // 27: yardmaster.v1.FleetView.labels:type_name -> yardmaster.v1.FleetView.LabelsEntry
+	96,  // 26: yardmaster.v1.FleetView.created:type_name -> google.protobuf.Timestamp
+	94,  // 27: yardmaster.v1.FleetView.labels:type_name -> yardmaster.v1.FleetView.LabelsEntry
 	21,  // 28: yardmaster.v1.FleetView.paused:type_name -> yardmaster.v1.PausedView
 	33,  // 29: yardmaster.v1.ListPoolsResponse.pools:type_name -> yardmaster.v1.PoolView
 	1,   // 30: yardmaster.v1.ListPoolsResponse.read:type_name -> yardmaster.v1.ReadStatus
-	91,  // 31: yardmaster.v1.PoolView.states:type_name -> yardmaster.v1.PoolView.StatesEntry
+	95,  // 31: yardmaster.v1.PoolView.states:type_name -> yardmaster.v1.PoolView.StatesEntry
 	36,  // 32: yardmaster.v1.ListNodesResponse.nodes:type_name -> yardmaster.v1.NodeView
 	1,   // 33: yardmaster.v1.ListNodesResponse.read:type_name -> yardmaster.v1.ReadStatus
-	92,  // 34: yardmaster.v1.NodeView.since:type_name -> google.protobuf.Timestamp
-	92,  // 35: yardmaster.v1.NodeView.created:type_name -> google.protobuf.Timestamp
-	92,  // 36: yardmaster.v1.NodeView.ready_at:type_name -> google.protobuf.Timestamp
-	92,  // 37: yardmaster.v1.NodeView.due:type_name -> google.protobuf.Timestamp
-	92,  // 38: yardmaster.v1.NodeView.deadline:type_name -> google.protobuf.Timestamp
+	96,  // 34: yardmaster.v1.NodeView.since:type_name -> google.protobuf.Timestamp
+	96,  // 35: yardmaster.v1.NodeView.created:type_name -> google.protobuf.Timestamp
+	96,  // 36: yardmaster.v1.NodeView.ready_at:type_name -> google.protobuf.Timestamp
+	96,  // 37: yardmaster.v1.NodeView.due:type_name -> google.protobuf.Timestamp
+	96,  // 38: yardmaster.v1.NodeView.deadline:type_name -> google.protobuf.Timestamp
 	39,  // 39: yardmaster.v1.NodeView.job:type_name -> yardmaster.v1.JobView
-	92,  // 40: yardmaster.v1.NodeView.heard:type_name -> google.protobuf.Timestamp
+	96,  // 40: yardmaster.v1.NodeView.heard:type_name -> google.protobuf.Timestamp
 	39,  // 41: yardmaster.v1.ListJobsResponse.jobs:type_name -> yardmaster.v1.JobView
 	1,   // 42: yardmaster.v1.ListJobsResponse.read:type_name -> yardmaster.v1.ReadStatus
-	92,  // 43: yardmaster.v1.JobView.since:type_name -> google.protobuf.Timestamp
-	92,  // 44: yardmaster.v1.JobView.deadline:type_name -> google.protobuf.Timestamp
+	96,  // 43: yardmaster.v1.JobView.since:type_name -> google.protobuf.Timestamp
+	96,  // 44: yardmaster.v1.JobView.deadline:type_name -> google.protobuf.Timestamp
 	42,  // 45: yardmaster.v1.ListEventsResponse.events:type_name -> yardmaster.v1.EventView
 	1,   // 46: yardmaster.v1.ListEventsResponse.read:type_name -> yardmaster.v1.ReadStatus
-	92,  // 47: yardmaster.v1.EventView.at:type_name -> google.protobuf.Timestamp
-	93,  // 48: yardmaster.v1.EventView.took:type_name -> google.protobuf.Duration
+	96,  // 47: yardmaster.v1.EventView.at:type_name -> google.protobuf.Timestamp
+	97,  // 48: yardmaster.v1.EventView.took:type_name -> google.protobuf.Duration
 	47,  // 49: yardmaster.v1.ListImagesResponse.images:type_name -> yardmaster.v1.ImageView
 	1,   // 50: yardmaster.v1.ListImagesResponse.read:type_name -> yardmaster.v1.ReadStatus
-	92,  // 51: yardmaster.v1.ImageView.since:type_name -> google.protobuf.Timestamp
-	92,  // 52: yardmaster.v1.ImageView.asked:type_name -> google.protobuf.Timestamp
-	50,  // 53: yardmaster.v1.ListNetworksResponse.networks:type_name -> yardmaster.v1.NetworkView
-	1,   // 54: yardmaster.v1.ListNetworksResponse.read:type_name -> yardmaster.v1.ReadStatus
-	53,  // 55: yardmaster.v1.ListSitesResponse.sites:type_name -> yardmaster.v1.SiteView
-	1,   // 56: yardmaster.v1.ListSitesResponse.read:type_name -> yardmaster.v1.ReadStatus
-	92,  // 57: yardmaster.v1.SiteView.seat_until:type_name -> google.protobuf.Timestamp
-	56,  // 58: yardmaster.v1.ListFailedResponse.failed:type_name -> yardmaster.v1.FailedView
-	1,   // 59: yardmaster.v1.ListFailedResponse.read:type_name -> yardmaster.v1.ReadStatus
-	92,  // 60: yardmaster.v1.FailedView.since:type_name -> google.protobuf.Timestamp
-	36,  // 61: yardmaster.v1.DescribeNodeResponse.node:type_name -> yardmaster.v1.NodeView
-	42,  // 62: yardmaster.v1.DescribeNodeResponse.events:type_name -> yardmaster.v1.EventView
-	1,   // 63: yardmaster.v1.DescribeNodeResponse.read:type_name -> yardmaster.v1.ReadStatus
-	63,  // 64: yardmaster.v1.DescribeNodeResponse.vsphere:type_name -> yardmaster.v1.VSphereView
-	59,  // 65: yardmaster.v1.DescribeNodeResponse.guest:type_name -> yardmaster.v1.GuestView
-	62,  // 66: yardmaster.v1.DescribeNodeResponse.networks:type_name -> yardmaster.v1.NodeNetwork
-	92,  // 67: yardmaster.v1.GuestView.heard:type_name -> google.protobuf.Timestamp
-	92,  // 68: yardmaster.v1.GuestView.booted:type_name -> google.protobuf.Timestamp
-	60,  // 69: yardmaster.v1.GuestView.stages:type_name -> yardmaster.v1.GuestStageView
-	61,  // 70: yardmaster.v1.GuestView.failed:type_name -> yardmaster.v1.GuestFailedView
-	92,  // 71: yardmaster.v1.GuestStageView.at:type_name -> google.protobuf.Timestamp
-	66,  // 72: yardmaster.v1.NodeLogResponse.lines:type_name -> yardmaster.v1.LogLine
-	1,   // 73: yardmaster.v1.NodeLogResponse.read:type_name -> yardmaster.v1.ReadStatus
-	92,  // 74: yardmaster.v1.LogLine.at:type_name -> google.protobuf.Timestamp
-	69,  // 75: yardmaster.v1.HistoryResponse.revisions:type_name -> yardmaster.v1.RevisionView
-	1,   // 76: yardmaster.v1.HistoryResponse.read:type_name -> yardmaster.v1.ReadStatus
-	92,  // 77: yardmaster.v1.RevisionView.at:type_name -> google.protobuf.Timestamp
-	73,  // 78: yardmaster.v1.RevisionView.fields:type_name -> yardmaster.v1.FieldDiff
-	92,  // 79: yardmaster.v1.RevisionView.ended:type_name -> google.protobuf.Timestamp
-	3,   // 80: yardmaster.v1.DiffRequest.sources:type_name -> yardmaster.v1.Source
-	2,   // 81: yardmaster.v1.DiffResponse.problems:type_name -> yardmaster.v1.Problem
-	72,  // 82: yardmaster.v1.DiffResponse.documents:type_name -> yardmaster.v1.DocumentDiff
-	1,   // 83: yardmaster.v1.DiffResponse.read:type_name -> yardmaster.v1.ReadStatus
-	73,  // 84: yardmaster.v1.DocumentDiff.fields:type_name -> yardmaster.v1.FieldDiff
-	1,   // 85: yardmaster.v1.GetDocumentResponse.read:type_name -> yardmaster.v1.ReadStatus
-	36,  // 86: yardmaster.v1.WatchResponse.node:type_name -> yardmaster.v1.NodeView
-	42,  // 87: yardmaster.v1.WatchResponse.event:type_name -> yardmaster.v1.EventView
-	30,  // 88: yardmaster.v1.WatchResponse.fleet:type_name -> yardmaster.v1.FleetView
-	3,   // 89: yardmaster.v1.DoctorRequest.sources:type_name -> yardmaster.v1.Source
-	2,   // 90: yardmaster.v1.DoctorResponse.problems:type_name -> yardmaster.v1.Problem
-	94,  // 91: yardmaster.v1.DoctorResponse.yard:type_name -> yardmaster.v1.Check
-	80,  // 92: yardmaster.v1.DoctorResponse.sites:type_name -> yardmaster.v1.SiteCheckup
-	1,   // 93: yardmaster.v1.DoctorResponse.read:type_name -> yardmaster.v1.ReadStatus
-	94,  // 94: yardmaster.v1.SiteCheckup.checks:type_name -> yardmaster.v1.Check
-	83,  // 95: yardmaster.v1.StatusResponse.shards:type_name -> yardmaster.v1.ShardStatus
-	53,  // 96: yardmaster.v1.StatusResponse.sites:type_name -> yardmaster.v1.SiteView
-	84,  // 97: yardmaster.v1.StatusResponse.services:type_name -> yardmaster.v1.ServiceStatus
-	1,   // 98: yardmaster.v1.StatusResponse.read:type_name -> yardmaster.v1.ReadStatus
-	21,  // 99: yardmaster.v1.StatusResponse.paused:type_name -> yardmaster.v1.PausedView
-	92,  // 100: yardmaster.v1.ServiceStatus.seen:type_name -> google.protobuf.Timestamp
-	93,  // 101: yardmaster.v1.ServiceStatus.clock_offset:type_name -> google.protobuf.Duration
-	4,   // 102: yardmaster.v1.YardService.Validate:input_type -> yardmaster.v1.ValidateRequest
-	6,   // 103: yardmaster.v1.YardService.Plan:input_type -> yardmaster.v1.PlanRequest
-	13,  // 104: yardmaster.v1.YardService.Apply:input_type -> yardmaster.v1.ApplyRequest
-	16,  // 105: yardmaster.v1.YardService.Scale:input_type -> yardmaster.v1.ScaleRequest
-	17,  // 106: yardmaster.v1.YardService.Delete:input_type -> yardmaster.v1.DeleteRequest
-	18,  // 107: yardmaster.v1.YardService.Retry:input_type -> yardmaster.v1.RetryRequest
-	19,  // 108: yardmaster.v1.YardService.Mend:input_type -> yardmaster.v1.MendRequest
-	20,  // 109: yardmaster.v1.YardService.Pause:input_type -> yardmaster.v1.PauseRequest
-	28,  // 110: yardmaster.v1.YardService.ListFleets:input_type -> yardmaster.v1.ListFleetsRequest
-	31,  // 111: yardmaster.v1.YardService.ListPools:input_type -> yardmaster.v1.ListPoolsRequest
-	34,  // 112: yardmaster.v1.YardService.ListNodes:input_type -> yardmaster.v1.ListNodesRequest
-	37,  // 113: yardmaster.v1.YardService.ListJobs:input_type -> yardmaster.v1.ListJobsRequest
-	40,  // 114: yardmaster.v1.YardService.ListEvents:input_type -> yardmaster.v1.ListEventsRequest
-	43,  // 115: yardmaster.v1.YardService.ImportImage:input_type -> yardmaster.v1.ImportImageRequest
-	44,  // 116: yardmaster.v1.YardService.ForgetImage:input_type -> yardmaster.v1.ForgetImageRequest
-	45,  // 117: yardmaster.v1.YardService.ListImages:input_type -> yardmaster.v1.ListImagesRequest
-	48,  // 118: yardmaster.v1.YardService.ListNetworks:input_type -> yardmaster.v1.ListNetworksRequest
-	51,  // 119: yardmaster.v1.YardService.ListSites:input_type -> yardmaster.v1.ListSitesRequest
-	54,  // 120: yardmaster.v1.YardService.ListFailed:input_type -> yardmaster.v1.ListFailedRequest
-	57,  // 121: yardmaster.v1.YardService.DescribeNode:input_type -> yardmaster.v1.DescribeNodeRequest
-	64,  // 122: yardmaster.v1.YardService.NodeLog:input_type -> yardmaster.v1.NodeLogRequest
-	67,  // 123: yardmaster.v1.YardService.History:input_type -> yardmaster.v1.HistoryRequest
-	70,  // 124: yardmaster.v1.YardService.Diff:input_type -> yardmaster.v1.DiffRequest
-	74,  // 125: yardmaster.v1.YardService.GetDocument:input_type -> yardmaster.v1.GetDocumentRequest
-	76,  // 126: yardmaster.v1.YardService.Watch:input_type -> yardmaster.v1.WatchRequest
-	22,  // 127: yardmaster.v1.YardService.ListOrphans:input_type -> yardmaster.v1.ListOrphansRequest
-	25,  // 128: yardmaster.v1.YardService.RemoveOrphans:input_type -> yardmaster.v1.RemoveOrphansRequest
-	78,  // 129: yardmaster.v1.YardService.Doctor:input_type -> yardmaster.v1.DoctorRequest
-	81,  // 130: yardmaster.v1.YardService.Status:input_type -> yardmaster.v1.StatusRequest
-	85,  // 131: yardmaster.v1.YardService.Version:input_type -> yardmaster.v1.VersionRequest
-	87,  // 132: yardmaster.v1.YardService.VerifyAudit:input_type -> yardmaster.v1.VerifyAuditRequest
-	5,   // 133: yardmaster.v1.YardService.Validate:output_type -> yardmaster.v1.ValidateResponse
-	7,   // 134: yardmaster.v1.YardService.Plan:output_type -> yardmaster.v1.PlanResponse
-	14,  // 135: yardmaster.v1.YardService.Apply:output_type -> yardmaster.v1.ApplyResponse
-	15,  // 136: yardmaster.v1.YardService.Scale:output_type -> yardmaster.v1.CommandResponse
-	15,  // 137: yardmaster.v1.YardService.Delete:output_type -> yardmaster.v1.CommandResponse
-	15,  // 138: yardmaster.v1.YardService.Retry:output_type -> yardmaster.v1.CommandResponse
-	15,  // 139: yardmaster.v1.YardService.Mend:output_type -> yardmaster.v1.CommandResponse
-	15,  // 140: yardmaster.v1.YardService.Pause:output_type -> yardmaster.v1.CommandResponse
-	29,  // 141: yardmaster.v1.YardService.ListFleets:output_type -> yardmaster.v1.ListFleetsResponse
-	32,  // 142: yardmaster.v1.YardService.ListPools:output_type -> yardmaster.v1.ListPoolsResponse
-	35,  // 143: yardmaster.v1.YardService.ListNodes:output_type -> yardmaster.v1.ListNodesResponse
-	38,  // 144: yardmaster.v1.YardService.ListJobs:output_type -> yardmaster.v1.ListJobsResponse
-	41,  // 145: yardmaster.v1.YardService.ListEvents:output_type -> yardmaster.v1.ListEventsResponse
-	15,  // 146: yardmaster.v1.YardService.ImportImage:output_type -> yardmaster.v1.CommandResponse
-	15,  // 147: yardmaster.v1.YardService.ForgetImage:output_type -> yardmaster.v1.CommandResponse
-	46,  // 148: yardmaster.v1.YardService.ListImages:output_type -> yardmaster.v1.ListImagesResponse
-	49,  // 149: yardmaster.v1.YardService.ListNetworks:output_type -> yardmaster.v1.ListNetworksResponse
-	52,  // 150: yardmaster.v1.YardService.ListSites:output_type -> yardmaster.v1.ListSitesResponse
-	55,  // 151: yardmaster.v1.YardService.ListFailed:output_type -> yardmaster.v1.ListFailedResponse
-	58,  // 152: yardmaster.v1.YardService.DescribeNode:output_type -> yardmaster.v1.DescribeNodeResponse
-	65,  // 153: yardmaster.v1.YardService.NodeLog:output_type -> yardmaster.v1.NodeLogResponse
-	68,  // 154: yardmaster.v1.YardService.History:output_type -> yardmaster.v1.HistoryResponse
-	71,  // 155: yardmaster.v1.YardService.Diff:output_type -> yardmaster.v1.DiffResponse
-	75,  // 156: yardmaster.v1.YardService.GetDocument:output_type -> yardmaster.v1.GetDocumentResponse
-	77,  // 157: yardmaster.v1.YardService.Watch:output_type -> yardmaster.v1.WatchResponse
-	23,  // 158: yardmaster.v1.YardService.ListOrphans:output_type -> yardmaster.v1.ListOrphansResponse
-	26,  // 159: yardmaster.v1.YardService.RemoveOrphans:output_type -> yardmaster.v1.RemoveOrphansResponse
-	79,  // 160: yardmaster.v1.YardService.Doctor:output_type -> yardmaster.v1.DoctorResponse
-	82,  // 161: yardmaster.v1.YardService.Status:output_type -> yardmaster.v1.StatusResponse
-	86,  // 162: yardmaster.v1.YardService.Version:output_type -> yardmaster.v1.VersionResponse
-	88,  // 163: yardmaster.v1.YardService.VerifyAudit:output_type -> yardmaster.v1.VerifyAuditResponse
-	133, // [133:164] is the sub-list for method output_type
-	102, // [102:133] is the sub-list for method input_type
-	102, // [102:102] is the sub-list for extension type_name
-	102, // [102:102] is the sub-list for extension extendee
-	0,   // [0:102] is the sub-list for field type_name
+	96,  // 51: yardmaster.v1.ImageView.since:type_name -> google.protobuf.Timestamp
+	96,  // 52: yardmaster.v1.ImageView.asked:type_name -> google.protobuf.Timestamp
+	50,  // 53: yardmaster.v1.ListAddressesResponse.addresses:type_name -> yardmaster.v1.AddressView
+	1,   // 54: yardmaster.v1.ListAddressesResponse.read:type_name -> yardmaster.v1.ReadStatus
+	96,  // 55: yardmaster.v1.AddressView.since:type_name -> google.protobuf.Timestamp
+	54,  // 56: yardmaster.v1.ListNetworksResponse.networks:type_name -> yardmaster.v1.NetworkView
+	1,   // 57: yardmaster.v1.ListNetworksResponse.read:type_name -> yardmaster.v1.ReadStatus
+	57,  // 58: yardmaster.v1.ListSitesResponse.sites:type_name -> yardmaster.v1.SiteView
+	1,   // 59: yardmaster.v1.ListSitesResponse.read:type_name -> yardmaster.v1.ReadStatus
+	96,  // 60: yardmaster.v1.SiteView.seat_until:type_name -> google.protobuf.Timestamp
+	60,  // 61: yardmaster.v1.ListFailedResponse.failed:type_name -> yardmaster.v1.FailedView
+	1,   // 62: yardmaster.v1.ListFailedResponse.read:type_name -> yardmaster.v1.ReadStatus
+	96,  // 63: yardmaster.v1.FailedView.since:type_name -> google.protobuf.Timestamp
+	36,  // 64: yardmaster.v1.DescribeNodeResponse.node:type_name -> yardmaster.v1.NodeView
+	42,  // 65: yardmaster.v1.DescribeNodeResponse.events:type_name -> yardmaster.v1.EventView
+	1,   // 66: yardmaster.v1.DescribeNodeResponse.read:type_name -> yardmaster.v1.ReadStatus
+	67,  // 67: yardmaster.v1.DescribeNodeResponse.vsphere:type_name -> yardmaster.v1.VSphereView
+	63,  // 68: yardmaster.v1.DescribeNodeResponse.guest:type_name -> yardmaster.v1.GuestView
+	66,  // 69: yardmaster.v1.DescribeNodeResponse.networks:type_name -> yardmaster.v1.NodeNetwork
+	96,  // 70: yardmaster.v1.GuestView.heard:type_name -> google.protobuf.Timestamp
+	96,  // 71: yardmaster.v1.GuestView.booted:type_name -> google.protobuf.Timestamp
+	64,  // 72: yardmaster.v1.GuestView.stages:type_name -> yardmaster.v1.GuestStageView
+	65,  // 73: yardmaster.v1.GuestView.failed:type_name -> yardmaster.v1.GuestFailedView
+	96,  // 74: yardmaster.v1.GuestStageView.at:type_name -> google.protobuf.Timestamp
+	70,  // 75: yardmaster.v1.NodeLogResponse.lines:type_name -> yardmaster.v1.LogLine
+	1,   // 76: yardmaster.v1.NodeLogResponse.read:type_name -> yardmaster.v1.ReadStatus
+	96,  // 77: yardmaster.v1.LogLine.at:type_name -> google.protobuf.Timestamp
+	73,  // 78: yardmaster.v1.HistoryResponse.revisions:type_name -> yardmaster.v1.RevisionView
+	1,   // 79: yardmaster.v1.HistoryResponse.read:type_name -> yardmaster.v1.ReadStatus
+	96,  // 80: yardmaster.v1.RevisionView.at:type_name -> google.protobuf.Timestamp
+	77,  // 81: yardmaster.v1.RevisionView.fields:type_name -> yardmaster.v1.FieldDiff
+	96,  // 82: yardmaster.v1.RevisionView.ended:type_name -> google.protobuf.Timestamp
+	3,   // 83: yardmaster.v1.DiffRequest.sources:type_name -> yardmaster.v1.Source
+	2,   // 84: yardmaster.v1.DiffResponse.problems:type_name -> yardmaster.v1.Problem
+	76,  // 85: yardmaster.v1.DiffResponse.documents:type_name -> yardmaster.v1.DocumentDiff
+	1,   // 86: yardmaster.v1.DiffResponse.read:type_name -> yardmaster.v1.ReadStatus
+	77,  // 87: yardmaster.v1.DocumentDiff.fields:type_name -> yardmaster.v1.FieldDiff
+	1,   // 88: yardmaster.v1.GetDocumentResponse.read:type_name -> yardmaster.v1.ReadStatus
+	36,  // 89: yardmaster.v1.WatchResponse.node:type_name -> yardmaster.v1.NodeView
+	42,  // 90: yardmaster.v1.WatchResponse.event:type_name -> yardmaster.v1.EventView
+	30,  // 91: yardmaster.v1.WatchResponse.fleet:type_name -> yardmaster.v1.FleetView
+	3,   // 92: yardmaster.v1.DoctorRequest.sources:type_name -> yardmaster.v1.Source
+	2,   // 93: yardmaster.v1.DoctorResponse.problems:type_name -> yardmaster.v1.Problem
+	98,  // 94: yardmaster.v1.DoctorResponse.yard:type_name -> yardmaster.v1.Check
+	84,  // 95: yardmaster.v1.DoctorResponse.sites:type_name -> yardmaster.v1.SiteCheckup
+	1,   // 96: yardmaster.v1.DoctorResponse.read:type_name -> yardmaster.v1.ReadStatus
+	98,  // 97: yardmaster.v1.SiteCheckup.checks:type_name -> yardmaster.v1.Check
+	87,  // 98: yardmaster.v1.StatusResponse.shards:type_name -> yardmaster.v1.ShardStatus
+	57,  // 99: yardmaster.v1.StatusResponse.sites:type_name -> yardmaster.v1.SiteView
+	88,  // 100: yardmaster.v1.StatusResponse.services:type_name -> yardmaster.v1.ServiceStatus
+	1,   // 101: yardmaster.v1.StatusResponse.read:type_name -> yardmaster.v1.ReadStatus
+	21,  // 102: yardmaster.v1.StatusResponse.paused:type_name -> yardmaster.v1.PausedView
+	96,  // 103: yardmaster.v1.ServiceStatus.seen:type_name -> google.protobuf.Timestamp
+	97,  // 104: yardmaster.v1.ServiceStatus.clock_offset:type_name -> google.protobuf.Duration
+	4,   // 105: yardmaster.v1.YardService.Validate:input_type -> yardmaster.v1.ValidateRequest
+	6,   // 106: yardmaster.v1.YardService.Plan:input_type -> yardmaster.v1.PlanRequest
+	13,  // 107: yardmaster.v1.YardService.Apply:input_type -> yardmaster.v1.ApplyRequest
+	16,  // 108: yardmaster.v1.YardService.Scale:input_type -> yardmaster.v1.ScaleRequest
+	17,  // 109: yardmaster.v1.YardService.Delete:input_type -> yardmaster.v1.DeleteRequest
+	18,  // 110: yardmaster.v1.YardService.Retry:input_type -> yardmaster.v1.RetryRequest
+	19,  // 111: yardmaster.v1.YardService.Mend:input_type -> yardmaster.v1.MendRequest
+	20,  // 112: yardmaster.v1.YardService.Pause:input_type -> yardmaster.v1.PauseRequest
+	28,  // 113: yardmaster.v1.YardService.ListFleets:input_type -> yardmaster.v1.ListFleetsRequest
+	31,  // 114: yardmaster.v1.YardService.ListPools:input_type -> yardmaster.v1.ListPoolsRequest
+	34,  // 115: yardmaster.v1.YardService.ListNodes:input_type -> yardmaster.v1.ListNodesRequest
+	37,  // 116: yardmaster.v1.YardService.ListJobs:input_type -> yardmaster.v1.ListJobsRequest
+	40,  // 117: yardmaster.v1.YardService.ListEvents:input_type -> yardmaster.v1.ListEventsRequest
+	43,  // 118: yardmaster.v1.YardService.ImportImage:input_type -> yardmaster.v1.ImportImageRequest
+	44,  // 119: yardmaster.v1.YardService.ForgetImage:input_type -> yardmaster.v1.ForgetImageRequest
+	45,  // 120: yardmaster.v1.YardService.ListImages:input_type -> yardmaster.v1.ListImagesRequest
+	48,  // 121: yardmaster.v1.YardService.ListAddresses:input_type -> yardmaster.v1.ListAddressesRequest
+	51,  // 122: yardmaster.v1.YardService.ReleaseAddress:input_type -> yardmaster.v1.ReleaseAddressRequest
+	52,  // 123: yardmaster.v1.YardService.ListNetworks:input_type -> yardmaster.v1.ListNetworksRequest
+	55,  // 124: yardmaster.v1.YardService.ListSites:input_type -> yardmaster.v1.ListSitesRequest
+	58,  // 125: yardmaster.v1.YardService.ListFailed:input_type -> yardmaster.v1.ListFailedRequest
+	61,  // 126: yardmaster.v1.YardService.DescribeNode:input_type -> yardmaster.v1.DescribeNodeRequest
+	68,  // 127: yardmaster.v1.YardService.NodeLog:input_type -> yardmaster.v1.NodeLogRequest
+	71,  // 128: yardmaster.v1.YardService.History:input_type -> yardmaster.v1.HistoryRequest
+	74,  // 129: yardmaster.v1.YardService.Diff:input_type -> yardmaster.v1.DiffRequest
+	78,  // 130: yardmaster.v1.YardService.GetDocument:input_type -> yardmaster.v1.GetDocumentRequest
+	80,  // 131: yardmaster.v1.YardService.Watch:input_type -> yardmaster.v1.WatchRequest
+	22,  // 132: yardmaster.v1.YardService.ListOrphans:input_type -> yardmaster.v1.ListOrphansRequest
+	25,  // 133: yardmaster.v1.YardService.RemoveOrphans:input_type -> yardmaster.v1.RemoveOrphansRequest
+	82,  // 134: yardmaster.v1.YardService.Doctor:input_type -> yardmaster.v1.DoctorRequest
+	85,  // 135: yardmaster.v1.YardService.Status:input_type -> yardmaster.v1.StatusRequest
+	89,  // 136: yardmaster.v1.YardService.Version:input_type -> yardmaster.v1.VersionRequest
+	91,  // 137: yardmaster.v1.YardService.VerifyAudit:input_type -> yardmaster.v1.VerifyAuditRequest
+	5,   // 138: yardmaster.v1.YardService.Validate:output_type -> yardmaster.v1.ValidateResponse
+	7,   // 139: yardmaster.v1.YardService.Plan:output_type -> yardmaster.v1.PlanResponse
+	14,  // 140: yardmaster.v1.YardService.Apply:output_type -> yardmaster.v1.ApplyResponse
+	15,  // 141: yardmaster.v1.YardService.Scale:output_type -> yardmaster.v1.CommandResponse
+	15,  // 142: yardmaster.v1.YardService.Delete:output_type -> yardmaster.v1.CommandResponse
+	15,  // 143: yardmaster.v1.YardService.Retry:output_type -> yardmaster.v1.CommandResponse
+	15,  // 144: yardmaster.v1.YardService.Mend:output_type -> yardmaster.v1.CommandResponse
+	15,  // 145: yardmaster.v1.YardService.Pause:output_type -> yardmaster.v1.CommandResponse
+	29,  // 146: yardmaster.v1.YardService.ListFleets:output_type -> yardmaster.v1.ListFleetsResponse
+	32,  // 147: yardmaster.v1.YardService.ListPools:output_type -> yardmaster.v1.ListPoolsResponse
+	35,  // 148: yardmaster.v1.YardService.ListNodes:output_type -> yardmaster.v1.ListNodesResponse
+	38,  // 149: yardmaster.v1.YardService.ListJobs:output_type -> yardmaster.v1.ListJobsResponse
+	41,  // 150: yardmaster.v1.YardService.ListEvents:output_type -> yardmaster.v1.ListEventsResponse
+	15,  // 151: yardmaster.v1.YardService.ImportImage:output_type -> yardmaster.v1.CommandResponse
+	15,  // 152: yardmaster.v1.YardService.ForgetImage:output_type -> yardmaster.v1.CommandResponse
+	46,  // 153: yardmaster.v1.YardService.ListImages:output_type -> yardmaster.v1.ListImagesResponse
+	49,  // 154: yardmaster.v1.YardService.ListAddresses:output_type -> yardmaster.v1.ListAddressesResponse
+	15,  // 155: yardmaster.v1.YardService.ReleaseAddress:output_type -> yardmaster.v1.CommandResponse
+	53,  // 156: yardmaster.v1.YardService.ListNetworks:output_type -> yardmaster.v1.ListNetworksResponse
+	56,  // 157: yardmaster.v1.YardService.ListSites:output_type -> yardmaster.v1.ListSitesResponse
+	59,  // 158: yardmaster.v1.YardService.ListFailed:output_type -> yardmaster.v1.ListFailedResponse
+	62,  // 159: yardmaster.v1.YardService.DescribeNode:output_type -> yardmaster.v1.DescribeNodeResponse
+	69,  // 160: yardmaster.v1.YardService.NodeLog:output_type -> yardmaster.v1.NodeLogResponse
+	72,  // 161: yardmaster.v1.YardService.History:output_type -> yardmaster.v1.HistoryResponse
+	75,  // 162: yardmaster.v1.YardService.Diff:output_type -> yardmaster.v1.DiffResponse
+	79,  // 163: yardmaster.v1.YardService.GetDocument:output_type -> yardmaster.v1.GetDocumentResponse
+	81,  // 164: yardmaster.v1.YardService.Watch:output_type -> yardmaster.v1.WatchResponse
+	23,  // 165: yardmaster.v1.YardService.ListOrphans:output_type -> yardmaster.v1.ListOrphansResponse
+	26,  // 166: yardmaster.v1.YardService.RemoveOrphans:output_type -> yardmaster.v1.RemoveOrphansResponse
+	83,  // 167: yardmaster.v1.YardService.Doctor:output_type -> yardmaster.v1.DoctorResponse
+	86,  // 168: yardmaster.v1.YardService.Status:output_type -> yardmaster.v1.StatusResponse
+	90,  // 169: yardmaster.v1.YardService.Version:output_type -> yardmaster.v1.VersionResponse
+	92,  // 170: yardmaster.v1.YardService.VerifyAudit:output_type -> yardmaster.v1.VerifyAuditResponse
+	138, // [138:171] is the sub-list for method output_type
+	105, // [105:138] is the sub-list for method input_type
+	105, // [105:105] is the sub-list for extension type_name
+	105, // [105:105] is the sub-list for extension extendee
+	0,   // [0:105] is the sub-list for field type_name
 }
 
 func init() { file_yardmaster_v1_api_proto_init() }
@@ -7839,7 +8188,7 @@ func file_yardmaster_v1_api_proto_init() {
 	file_yardmaster_v1_api_proto_msgTypes[16].OneofWrappers = []any{}
 	file_yardmaster_v1_api_proto_msgTypes[18].OneofWrappers = []any{}
 	file_yardmaster_v1_api_proto_msgTypes[19].OneofWrappers = []any{}
-	file_yardmaster_v1_api_proto_msgTypes[77].OneofWrappers = []any{
+	file_yardmaster_v1_api_proto_msgTypes[81].OneofWrappers = []any{
 		(*WatchResponse_Node)(nil),
 		(*WatchResponse_Event)(nil),
 		(*WatchResponse_Synced)(nil),
@@ -7851,7 +8200,7 @@ func file_yardmaster_v1_api_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_yardmaster_v1_api_proto_rawDesc), len(file_yardmaster_v1_api_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   92,
+			NumMessages:   96,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

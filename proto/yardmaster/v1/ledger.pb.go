@@ -2334,6 +2334,7 @@ type Command struct {
 	//	*Command_Mend
 	//	*Command_Pause
 	//	*Command_RemoveOrphans
+	//	*Command_ReleaseAddress
 	What          isCommand_What `protobuf_oneof:"what"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2523,6 +2524,15 @@ func (x *Command) GetRemoveOrphans() *RemoveOrphans {
 	return nil
 }
 
+func (x *Command) GetReleaseAddress() *ReleaseAddress {
+	if x != nil {
+		if x, ok := x.What.(*Command_ReleaseAddress); ok {
+			return x.ReleaseAddress
+		}
+	}
+	return nil
+}
+
 type isCommand_What interface {
 	isCommand_What()
 }
@@ -2583,6 +2593,10 @@ type Command_RemoveOrphans struct {
 	RemoveOrphans *RemoveOrphans `protobuf:"bytes,15,opt,name=remove_orphans,json=removeOrphans,proto3,oneof"`
 }
 
+type Command_ReleaseAddress struct {
+	ReleaseAddress *ReleaseAddress `protobuf:"bytes,32,opt,name=release_address,json=releaseAddress,proto3,oneof"`
+}
+
 func (*Command_ApplyFleet) isCommand_What() {}
 
 func (*Command_ApplyNetwork) isCommand_What() {}
@@ -2610,6 +2624,8 @@ func (*Command_Mend) isCommand_What() {}
 func (*Command_Pause) isCommand_What() {}
 
 func (*Command_RemoveOrphans) isCommand_What() {}
+
+func (*Command_ReleaseAddress) isCommand_What() {}
 
 // RemoveOrphans asks whether machines of a fleet belong to nobody, and notes
 // that they will be removed.
@@ -3193,6 +3209,59 @@ func (x *ForgetImage) GetName() string {
 	return ""
 }
 
+// ReleaseAddress gives an address back that was set aside.
+type ReleaseAddress struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Network       string                 `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`
+	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseAddress) Reset() {
+	*x = ReleaseAddress{}
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseAddress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseAddress) ProtoMessage() {}
+
+func (x *ReleaseAddress) ProtoReflect() protoreflect.Message {
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseAddress.ProtoReflect.Descriptor instead.
+func (*ReleaseAddress) Descriptor() ([]byte, []int) {
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ReleaseAddress) GetNetwork() string {
+	if x != nil {
+		return x.Network
+	}
+	return ""
+}
+
+func (x *ReleaseAddress) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
 // PlaceFleet asks for a fleet's shard.
 type PlaceFleet struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3203,7 +3272,7 @@ type PlaceFleet struct {
 
 func (x *PlaceFleet) Reset() {
 	*x = PlaceFleet{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[30]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3215,7 +3284,7 @@ func (x *PlaceFleet) String() string {
 func (*PlaceFleet) ProtoMessage() {}
 
 func (x *PlaceFleet) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[30]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3228,7 +3297,7 @@ func (x *PlaceFleet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaceFleet.ProtoReflect.Descriptor instead.
 func (*PlaceFleet) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{30}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *PlaceFleet) GetName() string {
@@ -3252,7 +3321,7 @@ type ScalePool struct {
 
 func (x *ScalePool) Reset() {
 	*x = ScalePool{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[31]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3264,7 +3333,7 @@ func (x *ScalePool) String() string {
 func (*ScalePool) ProtoMessage() {}
 
 func (x *ScalePool) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[31]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3277,7 +3346,7 @@ func (x *ScalePool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScalePool.ProtoReflect.Descriptor instead.
 func (*ScalePool) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{31}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ScalePool) GetPool() string {
@@ -3329,7 +3398,7 @@ type RetryNodes struct {
 
 func (x *RetryNodes) Reset() {
 	*x = RetryNodes{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[32]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3341,7 +3410,7 @@ func (x *RetryNodes) String() string {
 func (*RetryNodes) ProtoMessage() {}
 
 func (x *RetryNodes) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[32]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3354,7 +3423,7 @@ func (x *RetryNodes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryNodes.ProtoReflect.Descriptor instead.
 func (*RetryNodes) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{32}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *RetryNodes) GetNodes() []string {
@@ -3403,7 +3472,7 @@ type PhoneHome struct {
 
 func (x *PhoneHome) Reset() {
 	*x = PhoneHome{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[33]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3415,7 +3484,7 @@ func (x *PhoneHome) String() string {
 func (*PhoneHome) ProtoMessage() {}
 
 func (x *PhoneHome) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[33]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3428,7 +3497,7 @@ func (x *PhoneHome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PhoneHome.ProtoReflect.Descriptor instead.
 func (*PhoneHome) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{33}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *PhoneHome) GetNode() string {
@@ -3516,7 +3585,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[34]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3528,7 +3597,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[34]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3541,7 +3610,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{34}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Result) GetNode() string {
@@ -3694,7 +3763,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[35]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3706,7 +3775,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[35]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3719,7 +3788,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{35}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Failure) GetKind() FaultKind {
@@ -3781,7 +3850,7 @@ type Step struct {
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[36]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3793,7 +3862,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[36]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3806,7 +3875,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{36}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Step) GetBy() string {
@@ -3831,7 +3900,7 @@ type Observation struct {
 
 func (x *Observation) Reset() {
 	*x = Observation{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[37]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3843,7 +3912,7 @@ func (x *Observation) String() string {
 func (*Observation) ProtoMessage() {}
 
 func (x *Observation) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[37]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3856,7 +3925,7 @@ func (x *Observation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Observation.ProtoReflect.Descriptor instead.
 func (*Observation) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{37}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Observation) GetNode() string {
@@ -3922,7 +3991,7 @@ type GuestReport struct {
 
 func (x *GuestReport) Reset() {
 	*x = GuestReport{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[38]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3934,7 +4003,7 @@ func (x *GuestReport) String() string {
 func (*GuestReport) ProtoMessage() {}
 
 func (x *GuestReport) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[38]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3947,7 +4016,7 @@ func (x *GuestReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestReport.ProtoReflect.Descriptor instead.
 func (*GuestReport) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{38}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *GuestReport) GetNode() string {
@@ -4025,7 +4094,7 @@ type GuestStage struct {
 
 func (x *GuestStage) Reset() {
 	*x = GuestStage{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[39]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4037,7 +4106,7 @@ func (x *GuestStage) String() string {
 func (*GuestStage) ProtoMessage() {}
 
 func (x *GuestStage) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[39]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4050,7 +4119,7 @@ func (x *GuestStage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestStage.ProtoReflect.Descriptor instead.
 func (*GuestStage) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{39}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *GuestStage) GetName() string {
@@ -4079,7 +4148,7 @@ type GuestFailed struct {
 
 func (x *GuestFailed) Reset() {
 	*x = GuestFailed{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[40]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4091,7 +4160,7 @@ func (x *GuestFailed) String() string {
 func (*GuestFailed) ProtoMessage() {}
 
 func (x *GuestFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[40]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4104,7 +4173,7 @@ func (x *GuestFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestFailed.ProtoReflect.Descriptor instead.
 func (*GuestFailed) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{40}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *GuestFailed) GetUnit() string {
@@ -4144,7 +4213,7 @@ type SiteImages struct {
 
 func (x *SiteImages) Reset() {
 	*x = SiteImages{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[41]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4156,7 +4225,7 @@ func (x *SiteImages) String() string {
 func (*SiteImages) ProtoMessage() {}
 
 func (x *SiteImages) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[41]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4169,7 +4238,7 @@ func (x *SiteImages) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SiteImages.ProtoReflect.Descriptor instead.
 func (*SiteImages) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{41}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *SiteImages) GetImages() []*ImageState {
@@ -4215,7 +4284,7 @@ type Upload struct {
 
 func (x *Upload) Reset() {
 	*x = Upload{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[42]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4227,7 +4296,7 @@ func (x *Upload) String() string {
 func (*Upload) ProtoMessage() {}
 
 func (x *Upload) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[42]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4240,7 +4309,7 @@ func (x *Upload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upload.ProtoReflect.Descriptor instead.
 func (*Upload) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{42}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Upload) GetMachine() string {
@@ -4304,7 +4373,7 @@ type ImageState struct {
 
 func (x *ImageState) Reset() {
 	*x = ImageState{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[43]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4316,7 +4385,7 @@ func (x *ImageState) String() string {
 func (*ImageState) ProtoMessage() {}
 
 func (x *ImageState) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[43]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4329,7 +4398,7 @@ func (x *ImageState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageState.ProtoReflect.Descriptor instead.
 func (*ImageState) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{43}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ImageState) GetName() string {
@@ -4434,7 +4503,7 @@ type ServiceState struct {
 
 func (x *ServiceState) Reset() {
 	*x = ServiceState{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[44]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4446,7 +4515,7 @@ func (x *ServiceState) String() string {
 func (*ServiceState) ProtoMessage() {}
 
 func (x *ServiceState) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[44]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4459,7 +4528,7 @@ func (x *ServiceState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceState.ProtoReflect.Descriptor instead.
 func (*ServiceState) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{44}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ServiceState) GetService() string {
@@ -4529,7 +4598,7 @@ type ServiceScope struct {
 
 func (x *ServiceScope) Reset() {
 	*x = ServiceScope{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[45]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4541,7 +4610,7 @@ func (x *ServiceScope) String() string {
 func (*ServiceScope) ProtoMessage() {}
 
 func (x *ServiceScope) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[45]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4554,7 +4623,7 @@ func (x *ServiceScope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceScope.ProtoReflect.Descriptor instead.
 func (*ServiceScope) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{45}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ServiceScope) GetName() string {
@@ -4606,7 +4675,7 @@ type Datastore struct {
 
 func (x *Datastore) Reset() {
 	*x = Datastore{}
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[46]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4618,7 +4687,7 @@ func (x *Datastore) String() string {
 func (*Datastore) ProtoMessage() {}
 
 func (x *Datastore) ProtoReflect() protoreflect.Message {
-	mi := &file_yardmaster_v1_ledger_proto_msgTypes[46]
+	mi := &file_yardmaster_v1_ledger_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4631,7 +4700,7 @@ func (x *Datastore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Datastore.ProtoReflect.Descriptor instead.
 func (*Datastore) Descriptor() ([]byte, []int) {
-	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{46}
+	return file_yardmaster_v1_ledger_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Datastore) GetName() string {
@@ -4901,7 +4970,7 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\x04side\x18\v \x01(\bR\x04side\")\n" +
 	"\x05Route\x12\x0e\n" +
 	"\x02to\x18\x01 \x01(\tR\x02to\x12\x10\n" +
-	"\x03via\x18\x02 \x01(\tR\x03via\"\x98\a\n" +
+	"\x03via\x18\x02 \x01(\tR\x03via\"\xe2\a\n" +
 	"\aCommand\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x0e\n" +
 	"\x02by\x18\x02 \x01(\tR\x02by\x12*\n" +
@@ -4923,7 +4992,8 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\fforget_image\x18\x1f \x01(\v2\x1a.yardmaster.v1.ForgetImageH\x00R\vforgetImage\x12.\n" +
 	"\x04mend\x18\r \x01(\v2\x18.yardmaster.v1.MendNodesH\x00R\x04mend\x121\n" +
 	"\x05pause\x18\x0e \x01(\v2\x19.yardmaster.v1.PauseFleetH\x00R\x05pause\x12E\n" +
-	"\x0eremove_orphans\x18\x0f \x01(\v2\x1c.yardmaster.v1.RemoveOrphansH\x00R\rremoveOrphansB\x06\n" +
+	"\x0eremove_orphans\x18\x0f \x01(\v2\x1c.yardmaster.v1.RemoveOrphansH\x00R\rremoveOrphans\x12H\n" +
+	"\x0frelease_address\x18  \x01(\v2\x1d.yardmaster.v1.ReleaseAddressH\x00R\x0ereleaseAddressB\x06\n" +
 	"\x04what\"]\n" +
 	"\rRemoveOrphans\x12\x12\n" +
 	"\x04site\x18\x01 \x01(\tR\x04site\x128\n" +
@@ -4967,7 +5037,10 @@ const file_yardmaster_v1_ledger_proto_rawDesc = "" +
 	"\x05image\x18\x02 \x01(\v2\x1a.yardmaster.v1.WantedImageR\x05image\"5\n" +
 	"\vForgetImage\x12\x12\n" +
 	"\x04site\x18\x01 \x01(\tR\x04site\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\" \n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"D\n" +
+	"\x0eReleaseAddress\x12\x18\n" +
+	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\" \n" +
 	"\n" +
 	"PlaceFleet\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\xdc\x01\n" +
@@ -5133,7 +5206,7 @@ func file_yardmaster_v1_ledger_proto_rawDescGZIP() []byte {
 }
 
 var file_yardmaster_v1_ledger_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_yardmaster_v1_ledger_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
+var file_yardmaster_v1_ledger_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
 var file_yardmaster_v1_ledger_proto_goTypes = []any{
 	(FaultKind)(0),                // 0: yardmaster.v1.FaultKind
 	(*FleetRecord)(nil),           // 1: yardmaster.v1.FleetRecord
@@ -5166,103 +5239,105 @@ var file_yardmaster_v1_ledger_proto_goTypes = []any{
 	(*DeleteDocument)(nil),        // 28: yardmaster.v1.DeleteDocument
 	(*ImportImage)(nil),           // 29: yardmaster.v1.ImportImage
 	(*ForgetImage)(nil),           // 30: yardmaster.v1.ForgetImage
-	(*PlaceFleet)(nil),            // 31: yardmaster.v1.PlaceFleet
-	(*ScalePool)(nil),             // 32: yardmaster.v1.ScalePool
-	(*RetryNodes)(nil),            // 33: yardmaster.v1.RetryNodes
-	(*PhoneHome)(nil),             // 34: yardmaster.v1.PhoneHome
-	(*Result)(nil),                // 35: yardmaster.v1.Result
-	(*Failure)(nil),               // 36: yardmaster.v1.Failure
-	(*Step)(nil),                  // 37: yardmaster.v1.Step
-	(*Observation)(nil),           // 38: yardmaster.v1.Observation
-	(*GuestReport)(nil),           // 39: yardmaster.v1.GuestReport
-	(*GuestStage)(nil),            // 40: yardmaster.v1.GuestStage
-	(*GuestFailed)(nil),           // 41: yardmaster.v1.GuestFailed
-	(*SiteImages)(nil),            // 42: yardmaster.v1.SiteImages
-	(*Upload)(nil),                // 43: yardmaster.v1.Upload
-	(*ImageState)(nil),            // 44: yardmaster.v1.ImageState
-	(*ServiceState)(nil),          // 45: yardmaster.v1.ServiceState
-	(*ServiceScope)(nil),          // 46: yardmaster.v1.ServiceScope
-	(*Datastore)(nil),             // 47: yardmaster.v1.Datastore
-	nil,                           // 48: yardmaster.v1.FleetRecord.TargetsEntry
-	nil,                           // 49: yardmaster.v1.FleetRecord.SpecReplicasEntry
-	nil,                           // 50: yardmaster.v1.FleetRecord.DisruptedEntry
-	nil,                           // 51: yardmaster.v1.FleetRecord.SurgedEntry
-	(*timestamppb.Timestamp)(nil), // 52: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 53: google.protobuf.Duration
+	(*ReleaseAddress)(nil),        // 31: yardmaster.v1.ReleaseAddress
+	(*PlaceFleet)(nil),            // 32: yardmaster.v1.PlaceFleet
+	(*ScalePool)(nil),             // 33: yardmaster.v1.ScalePool
+	(*RetryNodes)(nil),            // 34: yardmaster.v1.RetryNodes
+	(*PhoneHome)(nil),             // 35: yardmaster.v1.PhoneHome
+	(*Result)(nil),                // 36: yardmaster.v1.Result
+	(*Failure)(nil),               // 37: yardmaster.v1.Failure
+	(*Step)(nil),                  // 38: yardmaster.v1.Step
+	(*Observation)(nil),           // 39: yardmaster.v1.Observation
+	(*GuestReport)(nil),           // 40: yardmaster.v1.GuestReport
+	(*GuestStage)(nil),            // 41: yardmaster.v1.GuestStage
+	(*GuestFailed)(nil),           // 42: yardmaster.v1.GuestFailed
+	(*SiteImages)(nil),            // 43: yardmaster.v1.SiteImages
+	(*Upload)(nil),                // 44: yardmaster.v1.Upload
+	(*ImageState)(nil),            // 45: yardmaster.v1.ImageState
+	(*ServiceState)(nil),          // 46: yardmaster.v1.ServiceState
+	(*ServiceScope)(nil),          // 47: yardmaster.v1.ServiceScope
+	(*Datastore)(nil),             // 48: yardmaster.v1.Datastore
+	nil,                           // 49: yardmaster.v1.FleetRecord.TargetsEntry
+	nil,                           // 50: yardmaster.v1.FleetRecord.SpecReplicasEntry
+	nil,                           // 51: yardmaster.v1.FleetRecord.DisruptedEntry
+	nil,                           // 52: yardmaster.v1.FleetRecord.SurgedEntry
+	(*timestamppb.Timestamp)(nil), // 53: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 54: google.protobuf.Duration
 }
 var file_yardmaster_v1_ledger_proto_depIdxs = []int32{
-	52, // 0: yardmaster.v1.FleetRecord.created:type_name -> google.protobuf.Timestamp
-	48, // 1: yardmaster.v1.FleetRecord.targets:type_name -> yardmaster.v1.FleetRecord.TargetsEntry
-	49, // 2: yardmaster.v1.FleetRecord.spec_replicas:type_name -> yardmaster.v1.FleetRecord.SpecReplicasEntry
-	50, // 3: yardmaster.v1.FleetRecord.disrupted:type_name -> yardmaster.v1.FleetRecord.DisruptedEntry
-	51, // 4: yardmaster.v1.FleetRecord.surged:type_name -> yardmaster.v1.FleetRecord.SurgedEntry
-	52, // 5: yardmaster.v1.FleetRecord.paused_at:type_name -> google.protobuf.Timestamp
-	52, // 6: yardmaster.v1.RevisionRecord.at:type_name -> google.protobuf.Timestamp
-	52, // 7: yardmaster.v1.NodeRecord.since:type_name -> google.protobuf.Timestamp
-	52, // 8: yardmaster.v1.NodeRecord.created:type_name -> google.protobuf.Timestamp
-	52, // 9: yardmaster.v1.NodeRecord.ready_at:type_name -> google.protobuf.Timestamp
+	53, // 0: yardmaster.v1.FleetRecord.created:type_name -> google.protobuf.Timestamp
+	49, // 1: yardmaster.v1.FleetRecord.targets:type_name -> yardmaster.v1.FleetRecord.TargetsEntry
+	50, // 2: yardmaster.v1.FleetRecord.spec_replicas:type_name -> yardmaster.v1.FleetRecord.SpecReplicasEntry
+	51, // 3: yardmaster.v1.FleetRecord.disrupted:type_name -> yardmaster.v1.FleetRecord.DisruptedEntry
+	52, // 4: yardmaster.v1.FleetRecord.surged:type_name -> yardmaster.v1.FleetRecord.SurgedEntry
+	53, // 5: yardmaster.v1.FleetRecord.paused_at:type_name -> google.protobuf.Timestamp
+	53, // 6: yardmaster.v1.RevisionRecord.at:type_name -> google.protobuf.Timestamp
+	53, // 7: yardmaster.v1.NodeRecord.since:type_name -> google.protobuf.Timestamp
+	53, // 8: yardmaster.v1.NodeRecord.created:type_name -> google.protobuf.Timestamp
+	53, // 9: yardmaster.v1.NodeRecord.ready_at:type_name -> google.protobuf.Timestamp
 	4,  // 10: yardmaster.v1.NodeRecord.job:type_name -> yardmaster.v1.OpenJob
-	52, // 11: yardmaster.v1.NodeRecord.due:type_name -> google.protobuf.Timestamp
-	52, // 12: yardmaster.v1.NodeRecord.deadline:type_name -> google.protobuf.Timestamp
+	53, // 11: yardmaster.v1.NodeRecord.due:type_name -> google.protobuf.Timestamp
+	53, // 12: yardmaster.v1.NodeRecord.deadline:type_name -> google.protobuf.Timestamp
 	5,  // 13: yardmaster.v1.NodeRecord.addresses:type_name -> yardmaster.v1.NodeAddress
-	52, // 14: yardmaster.v1.NodeRecord.restarted:type_name -> google.protobuf.Timestamp
-	52, // 15: yardmaster.v1.NodeRecord.begun:type_name -> google.protobuf.Timestamp
-	52, // 16: yardmaster.v1.DeadLetterRecord.since:type_name -> google.protobuf.Timestamp
-	52, // 17: yardmaster.v1.ReceiptRecord.at:type_name -> google.protobuf.Timestamp
-	52, // 18: yardmaster.v1.ClaimRecord.since:type_name -> google.protobuf.Timestamp
-	52, // 19: yardmaster.v1.SiteRecord.at:type_name -> google.protobuf.Timestamp
-	52, // 20: yardmaster.v1.NetworkRecord.at:type_name -> google.protobuf.Timestamp
+	53, // 14: yardmaster.v1.NodeRecord.restarted:type_name -> google.protobuf.Timestamp
+	53, // 15: yardmaster.v1.NodeRecord.begun:type_name -> google.protobuf.Timestamp
+	53, // 16: yardmaster.v1.DeadLetterRecord.since:type_name -> google.protobuf.Timestamp
+	53, // 17: yardmaster.v1.ReceiptRecord.at:type_name -> google.protobuf.Timestamp
+	53, // 18: yardmaster.v1.ClaimRecord.since:type_name -> google.protobuf.Timestamp
+	53, // 19: yardmaster.v1.SiteRecord.at:type_name -> google.protobuf.Timestamp
+	53, // 20: yardmaster.v1.NetworkRecord.at:type_name -> google.protobuf.Timestamp
 	13, // 21: yardmaster.v1.ImagesRecord.wanted:type_name -> yardmaster.v1.WantedImage
-	52, // 22: yardmaster.v1.WantedImage.asked:type_name -> google.protobuf.Timestamp
-	52, // 23: yardmaster.v1.Seat.until:type_name -> google.protobuf.Timestamp
-	52, // 24: yardmaster.v1.Event.at:type_name -> google.protobuf.Timestamp
-	53, // 25: yardmaster.v1.Event.took:type_name -> google.protobuf.Duration
-	52, // 26: yardmaster.v1.Job.deadline:type_name -> google.protobuf.Timestamp
+	53, // 22: yardmaster.v1.WantedImage.asked:type_name -> google.protobuf.Timestamp
+	53, // 23: yardmaster.v1.Seat.until:type_name -> google.protobuf.Timestamp
+	53, // 24: yardmaster.v1.Event.at:type_name -> google.protobuf.Timestamp
+	54, // 25: yardmaster.v1.Event.took:type_name -> google.protobuf.Duration
+	53, // 26: yardmaster.v1.Job.deadline:type_name -> google.protobuf.Timestamp
 	18, // 27: yardmaster.v1.Job.networks:type_name -> yardmaster.v1.JobNetwork
 	19, // 28: yardmaster.v1.JobNetwork.routes:type_name -> yardmaster.v1.Route
-	52, // 29: yardmaster.v1.Command.at:type_name -> google.protobuf.Timestamp
+	53, // 29: yardmaster.v1.Command.at:type_name -> google.protobuf.Timestamp
 	25, // 30: yardmaster.v1.Command.apply_fleet:type_name -> yardmaster.v1.ApplyFleet
 	26, // 31: yardmaster.v1.Command.apply_network:type_name -> yardmaster.v1.ApplyDocument
 	26, // 32: yardmaster.v1.Command.apply_site:type_name -> yardmaster.v1.ApplyDocument
 	27, // 33: yardmaster.v1.Command.delete_fleet:type_name -> yardmaster.v1.DeleteFleet
 	28, // 34: yardmaster.v1.Command.delete:type_name -> yardmaster.v1.DeleteDocument
-	31, // 35: yardmaster.v1.Command.place:type_name -> yardmaster.v1.PlaceFleet
-	32, // 36: yardmaster.v1.Command.scale:type_name -> yardmaster.v1.ScalePool
-	33, // 37: yardmaster.v1.Command.retry:type_name -> yardmaster.v1.RetryNodes
-	34, // 38: yardmaster.v1.Command.phone_home:type_name -> yardmaster.v1.PhoneHome
+	32, // 35: yardmaster.v1.Command.place:type_name -> yardmaster.v1.PlaceFleet
+	33, // 36: yardmaster.v1.Command.scale:type_name -> yardmaster.v1.ScalePool
+	34, // 37: yardmaster.v1.Command.retry:type_name -> yardmaster.v1.RetryNodes
+	35, // 38: yardmaster.v1.Command.phone_home:type_name -> yardmaster.v1.PhoneHome
 	29, // 39: yardmaster.v1.Command.import_image:type_name -> yardmaster.v1.ImportImage
 	30, // 40: yardmaster.v1.Command.forget_image:type_name -> yardmaster.v1.ForgetImage
 	23, // 41: yardmaster.v1.Command.mend:type_name -> yardmaster.v1.MendNodes
 	24, // 42: yardmaster.v1.Command.pause:type_name -> yardmaster.v1.PauseFleet
 	21, // 43: yardmaster.v1.Command.remove_orphans:type_name -> yardmaster.v1.RemoveOrphans
-	22, // 44: yardmaster.v1.RemoveOrphans.machines:type_name -> yardmaster.v1.OrphanMachine
-	52, // 45: yardmaster.v1.OrphanMachine.made:type_name -> google.protobuf.Timestamp
-	13, // 46: yardmaster.v1.ImportImage.image:type_name -> yardmaster.v1.WantedImage
-	52, // 47: yardmaster.v1.Result.started:type_name -> google.protobuf.Timestamp
-	52, // 48: yardmaster.v1.Result.finished:type_name -> google.protobuf.Timestamp
-	36, // 49: yardmaster.v1.Result.failure:type_name -> yardmaster.v1.Failure
-	0,  // 50: yardmaster.v1.Failure.kind:type_name -> yardmaster.v1.FaultKind
-	53, // 51: yardmaster.v1.Failure.retry_after:type_name -> google.protobuf.Duration
-	52, // 52: yardmaster.v1.Observation.at:type_name -> google.protobuf.Timestamp
-	53, // 53: yardmaster.v1.GuestReport.up:type_name -> google.protobuf.Duration
-	40, // 54: yardmaster.v1.GuestReport.stages:type_name -> yardmaster.v1.GuestStage
-	41, // 55: yardmaster.v1.GuestReport.failed:type_name -> yardmaster.v1.GuestFailed
-	53, // 56: yardmaster.v1.GuestStage.after:type_name -> google.protobuf.Duration
-	44, // 57: yardmaster.v1.SiteImages.images:type_name -> yardmaster.v1.ImageState
-	52, // 58: yardmaster.v1.SiteImages.at:type_name -> google.protobuf.Timestamp
-	43, // 59: yardmaster.v1.SiteImages.uploads:type_name -> yardmaster.v1.Upload
-	52, // 60: yardmaster.v1.Upload.since:type_name -> google.protobuf.Timestamp
-	52, // 61: yardmaster.v1.ImageState.since:type_name -> google.protobuf.Timestamp
-	52, // 62: yardmaster.v1.ImageState.asked:type_name -> google.protobuf.Timestamp
-	52, // 63: yardmaster.v1.ServiceState.at:type_name -> google.protobuf.Timestamp
-	53, // 64: yardmaster.v1.ServiceState.clock_offset:type_name -> google.protobuf.Duration
-	46, // 65: yardmaster.v1.ServiceState.scopes:type_name -> yardmaster.v1.ServiceScope
-	47, // 66: yardmaster.v1.ServiceScope.datastores:type_name -> yardmaster.v1.Datastore
-	67, // [67:67] is the sub-list for method output_type
-	67, // [67:67] is the sub-list for method input_type
-	67, // [67:67] is the sub-list for extension type_name
-	67, // [67:67] is the sub-list for extension extendee
-	0,  // [0:67] is the sub-list for field type_name
+	31, // 44: yardmaster.v1.Command.release_address:type_name -> yardmaster.v1.ReleaseAddress
+	22, // 45: yardmaster.v1.RemoveOrphans.machines:type_name -> yardmaster.v1.OrphanMachine
+	53, // 46: yardmaster.v1.OrphanMachine.made:type_name -> google.protobuf.Timestamp
+	13, // 47: yardmaster.v1.ImportImage.image:type_name -> yardmaster.v1.WantedImage
+	53, // 48: yardmaster.v1.Result.started:type_name -> google.protobuf.Timestamp
+	53, // 49: yardmaster.v1.Result.finished:type_name -> google.protobuf.Timestamp
+	37, // 50: yardmaster.v1.Result.failure:type_name -> yardmaster.v1.Failure
+	0,  // 51: yardmaster.v1.Failure.kind:type_name -> yardmaster.v1.FaultKind
+	54, // 52: yardmaster.v1.Failure.retry_after:type_name -> google.protobuf.Duration
+	53, // 53: yardmaster.v1.Observation.at:type_name -> google.protobuf.Timestamp
+	54, // 54: yardmaster.v1.GuestReport.up:type_name -> google.protobuf.Duration
+	41, // 55: yardmaster.v1.GuestReport.stages:type_name -> yardmaster.v1.GuestStage
+	42, // 56: yardmaster.v1.GuestReport.failed:type_name -> yardmaster.v1.GuestFailed
+	54, // 57: yardmaster.v1.GuestStage.after:type_name -> google.protobuf.Duration
+	45, // 58: yardmaster.v1.SiteImages.images:type_name -> yardmaster.v1.ImageState
+	53, // 59: yardmaster.v1.SiteImages.at:type_name -> google.protobuf.Timestamp
+	44, // 60: yardmaster.v1.SiteImages.uploads:type_name -> yardmaster.v1.Upload
+	53, // 61: yardmaster.v1.Upload.since:type_name -> google.protobuf.Timestamp
+	53, // 62: yardmaster.v1.ImageState.since:type_name -> google.protobuf.Timestamp
+	53, // 63: yardmaster.v1.ImageState.asked:type_name -> google.protobuf.Timestamp
+	53, // 64: yardmaster.v1.ServiceState.at:type_name -> google.protobuf.Timestamp
+	54, // 65: yardmaster.v1.ServiceState.clock_offset:type_name -> google.protobuf.Duration
+	47, // 66: yardmaster.v1.ServiceState.scopes:type_name -> yardmaster.v1.ServiceScope
+	48, // 67: yardmaster.v1.ServiceScope.datastores:type_name -> yardmaster.v1.Datastore
+	68, // [68:68] is the sub-list for method output_type
+	68, // [68:68] is the sub-list for method input_type
+	68, // [68:68] is the sub-list for extension type_name
+	68, // [68:68] is the sub-list for extension extendee
+	0,  // [0:68] is the sub-list for field type_name
 }
 
 func init() { file_yardmaster_v1_ledger_proto_init() }
@@ -5285,18 +5360,19 @@ func file_yardmaster_v1_ledger_proto_init() {
 		(*Command_Mend)(nil),
 		(*Command_Pause)(nil),
 		(*Command_RemoveOrphans)(nil),
+		(*Command_ReleaseAddress)(nil),
 	}
 	file_yardmaster_v1_ledger_proto_msgTypes[22].OneofWrappers = []any{}
 	file_yardmaster_v1_ledger_proto_msgTypes[24].OneofWrappers = []any{}
-	file_yardmaster_v1_ledger_proto_msgTypes[31].OneofWrappers = []any{}
 	file_yardmaster_v1_ledger_proto_msgTypes[32].OneofWrappers = []any{}
+	file_yardmaster_v1_ledger_proto_msgTypes[33].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_yardmaster_v1_ledger_proto_rawDesc), len(file_yardmaster_v1_ledger_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   51,
+			NumMessages:   52,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

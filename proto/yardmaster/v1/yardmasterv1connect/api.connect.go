@@ -69,6 +69,12 @@ const (
 	YardServiceForgetImageProcedure = "/yardmaster.v1.YardService/ForgetImage"
 	// YardServiceListImagesProcedure is the fully-qualified name of the YardService's ListImages RPC.
 	YardServiceListImagesProcedure = "/yardmaster.v1.YardService/ListImages"
+	// YardServiceListAddressesProcedure is the fully-qualified name of the YardService's ListAddresses
+	// RPC.
+	YardServiceListAddressesProcedure = "/yardmaster.v1.YardService/ListAddresses"
+	// YardServiceReleaseAddressProcedure is the fully-qualified name of the YardService's
+	// ReleaseAddress RPC.
+	YardServiceReleaseAddressProcedure = "/yardmaster.v1.YardService/ReleaseAddress"
 	// YardServiceListNetworksProcedure is the fully-qualified name of the YardService's ListNetworks
 	// RPC.
 	YardServiceListNetworksProcedure = "/yardmaster.v1.YardService/ListNetworks"
@@ -134,6 +140,10 @@ type YardServiceClient interface {
 	// ForgetImage takes that back; a template that is there stays.
 	ForgetImage(context.Context, *connect.Request[v1.ForgetImageRequest]) (*connect.Response[v1.CommandResponse], error)
 	ListImages(context.Context, *connect.Request[v1.ListImagesRequest]) (*connect.Response[v1.ListImagesResponse], error)
+	// ListAddresses tells what the addresses of a Network are.
+	ListAddresses(context.Context, *connect.Request[v1.ListAddressesRequest]) (*connect.Response[v1.ListAddressesResponse], error)
+	// ReleaseAddress gives an address back that was set aside.
+	ReleaseAddress(context.Context, *connect.Request[v1.ReleaseAddressRequest]) (*connect.Response[v1.CommandResponse], error)
 	ListNetworks(context.Context, *connect.Request[v1.ListNetworksRequest]) (*connect.Response[v1.ListNetworksResponse], error)
 	ListSites(context.Context, *connect.Request[v1.ListSitesRequest]) (*connect.Response[v1.ListSitesResponse], error)
 	// ListFailed is the dead-letter list.
@@ -272,6 +282,18 @@ func NewYardServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(yardServiceMethods.ByName("ListImages")),
 			connect.WithClientOptions(opts...),
 		),
+		listAddresses: connect.NewClient[v1.ListAddressesRequest, v1.ListAddressesResponse](
+			httpClient,
+			baseURL+YardServiceListAddressesProcedure,
+			connect.WithSchema(yardServiceMethods.ByName("ListAddresses")),
+			connect.WithClientOptions(opts...),
+		),
+		releaseAddress: connect.NewClient[v1.ReleaseAddressRequest, v1.CommandResponse](
+			httpClient,
+			baseURL+YardServiceReleaseAddressProcedure,
+			connect.WithSchema(yardServiceMethods.ByName("ReleaseAddress")),
+			connect.WithClientOptions(opts...),
+		),
 		listNetworks: connect.NewClient[v1.ListNetworksRequest, v1.ListNetworksResponse](
 			httpClient,
 			baseURL+YardServiceListNetworksProcedure,
@@ -367,37 +389,39 @@ func NewYardServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 
 // yardServiceClient implements YardServiceClient.
 type yardServiceClient struct {
-	validate      *connect.Client[v1.ValidateRequest, v1.ValidateResponse]
-	plan          *connect.Client[v1.PlanRequest, v1.PlanResponse]
-	apply         *connect.Client[v1.ApplyRequest, v1.ApplyResponse]
-	scale         *connect.Client[v1.ScaleRequest, v1.CommandResponse]
-	delete        *connect.Client[v1.DeleteRequest, v1.CommandResponse]
-	retry         *connect.Client[v1.RetryRequest, v1.CommandResponse]
-	mend          *connect.Client[v1.MendRequest, v1.CommandResponse]
-	pause         *connect.Client[v1.PauseRequest, v1.CommandResponse]
-	listFleets    *connect.Client[v1.ListFleetsRequest, v1.ListFleetsResponse]
-	listPools     *connect.Client[v1.ListPoolsRequest, v1.ListPoolsResponse]
-	listNodes     *connect.Client[v1.ListNodesRequest, v1.ListNodesResponse]
-	listJobs      *connect.Client[v1.ListJobsRequest, v1.ListJobsResponse]
-	listEvents    *connect.Client[v1.ListEventsRequest, v1.ListEventsResponse]
-	importImage   *connect.Client[v1.ImportImageRequest, v1.CommandResponse]
-	forgetImage   *connect.Client[v1.ForgetImageRequest, v1.CommandResponse]
-	listImages    *connect.Client[v1.ListImagesRequest, v1.ListImagesResponse]
-	listNetworks  *connect.Client[v1.ListNetworksRequest, v1.ListNetworksResponse]
-	listSites     *connect.Client[v1.ListSitesRequest, v1.ListSitesResponse]
-	listFailed    *connect.Client[v1.ListFailedRequest, v1.ListFailedResponse]
-	describeNode  *connect.Client[v1.DescribeNodeRequest, v1.DescribeNodeResponse]
-	nodeLog       *connect.Client[v1.NodeLogRequest, v1.NodeLogResponse]
-	history       *connect.Client[v1.HistoryRequest, v1.HistoryResponse]
-	diff          *connect.Client[v1.DiffRequest, v1.DiffResponse]
-	getDocument   *connect.Client[v1.GetDocumentRequest, v1.GetDocumentResponse]
-	watch         *connect.Client[v1.WatchRequest, v1.WatchResponse]
-	listOrphans   *connect.Client[v1.ListOrphansRequest, v1.ListOrphansResponse]
-	removeOrphans *connect.Client[v1.RemoveOrphansRequest, v1.RemoveOrphansResponse]
-	doctor        *connect.Client[v1.DoctorRequest, v1.DoctorResponse]
-	status        *connect.Client[v1.StatusRequest, v1.StatusResponse]
-	version       *connect.Client[v1.VersionRequest, v1.VersionResponse]
-	verifyAudit   *connect.Client[v1.VerifyAuditRequest, v1.VerifyAuditResponse]
+	validate       *connect.Client[v1.ValidateRequest, v1.ValidateResponse]
+	plan           *connect.Client[v1.PlanRequest, v1.PlanResponse]
+	apply          *connect.Client[v1.ApplyRequest, v1.ApplyResponse]
+	scale          *connect.Client[v1.ScaleRequest, v1.CommandResponse]
+	delete         *connect.Client[v1.DeleteRequest, v1.CommandResponse]
+	retry          *connect.Client[v1.RetryRequest, v1.CommandResponse]
+	mend           *connect.Client[v1.MendRequest, v1.CommandResponse]
+	pause          *connect.Client[v1.PauseRequest, v1.CommandResponse]
+	listFleets     *connect.Client[v1.ListFleetsRequest, v1.ListFleetsResponse]
+	listPools      *connect.Client[v1.ListPoolsRequest, v1.ListPoolsResponse]
+	listNodes      *connect.Client[v1.ListNodesRequest, v1.ListNodesResponse]
+	listJobs       *connect.Client[v1.ListJobsRequest, v1.ListJobsResponse]
+	listEvents     *connect.Client[v1.ListEventsRequest, v1.ListEventsResponse]
+	importImage    *connect.Client[v1.ImportImageRequest, v1.CommandResponse]
+	forgetImage    *connect.Client[v1.ForgetImageRequest, v1.CommandResponse]
+	listImages     *connect.Client[v1.ListImagesRequest, v1.ListImagesResponse]
+	listAddresses  *connect.Client[v1.ListAddressesRequest, v1.ListAddressesResponse]
+	releaseAddress *connect.Client[v1.ReleaseAddressRequest, v1.CommandResponse]
+	listNetworks   *connect.Client[v1.ListNetworksRequest, v1.ListNetworksResponse]
+	listSites      *connect.Client[v1.ListSitesRequest, v1.ListSitesResponse]
+	listFailed     *connect.Client[v1.ListFailedRequest, v1.ListFailedResponse]
+	describeNode   *connect.Client[v1.DescribeNodeRequest, v1.DescribeNodeResponse]
+	nodeLog        *connect.Client[v1.NodeLogRequest, v1.NodeLogResponse]
+	history        *connect.Client[v1.HistoryRequest, v1.HistoryResponse]
+	diff           *connect.Client[v1.DiffRequest, v1.DiffResponse]
+	getDocument    *connect.Client[v1.GetDocumentRequest, v1.GetDocumentResponse]
+	watch          *connect.Client[v1.WatchRequest, v1.WatchResponse]
+	listOrphans    *connect.Client[v1.ListOrphansRequest, v1.ListOrphansResponse]
+	removeOrphans  *connect.Client[v1.RemoveOrphansRequest, v1.RemoveOrphansResponse]
+	doctor         *connect.Client[v1.DoctorRequest, v1.DoctorResponse]
+	status         *connect.Client[v1.StatusRequest, v1.StatusResponse]
+	version        *connect.Client[v1.VersionRequest, v1.VersionResponse]
+	verifyAudit    *connect.Client[v1.VerifyAuditRequest, v1.VerifyAuditResponse]
 }
 
 // Validate calls yardmaster.v1.YardService.Validate.
@@ -478,6 +502,16 @@ func (c *yardServiceClient) ForgetImage(ctx context.Context, req *connect.Reques
 // ListImages calls yardmaster.v1.YardService.ListImages.
 func (c *yardServiceClient) ListImages(ctx context.Context, req *connect.Request[v1.ListImagesRequest]) (*connect.Response[v1.ListImagesResponse], error) {
 	return c.listImages.CallUnary(ctx, req)
+}
+
+// ListAddresses calls yardmaster.v1.YardService.ListAddresses.
+func (c *yardServiceClient) ListAddresses(ctx context.Context, req *connect.Request[v1.ListAddressesRequest]) (*connect.Response[v1.ListAddressesResponse], error) {
+	return c.listAddresses.CallUnary(ctx, req)
+}
+
+// ReleaseAddress calls yardmaster.v1.YardService.ReleaseAddress.
+func (c *yardServiceClient) ReleaseAddress(ctx context.Context, req *connect.Request[v1.ReleaseAddressRequest]) (*connect.Response[v1.CommandResponse], error) {
+	return c.releaseAddress.CallUnary(ctx, req)
 }
 
 // ListNetworks calls yardmaster.v1.YardService.ListNetworks.
@@ -585,6 +619,10 @@ type YardServiceHandler interface {
 	// ForgetImage takes that back; a template that is there stays.
 	ForgetImage(context.Context, *connect.Request[v1.ForgetImageRequest]) (*connect.Response[v1.CommandResponse], error)
 	ListImages(context.Context, *connect.Request[v1.ListImagesRequest]) (*connect.Response[v1.ListImagesResponse], error)
+	// ListAddresses tells what the addresses of a Network are.
+	ListAddresses(context.Context, *connect.Request[v1.ListAddressesRequest]) (*connect.Response[v1.ListAddressesResponse], error)
+	// ReleaseAddress gives an address back that was set aside.
+	ReleaseAddress(context.Context, *connect.Request[v1.ReleaseAddressRequest]) (*connect.Response[v1.CommandResponse], error)
 	ListNetworks(context.Context, *connect.Request[v1.ListNetworksRequest]) (*connect.Response[v1.ListNetworksResponse], error)
 	ListSites(context.Context, *connect.Request[v1.ListSitesRequest]) (*connect.Response[v1.ListSitesResponse], error)
 	// ListFailed is the dead-letter list.
@@ -719,6 +757,18 @@ func NewYardServiceHandler(svc YardServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(yardServiceMethods.ByName("ListImages")),
 		connect.WithHandlerOptions(opts...),
 	)
+	yardServiceListAddressesHandler := connect.NewUnaryHandler(
+		YardServiceListAddressesProcedure,
+		svc.ListAddresses,
+		connect.WithSchema(yardServiceMethods.ByName("ListAddresses")),
+		connect.WithHandlerOptions(opts...),
+	)
+	yardServiceReleaseAddressHandler := connect.NewUnaryHandler(
+		YardServiceReleaseAddressProcedure,
+		svc.ReleaseAddress,
+		connect.WithSchema(yardServiceMethods.ByName("ReleaseAddress")),
+		connect.WithHandlerOptions(opts...),
+	)
 	yardServiceListNetworksHandler := connect.NewUnaryHandler(
 		YardServiceListNetworksProcedure,
 		svc.ListNetworks,
@@ -843,6 +893,10 @@ func NewYardServiceHandler(svc YardServiceHandler, opts ...connect.HandlerOption
 			yardServiceForgetImageHandler.ServeHTTP(w, r)
 		case YardServiceListImagesProcedure:
 			yardServiceListImagesHandler.ServeHTTP(w, r)
+		case YardServiceListAddressesProcedure:
+			yardServiceListAddressesHandler.ServeHTTP(w, r)
+		case YardServiceReleaseAddressProcedure:
+			yardServiceReleaseAddressHandler.ServeHTTP(w, r)
 		case YardServiceListNetworksProcedure:
 			yardServiceListNetworksHandler.ServeHTTP(w, r)
 		case YardServiceListSitesProcedure:
@@ -944,6 +998,14 @@ func (UnimplementedYardServiceHandler) ForgetImage(context.Context, *connect.Req
 
 func (UnimplementedYardServiceHandler) ListImages(context.Context, *connect.Request[v1.ListImagesRequest]) (*connect.Response[v1.ListImagesResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("yardmaster.v1.YardService.ListImages is not implemented"))
+}
+
+func (UnimplementedYardServiceHandler) ListAddresses(context.Context, *connect.Request[v1.ListAddressesRequest]) (*connect.Response[v1.ListAddressesResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("yardmaster.v1.YardService.ListAddresses is not implemented"))
+}
+
+func (UnimplementedYardServiceHandler) ReleaseAddress(context.Context, *connect.Request[v1.ReleaseAddressRequest]) (*connect.Response[v1.CommandResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("yardmaster.v1.YardService.ReleaseAddress is not implemented"))
 }
 
 func (UnimplementedYardServiceHandler) ListNetworks(context.Context, *connect.Request[v1.ListNetworksRequest]) (*connect.Response[v1.ListNetworksResponse], error) {

@@ -56,7 +56,9 @@ func (c *connection) createOnHost(ctx context.Context, t *executor.Task) (execut
 	}
 	found := m != nil
 	if !found {
-		m, err = c.upload(ctx, t)
+		if err = c.vacant(ctx, t); err == nil {
+			m, err = c.upload(ctx, t)
+		}
 	} else if err = c.own(ctx, t, m); err == nil && m.halfMade() {
 		if err = c.destroy(ctx, t, m); err == nil {
 			err = errAgain

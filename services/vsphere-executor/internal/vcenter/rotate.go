@@ -1,6 +1,7 @@
 package vcenter
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"time"
@@ -25,12 +26,12 @@ type rotation struct {
 	trouble string
 }
 
-// Trouble is why the Site's credentials are not the ones in use, empty if
-// they are.
+// Trouble is what a person should look at although work goes on: changed
+// credentials that cannot be used, an address that two machines have.
 func (b *Backend) Trouble() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.rotation.trouble
+	return cmp.Or(b.rotation.trouble, b.sightings.conflict())
 }
 
 // rotate takes up changed credentials while a session is in use: it logs in

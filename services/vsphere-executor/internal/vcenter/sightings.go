@@ -38,6 +38,9 @@ type sightings struct {
 	dismissed map[string]bool
 	// strangers are the VMs of others by their guests' address.
 	strangers map[string]stranger
+	// conflicts says which addresses a machine of ours and one of others
+	// have.
+	conflicts string
 	// distrust is since when sweeps miss too much; zero when they do not.
 	distrust time.Time
 }
@@ -174,6 +177,7 @@ func (s *sightings) sweep(seen map[ref]entry, yard string) (news []executor.Sigh
 			news = append(news, k.update(e)...)
 		}
 	}
+	s.conflicts = s.contested()
 	if s.distrusted(len(absent)) {
 		return news, nil
 	}

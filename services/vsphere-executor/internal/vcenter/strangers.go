@@ -3,6 +3,7 @@ package vcenter
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"yardmaster.dev/pkg/executor"
@@ -31,6 +32,32 @@ func strangersOf(seen map[ref]entry, yard string) map[string]stranger {
 	return out
 }
 
+// contested says which machine of ours has an address that a VM of others
+// has too, empty if none does; the caller holds the lock.
+func (s *sightings) contested() string {
+	var words []string
+	for _, k := range s.known {
+		if other, ok := s.strangers[k.address]; ok && other.ref != k.ref {
+			words = append(words, fmt.Sprintf("%s of node %s-%s: VM %s, not this yard's, has it too", k.address, k.fleet, k.owner.Node, other.name))
+		}
+	}
+	slices.Sort(words)
+	if len(words) > contestedMost {
+		words = append(words[:contestedMost], fmt.Sprintf("and %d more", len(words)-contestedMost))
+	}
+	return strings.Join(words, "; ")
+}
+
+// contestedMost is how many addresses one message names.
+const contestedMost = 3
+
+// conflict is what the last sweep found of addresses that two machines have.
+func (s *sightings) conflict() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.conflicts
+}
+
 // stranger is who else was seen with an address.
 func (s *sightings) stranger(addr string) (stranger, bool) {
 	s.mu.Lock()
@@ -54,7 +81,7 @@ func (c *connection) vacant(ctx context.Context, t *executor.Task) error {
 		}
 		if seen[who.ref] == n.Addr {
 			taken = append(taken, n.Addr)
-			words = append(words, fmt.Sprintf("%s of Network %s is in use by VM %s, which is not this yard's", n.Addr, n.Network, who.name))
+			words = append(words, fmt.Sprintf("%s of Network %s: VM %s, not this yard's, has it", n.Addr, n.Network, who.name))
 		}
 	}
 	if len(taken) == 0 {

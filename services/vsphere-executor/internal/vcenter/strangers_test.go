@@ -3,9 +3,9 @@ package vcenter
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
-	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 
 	"yardmaster.dev/pkg/executor"
@@ -18,7 +18,7 @@ func (w *world) guestAddress(t *testing.T, name, addr string) {
 	vm := w.vm(t, name)
 	ctx := w.model.Service.Context
 	ctx.WithLock(vm.Reference(), func() {
-		ctx.Map.Update(ctx, ctx.Map.Get(vm.Reference()).(mo.Reference), []types.PropertyChange{ //nolint:forcetypeassert // the simulator's own
+		ctx.Map.Update(ctx, ctx.Map.Get(vm.Reference()), []types.PropertyChange{
 			{Name: "guest.ipAddress", Val: addr},
 		})
 	})
@@ -57,9 +57,17 @@ func TestAddressOfAStranger(t *testing.T) {
 	if _, err := b.Create(ctx, jobOf(1, 1)); err != nil {
 		t.Errorf("Create once the stranger has left the address: %v", err)
 	}
+	w.guestAddress(t, "web-edge-1", "10.0.0.99")
+	sweep()
+	if got := b.Trouble(); !strings.Contains(got, "10.0.0.99 of node web-edge-1") || !strings.Contains(got, "web-edge-7") {
+		t.Errorf("trouble %q; want the address that two machines have", got)
+	}
 	// What is the yard's own never counts: the planner knows whose it is.
 	w.guestAddress(t, "web-edge-1", "10.0.0.10")
 	sweep()
+	if got := b.Trouble(); got != "" {
+		t.Errorf("trouble %q; want none any more", got)
+	}
 	if _, err := b.Create(ctx, jobOf(2, 1)); err != nil {
 		t.Errorf("Create beside a machine of the yard with that address: %v", err)
 	}
