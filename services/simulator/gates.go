@@ -28,6 +28,8 @@ type room struct {
 	size int64
 	used int64
 	by   map[types.ManagedObjectReference]int64
+	// shown is what clients see: how large, and how much is free.
+	shown [2]int64
 }
 
 func newRoom() room {
@@ -62,9 +64,25 @@ func (r *room) take(vm types.ManagedObjectReference, bytes int64) {
 }
 
 func (r *room) free() int64 {
+	_, free := r.now()
+	return free
+}
+
+// now is how large the datastore is and how much of it is free.
+func (r *room) now() (size, free int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return max(r.size-r.used, 0)
+	return r.size, max(r.size-r.used, 0)
+}
+
+// moved reports whether that is not what it was when this was asked last.
+func (r *room) moved() bool {
+	size, free := r.now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	was := r.shown
+	r.shown = [2]int64{size, free}
+	return was != r.shown
 }
 
 // occupy accounts for the disks of vm, whose lock the caller holds.
@@ -80,24 +98,26 @@ func (w *World) occupy(vm *mo.VirtualMachine) {
 
 // datastore tells how full it is.
 func (w *World) datastore() Datastore {
-	w.room.mu.Lock()
-	size := w.room.size
-	w.room.mu.Unlock()
-	return Datastore{Name: w.cfg.Inventory.Datastore, Size: quantity(size), Free: quantity(w.room.free())}
+	size, free := w.room.now()
+	return Datastore{Name: w.cfg.Inventory.Datastore, Size: quantity(size), Free: quantity(free)}
 }
 
 func quantity(bytes int64) fleet.Quantity { return fleet.Quantity(fmt.Sprintf("%dMi", bytes>>20)) }
 
-// showRoom has clients see how full the datastore is. The caller holds no lock
-// of the simulator.
+// showRoom has clients see how full the datastore is. The simulator's tasks
+// read the datastore without its lock, so that this waits until none is at
+// work. The caller holds no lock of the simulator.
 func (w *World) showRoom() {
+	if !w.room.moved() {
+		return
+	}
+	w.gate.Lock()
+	defer w.gate.Unlock()
 	ds := w.inv.datastore
-	w.room.mu.Lock()
-	size := w.room.size
-	w.room.mu.Unlock()
+	size, free := w.room.now()
 	w.reg.WithLock(w.context(), ds, func() {
-		ds.Summary.Capacity, ds.Summary.FreeSpace = size, w.room.free()
-		ds.Info.GetDatastoreInfo().FreeSpace = ds.Summary.FreeSpace
+		ds.Summary.Capacity, ds.Summary.FreeSpace = size, free
+		ds.Info.GetDatastoreInfo().FreeSpace = free
 	})
 }
 

@@ -123,10 +123,7 @@ func (w *World) perform(op operation, target types.ManagedObjectReference, work 
 	if op.refuse != nil {
 		return nil, op.refuse
 	}
-	if op.alone {
-		w.gate.Lock()
-		defer w.gate.Unlock()
-	}
+	defer w.pass(op)()
 	if full := w.full(op); full != nil {
 		return nil, full
 	}
@@ -149,6 +146,16 @@ func (w *World) perform(op operation, target types.ManagedObjectReference, work 
 		return nil, fault
 	}
 	return res, nil
+}
+
+// pass lets a task through the gate, and returns what closes it behind it.
+func (w *World) pass(op operation) (leave func()) {
+	if op.alone {
+		w.gate.Lock()
+		return w.gate.Unlock
+	}
+	w.gate.RLock()
+	return w.gate.RUnlock
 }
 
 // detach gives a VM its own copies of the lists that the simulator changes in
