@@ -205,7 +205,7 @@ func (d *differ) pace() Forecast {
 // provisions are how long the newest of the wanted nodes took from the
 // beginning until they were ready.
 func (w *World) provisions(wanted func(*Node) bool) []time.Duration {
-	var newest []*Node // oldest first
+	newest := make([]*Node, 0, forecastSamples+1) // oldest first
 	for _, name := range slices.Sorted(maps.Keys(w.fleets)) {
 		for n := range w.Nodes(name) {
 			if n.Begun.IsZero() || n.ReadyAt.IsZero() || !wanted(n) {
@@ -213,7 +213,7 @@ func (w *World) provisions(wanted func(*Node) bool) []time.Duration {
 			}
 			i, _ := slices.BinarySearchFunc(newest, n, func(a, b *Node) int { return a.ReadyAt.Compare(b.ReadyAt) })
 			if newest = slices.Insert(newest, i, n); len(newest) > forecastSamples {
-				newest = newest[1:]
+				newest = slices.Delete(newest, 0, 1)
 			}
 		}
 	}
