@@ -28,8 +28,13 @@ type room struct {
 	size int64
 	used int64
 	by   map[types.ManagedObjectReference]int64
-	// shown is what clients see: how large, and how much is free.
-	shown [2]int64
+
+	// working is held while the datastore is changed for clients to see; busy
+	// are the tasks at work, which read it without its lock, and shown is what
+	// clients see: how large it is, and how much is free.
+	working sync.Mutex
+	busy    int
+	shown   [2]int64
 }
 
 func newRoom() room {
@@ -75,14 +80,11 @@ func (r *room) now() (size, free int64) {
 	return r.size, max(r.size-r.used, 0)
 }
 
-// moved reports whether that is not what it was when this was asked last.
-func (r *room) moved() bool {
-	size, free := r.now()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	was := r.shown
-	r.shown = [2]int64{size, free}
-	return was != r.shown
+// enter is called by a task that begins its work.
+func (r *room) enter() {
+	r.working.Lock()
+	defer r.working.Unlock()
+	r.busy++
 }
 
 // occupy accounts for the disks of vm, whose lock the caller holds.
@@ -104,17 +106,26 @@ func (w *World) datastore() Datastore {
 
 func quantity(bytes int64) fleet.Quantity { return fleet.Quantity(fmt.Sprintf("%dMi", bytes>>20)) }
 
-// showRoom has clients see how full the datastore is. The simulator's tasks
-// read the datastore without its lock, so that this waits until none is at
-// work. The caller holds no lock of the simulator.
+// leaveRoom is called by a task that has ended its work.
+func (w *World) leaveRoom() {
+	w.room.working.Lock()
+	w.room.busy--
+	w.room.working.Unlock()
+	w.showRoom()
+}
+
+// showRoom has clients see how full the datastore is, or leaves that to the
+// last task at work. The caller holds no lock of the simulator.
 func (w *World) showRoom() {
-	if !w.room.moved() {
+	r := &w.room
+	r.working.Lock()
+	defer r.working.Unlock()
+	size, free := r.now()
+	if r.busy > 0 || r.shown == [2]int64{size, free} {
 		return
 	}
-	w.gate.Lock()
-	defer w.gate.Unlock()
+	r.shown = [2]int64{size, free}
 	ds := w.inv.datastore
-	size, free := w.room.now()
 	w.reg.WithLock(w.context(), ds, func() {
 		ds.Summary.Capacity, ds.Summary.FreeSpace = size, free
 		ds.Info.GetDatastoreInfo().FreeSpace = free

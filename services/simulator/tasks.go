@@ -99,6 +99,8 @@ func (w *World) adopt(t *simulator.Task) {
 // of what clients send, and a panic in a task's goroutine ends the process.
 func (w *World) guarded(work func(*simulator.Task) (types.AnyType, types.BaseMethodFault)) func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
 	return func(t *simulator.Task) (res types.AnyType, fault types.BaseMethodFault) {
+		w.room.enter()
+		defer w.leaveRoom()
 		defer func() {
 			if p := recover(); p != nil {
 				w.log.ErrorContext(w.ctx, "the vcenter simulator panicked in a task", service.KeyAction, t.Info.DescriptionId, service.KeyErr, fmt.Sprint(p))
@@ -123,7 +125,10 @@ func (w *World) perform(op operation, target types.ManagedObjectReference, work 
 	if op.refuse != nil {
 		return nil, op.refuse
 	}
-	defer w.pass(op)()
+	if op.alone {
+		w.gate.Lock()
+		defer w.gate.Unlock()
+	}
 	if full := w.full(op); full != nil {
 		return nil, full
 	}
@@ -146,16 +151,6 @@ func (w *World) perform(op operation, target types.ManagedObjectReference, work 
 		return nil, fault
 	}
 	return res, nil
-}
-
-// pass lets a task through the gate, and returns what closes it behind it.
-func (w *World) pass(op operation) (leave func()) {
-	if op.alone {
-		w.gate.Lock()
-		return w.gate.Unlock
-	}
-	w.gate.RLock()
-	return w.gate.RUnlock
 }
 
 // detach gives a VM its own copies of the lists that the simulator changes in

@@ -117,6 +117,7 @@ func (w *World) build(kept *contents) error {
 			w.occupy(&vm.VirtualMachine)
 		}
 	}
+	w.rest()
 	w.showRoom()
 	w.reg.SessionManager().ValidLogin = w.validLogin
 	w.reg.SessionManager().ServiceHostName = w.cfg.Listen
@@ -134,6 +135,16 @@ func (w *World) build(kept *contents) error {
 		w.svc.Handle(p, rest)
 	}
 	return nil
+}
+
+// rest waits for the tasks that building the world began: some remove files
+// after those that began them have ended.
+func (w *World) rest() {
+	for _, e := range w.reg.AllReference("Task") {
+		if t, ok := e.(*simulator.Task); ok {
+			t.Wait()
+		}
+	}
 }
 
 func (w *World) validLogin(req *types.Login) bool {
