@@ -193,8 +193,9 @@ func (y *yard) ending() harness.Fault {
 	}}
 }
 
-// lockOut has the second vCenter refuse a login: it waits before it tries
-// again, and nothing is held against its nodes.
+// lockOut has the second vCenter refuse a login: its executor does not try the
+// same one again for minutes, and nothing is held against its nodes. Another
+// executor, which knows nothing of it, takes over.
 func (y *yard) lockOut() {
 	y.TB.Helper()
 	at := y.Sites[1].Simulator
@@ -206,6 +207,10 @@ func (y *yard) lockOut() {
 		}
 		return nil
 	})
+	for _, p := range y.Executors[len(y.Executors)/2:] {
+		p.Kill()
+		p.Start()
+	}
 }
 
 func one(r *rand.Rand, of []string) string { return of[r.IntN(len(of))] }
