@@ -73,7 +73,7 @@ func New(tb testing.TB, o Options) *Yard {
 	tb.Helper()
 	y := &Yard{TB: tb}
 	if o.ESXi {
-		o.Simulator = append([]string{"--esxi"}, o.Simulator...)
+		o.Simulator = append([]string{"--esxi", "true"}, o.Simulator...)
 		y.datacenter = "ha-datacenter"
 	}
 	names := y.vcenters(o)
