@@ -385,7 +385,7 @@ func (p *placing) images(ctx context.Context) {
 	if p.c.host {
 		return // they stay with the executor
 	}
-	p.library(ctx)
+	p.contentLibrary(ctx)
 	p.pools = []string{"imports"}
 	defer func() { p.pools = nil }()
 	where := p.site.Images.WithDefaults()

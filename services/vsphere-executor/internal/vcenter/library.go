@@ -18,7 +18,7 @@ import (
 )
 
 // shelf is where an item of a content library is.
-type shelf struct{ library, item string }
+type shelf struct{ name, item string }
 
 // shelfOf is the content library's item that an image is, nil if it is a
 // file. Nobody may name a library but the Site: there is no signature to
@@ -70,7 +70,7 @@ func (w *importer) takeDown(ctx context.Context, from *shelf, site *fleet.SiteVS
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("deploy item %s of content library %s: %w", from.item, from.library, err)
+		return nil, fmt.Errorf("deploy item %s of content library %s: %w", from.item, from.name, err)
 	}
 	return &draft{ref: *made, name: target.Name}, w.sign(ctx, *made)
 }
@@ -86,7 +86,7 @@ func (w *importer) sign(ctx context.Context, vm ref) error {
 
 // find looks the item up.
 func (s *shelf) find(ctx context.Context, m *library.Manager) (*library.Item, error) {
-	libraries, err := m.FindLibrary(ctx, library.Find{Name: s.library})
+	libraries, err := m.FindLibrary(ctx, library.Find{Name: s.name})
 	if err != nil {
 		return nil, err
 	}
@@ -110,8 +110,8 @@ func (s *shelf) find(ctx context.Context, m *library.Manager) (*library.Item, er
 		"govc library.ls shows what there is; correct spec.vsphere.images.from of the Site")
 }
 
-// library looks whether the content library is there that images come from.
-func (p *placing) library(ctx context.Context) {
+// contentLibrary looks whether the content library is there that images come from.
+func (p *placing) contentLibrary(ctx context.Context) {
 	name, _, ok := (fleet.Image{}).Library(p.site.Images.Source())
 	if !ok {
 		return

@@ -34,7 +34,7 @@ type librarian struct {
 	id string
 }
 
-func (w *world) library(t *testing.T) *librarian {
+func (w *world) librarian(t *testing.T) *librarian {
 	t.Helper()
 	client := rest.NewClient(w.client.Client)
 	if err := client.Login(t.Context(), w.url.User); err != nil {
@@ -125,7 +125,7 @@ func (w *world) borrowing(t *testing.T, from string) *Backend {
 func TestLibraryItemsBecomeTemplates(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	l := w.library(t)
+	l := w.librarian(t)
 	l.keep(t, newTemplate)
 	b := w.borrowing(t, "library:"+testLibrary+"/flatcar-{version}")
 	for range 2 { // the second finds it
@@ -141,7 +141,7 @@ func TestLibraryItemsBecomeTemplates(t *testing.T) {
 func TestLibraryIsTheSitesAlone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.library(t)
+	w.librarian(t)
 	for name, c := range map[string]struct {
 		site, image string
 		reason      fault.Reason
@@ -179,7 +179,7 @@ func importOf(t *testing.T, b *Backend, i fleet.Image) (made wire.ImageState, er
 func TestLibraryDraftsAreMadeAnew(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.library(t).keep(t, newTemplate)
+	w.librarian(t).keep(t, newTemplate)
 	draft := (&importer{image: newImage(), owner: testYard + "/" + newTemplate}).draftName()
 	finder := find.NewFinder(w.client.Client)
 	pool, err := finder.ResourcePool(t.Context(), "/DC0/host/DC0_C0/Resources")
@@ -209,7 +209,7 @@ func TestLibraryDraftsAreMadeAnew(t *testing.T) {
 func TestLibraryItemsUnderTwins(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.library(t).keep(t, newTemplate)
+	w.librarian(t).keep(t, newTemplate)
 	var group sync.WaitGroup
 	for range 3 {
 		group.Go(func() {
