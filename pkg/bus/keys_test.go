@@ -174,15 +174,22 @@ func TestKeyIsRotated(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	file := bus.SeedFile(w.dir, subject.UserPlanner)
-	c, err := w.dial(slog.DiscardHandler)
+	var refused atomic.Int64
+	c, err := w.dial(&counter{n: &refused, least: slog.LevelWarn})
 	if err == nil {
 		err = bus.Rotate(file)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The server does not know the key yet: the connection must stand.
-	time.Sleep(patience / 2)
+	// The server does not know the key yet: it is tried, and the connection stands.
+	deadline := time.Now().Add(patience)
+	for refused.Load() == 0 {
+		if time.Now().After(deadline) {
+			t.Fatal("the key was not tried")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 	if n, _ := c.Generation(); n != 0 || !c.NATS().IsConnected() {
 		t.Error("the connection was given up for a key that the server does not know")
 	}
@@ -218,7 +225,7 @@ func TestKeyIsDroppedTooEarly(t *testing.T) {
 	file := bus.SeedFile(w.dir, subject.UserPlanner)
 	old, _ := os.ReadFile(file)
 	var refused atomic.Int64
-	c, err := w.dial(&counter{n: &refused})
+	c, err := w.dial(&counter{n: &refused, least: slog.LevelError})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -272,9 +279,10 @@ func TestStartBeforeReload(t *testing.T) {
 // counter counts errors in a log.
 type counter struct {
 	slog.Handler
-	n *atomic.Int64
+	n     *atomic.Int64
+	least slog.Level
 }
 
-func (c *counter) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelError }
+func (c *counter) Enabled(_ context.Context, l slog.Level) bool { return l >= c.least }
 
 func (c *counter) Handle(context.Context, slog.Record) error { c.n.Add(1); return nil }
